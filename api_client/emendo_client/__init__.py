@@ -1,0 +1,76 @@
+"""Emendo's client: enqueue changes to long-term memories, follow the jobs, read and search the memories.
+
+    from emendo_client import MemoryClient
+
+    client = MemoryClient()
+    job = client.add("I enjoy seafood, especially sushi.", user_id="alice")
+    print(job.wait().results)
+
+Importing this package is cheap; Celery, openai and numpy are loaded when they are first needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emendo_client.aio import AsyncMemoryClient
+    from emendo_client.aio_job import AsyncJob
+    from emendo_client.client import MemoryClient
+    from emendo_client.errors import EmendoError
+    from emendo_client.health import Health
+    from emendo_client.job import Job
+    from emendo_client.models import (
+        Event,
+        HistoryEntry,
+        ItemResult,
+        JobInfo,
+        JobResult,
+        JobStatus,
+        Memory,
+        Page,
+        Progress,
+        SearchHit,
+    )
+    from emendo_config import Settings
+
+__all__ = [
+    "AsyncJob",
+    "AsyncMemoryClient",
+    "EmendoError",
+    "Event",
+    "Health",
+    "HistoryEntry",
+    "ItemResult",
+    "Job",
+    "JobInfo",
+    "JobResult",
+    "JobStatus",
+    "Memory",
+    "MemoryClient",
+    "Page",
+    "Progress",
+    "SearchHit",
+    "Settings",
+]
+
+_HOMES = {
+    "AsyncJob": "emendo_client.aio_job",
+    "AsyncMemoryClient": "emendo_client.aio",
+    "EmendoError": "emendo_client.errors",
+    "Health": "emendo_client.health",
+    "Job": "emendo_client.job",
+    "MemoryClient": "emendo_client.client",
+    "Settings": "emendo_config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "emendo_client.models")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,17 @@
+"""Times in Emendo: microseconds of the control Redis's clock inside, ISO-8601 UTC outside."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def iso(microseconds: int) -> str:
+    """Microseconds since the epoch as ISO-8601 UTC, always with six decimals so that text order is time order."""
+    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")
+
+
+def microseconds_of(moment: datetime) -> int:
+    """The inverse of `iso`."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,75 @@
+"""A handle on one accepted job, awaited."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from emendo_client import reads, writes
+from emendo_client.models import JobInfo, JobResult, JobStatus, Progress
+from emendo_client.steps import translate
+from emendo_client.waiting import RECHECK, finished, timed_out
+
+if TYPE_CHECKING:
+    from emendo_client.aio import AsyncMemoryClient
+
+
+class AsyncJob:
+    """One accepted job; `id` is enough to find it again with `client.job(id)`."""
+
+    def __init__(self, client: AsyncMemoryClient, job_id: str) -> None:
+        self._client = client
+        self.id = job_id
+
+    def __repr__(self) -> str:
+        return f"AsyncJob({self.id!r})"
+
+    async def info(self) -> JobInfo:
+        """See `Job.info`."""
+        core = self._client
+        return await core._run(reads.job(core._keys, core.project, self.id))  # noqa: SLF001  # one unit with its client
+
+    async def status(self) -> JobStatus:
+        """See `Job.status`."""
+        return (await self.info()).status
+
+    async def progress(self) -> Progress:
+        """See `Job.progress`."""
+        core = self._client
+        return await core._run(reads.progress(core._keys, core.project, self.id))  # noqa: SLF001
+
+    async def wait(self, timeout: float = 30.0, *, raise_on_failure: bool = False) -> JobResult:
+        """See `Job.wait`."""
+        deadline = time.monotonic() + timeout
+        info = await self.info()
+        if not info.status.is_final:
+            info = await self._listen(info, timeout, deadline)
+        return finished(info, raise_on_failure=raise_on_failure)
+
+    async def cancel(self, timeout: float = 10.0) -> bool:
+        """See `Job.cancel`."""
+        core = self._client
+        steps = writes.cancel(core.settings, core._keys, core.project, self.id)  # noqa: SLF001
+        status = await core._run(steps)  # noqa: SLF001
+        if not status.is_final:
+            status = (await self.wait(timeout)).status
+        return status is JobStatus.CANCELLED
+
+    async def _listen(self, info: JobInfo, timeout: float, deadline: float) -> JobInfo:
+        from redis.exceptions import RedisError
+
+        core = self._client
+        async with core._control.pubsub(ignore_subscribe_messages=True) as listener:  # noqa: SLF001
+            try:
+                await listener.subscribe(core._keys.job_channel(self.id))  # noqa: SLF001
+                # Looked at again only after subscribing: the end cannot slip between the two.
+                info = await self.info()
+                while not info.status.is_final:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        raise timed_out(self.id, timeout, info.status)
+                    await listener.get_message(timeout=min(left, RECHECK))
+                    info = await self.info()
+            except RedisError as error:
+                raise translate(error) from error
+        return info

@@ -1,0 +1,56 @@
+"""Ringing: the one Celery message that tells a worker that a shard's inbox has jobs.
+
+Losing a ring loses nothing: the bell expires and the sweeper rings again. So a broker that is down
+never fails a job that Redis has accepted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from emendo_config import Settings
+from emendo_config.celery_app import DRAIN_TASK, create_app
+
+logger = logging.getLogger(__name__)
+
+
+class Bell:
+    """Publishes `emendo.drain(shard)`; thread-safe."""
+
+    def __init__(self, settings: Settings, app: Celery | None = None) -> None:
+        self._settings = settings
+        self._app = app
+        self._lock = threading.Lock()
+
+    def ring(self, shard: int) -> bool:
+        """Publishes one drain message; False when the broker cannot be reached, which is logged."""
+        with self._lock:
+            if self._app is None:
+                self._app = create_app(self._settings)
+        try:
+            self._app.send_task(
+                DRAIN_TASK,
+                args=[shard],
+                # A ring that waited longer was rung again; two drains of a shard do no harm, only less good.
+                expires=self._settings.visibility_timeout,
+                retry=False,
+            )
+        except (OperationalError, RedisError, OSError) as error:
+            logger.warning(
+                "the broker cannot be reached; the sweeper will ring again",
+                extra={"shard": shard, "error": type(error).__name__},
+            )
+            return False
+        return True
+
+    def close(self) -> None:
+        """Closes the broker connections."""
+        with self._lock:
+            if self._app is not None:
+                self._app.close()
+                self._app = None

@@ -1,0 +1,77 @@
+"""What the openai client raises, in Emendo's own terms; used for embeddings and for chat."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+import openai
+
+from emendo_client.embeddings.base import MALFORMED
+from emendo_client.errors import (
+    AuthenticationError,
+    EmbeddingError,
+    EmendoError,
+    NetworkError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+)
+
+_REQUEST_TIMEOUT, _CONFLICT, _TOO_MANY, _SERVER_ERROR = 408, 409, 429, 500
+
+
+def translate(error: Exception) -> EmendoError:
+    """The Emendo error for one failed provider request; never carries the request's or answer's text."""
+    if isinstance(error, openai.APITimeoutError):
+        return NetworkError("the provider did not answer in time", error_code="PROVIDER_TIMEOUT")
+    if isinstance(error, openai.APIStatusError):
+        return _from_status(error)
+    if isinstance(error, openai.APIConnectionError):
+        return NetworkError(
+            f"the provider cannot be reached ({type(error.__cause__ or error).__name__})",
+            error_code="PROVIDER_UNREACHABLE",
+        )
+    return EmbeddingError(f"the provider's answer is malformed ({type(error).__name__})", error_code=MALFORMED)
+
+
+def _from_status(error: openai.APIStatusError) -> EmendoError:
+    status = error.status_code
+    details = {"status": status, "request_id": error.request_id}
+    if status == _TOO_MANY:
+        if error.code == "insufficient_quota":
+            return QuotaExceededError("the provider account's quota is used up", details=details)
+        return RateLimitError(
+            "the provider asks to slow down",
+            retry_after=retry_after_seconds(error.response.headers),
+            details=details,
+        )
+    if status in (_REQUEST_TIMEOUT, _CONFLICT) or status >= _SERVER_ERROR:
+        return NetworkError(f"the provider answered {status}", error_code="PROVIDER_FAILING", details=details)
+    if isinstance(error, openai.AuthenticationError):
+        return AuthenticationError(
+            "the provider refuses the API key", details=details, suggestion="check EMENDO_EMBEDDING_API_KEY"
+        )
+    if isinstance(error, openai.PermissionDeniedError):
+        return PermissionDeniedError("the provider's key may not use this model", details=details)
+    return EmbeddingError(f"the provider refuses the request with {status}", details=details)
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Seconds the provider asks to wait, from its answer's headers; None when it does not say.
+
+    `retry-after-ms` is OpenAI's own; `Retry-After` is seconds or an HTTP-date (RFC 9110, section 10.2.3).
+    """
+    milliseconds, after = headers.get("retry-after-ms", ""), headers.get("retry-after", "")
+    for value, scale in ((milliseconds, 1_000.0), (after, 1.0)):
+        try:
+            return max(0.0, float(value) / scale)
+        except ValueError:
+            continue
+    if not after:
+        return None
+    try:
+        return max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,91 @@
+"""A handle on one accepted job, blocking."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from emendo_client import reads, writes
+from emendo_client.models import JobInfo, JobResult, JobStatus, Progress
+from emendo_client.steps import translate
+from emendo_client.waiting import RECHECK, finished, timed_out
+
+if TYPE_CHECKING:
+    from emendo_client.client import MemoryClient
+
+
+class Job:
+    """One accepted job; `id` is enough to find it again with `client.job(id)`."""
+
+    def __init__(self, client: MemoryClient, job_id: str) -> None:
+        self._client = client
+        self.id = job_id
+
+    def __repr__(self) -> str:
+        return f"Job({self.id!r})"
+
+    def info(self) -> JobInfo:
+        """The job's record as it is now.
+
+        Raises:
+            JobNotFoundError: the id was never accepted, or the record expired.
+        """
+        core = self._client
+        return core._run(reads.job(core._keys, core.project, self.id))  # noqa: SLF001  # one unit with its client
+
+    def status(self) -> JobStatus:
+        """The job's state now."""
+        return self.info().status
+
+    def progress(self) -> Progress:
+        """How many of the job's items are done."""
+        core = self._client
+        return core._run(reads.progress(core._keys, core.project, self.id))  # noqa: SLF001
+
+    def wait(self, timeout: float = 30.0, *, raise_on_failure: bool = False) -> JobResult:
+        """Blocks until the job is in a final state, whichever it is.
+
+        Args:
+            timeout: seconds.
+            raise_on_failure: raise JobFailedError for a failed or cancelled job instead of returning it.
+
+        Raises:
+            JobTimeoutError: no final state in time; the job goes on.
+        """
+        deadline = time.monotonic() + timeout
+        info = self.info()
+        if not info.status.is_final:
+            info = self._listen(info, timeout, deadline)
+        return finished(info, raise_on_failure=raise_on_failure)
+
+    def cancel(self, timeout: float = 10.0) -> bool:
+        """Cancels the job: True when it will never change anything, False when it was too late.
+
+        Args:
+            timeout: seconds to wait for a running job's answer.
+        """
+        core = self._client
+        steps = writes.cancel(core.settings, core._keys, core.project, self.id)  # noqa: SLF001
+        status = core._run(steps)  # noqa: SLF001
+        if not status.is_final:
+            status = self.wait(timeout).status
+        return status is JobStatus.CANCELLED
+
+    def _listen(self, info: JobInfo, timeout: float, deadline: float) -> JobInfo:
+        from redis.exceptions import RedisError
+
+        core = self._client
+        with core._control.pubsub(ignore_subscribe_messages=True) as listener:  # noqa: SLF001
+            try:
+                listener.subscribe(core._keys.job_channel(self.id))  # noqa: SLF001
+                # Looked at again only after subscribing: the end cannot slip between the two.
+                info = self.info()
+                while not info.status.is_final:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        raise timed_out(self.id, timeout, info.status)
+                    listener.get_message(timeout=min(left, RECHECK))
+                    info = self.info()
+            except RedisError as error:
+                raise translate(error) from error
+        return info

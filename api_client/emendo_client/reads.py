@@ -1,0 +1,159 @@
+"""The reads, each one conversation (see `steps`): get, get_all, search, history, jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from emendo_client import records
+from emendo_client.errors import JobNotFoundError, MemoryNotFoundError
+from emendo_client.filters import Filter
+from emendo_client.models import HistoryEntry, JobInfo, JobStatus, Memory, Page, Progress, SearchHit
+from emendo_client.records import JOB_FIELDS, MEMORY_FIELDS
+from emendo_client.steps import Batch, Command, Steps
+from emendo_config import Keys
+from emendo_config.redis_io import as_text
+
+DIALECT = ("DIALECT", 2)
+_JOBS_AT_A_TIME = 200
+
+
+def get(keys: Keys, project: str, memory_id: str, *, include_deleted: bool) -> Steps[Memory]:
+    """One memory by its id."""
+    (values,) = yield Batch("data", [("HMGET", keys.memory(memory_id), *MEMORY_FIELDS)])
+    memory = records.visible_memory(values, project, include_deleted=include_deleted)
+    if memory is None:
+        raise _no_memory(memory_id)
+    return memory
+
+
+def history(keys: Keys, project: str, memory_id: str) -> Steps[list[HistoryEntry]]:
+    """Every change of one memory, oldest first; also of a deleted one."""
+    owner, entries = yield Batch(
+        "data",
+        [
+            ("HMGET", keys.memory(memory_id), "project"),
+            ("XRANGE", keys.history(memory_id), "-", "+"),
+        ],
+    )
+    if as_text(owner[0]) != project:
+        raise _no_memory(memory_id)
+    return [records.history_entry(memory_id, entry_id, raw) for entry_id, raw in entries]
+
+
+def get_all(keys: Keys, wanted: Filter, page: int, page_size: int) -> Steps[Page]:
+    """One page of memories, newest first."""
+    (reply,) = yield Batch(
+        "data",
+        [
+            (
+                *("FT.SEARCH", keys.index_alias, wanted.expression),
+                *("PARAMS", len(wanted.parameters), *wanted.parameters),
+                *("SORTBY", "created_at", "DESC"),
+                *("LIMIT", (page - 1) * page_size, page_size),
+                *("RETURN", len(MEMORY_FIELDS), *MEMORY_FIELDS),
+                *DIALECT,
+            )
+        ],
+    )
+    total, found = records.memories_found(reply, scored=False)
+    return Page(results=found, total=total, page=page, page_size=page_size)
+
+
+def search(keys: Keys, wanted: Filter, field: str, vector: bytes, limit: int) -> Steps[list[SearchHit]]:
+    """The memories nearest to `vector` (float32[dimensions]), nearest first."""
+    parameters = [*wanted.parameters, "vector", vector, "limit", limit]
+    returned = [*MEMORY_FIELDS, "distance"]
+    (reply,) = yield Batch(
+        "data",
+        [
+            (
+                "FT.SEARCH",
+                keys.index_alias,
+                f"{wanted.expression}=>[KNN $limit @{field} $vector AS distance]",
+                *("PARAMS", len(parameters), *parameters),
+                *("SORTBY", "distance", "ASC"),
+                *("LIMIT", 0, limit),
+                *("RETURN", len(returned), *returned),
+                *DIALECT,
+            )
+        ],
+    )
+    return records.memories_found(reply, scored=True)[1]
+
+
+def job(keys: Keys, project: str, job_id: str) -> Steps[JobInfo]:
+    """One job's record."""
+    document = yield from _job_document(keys, project, job_id)
+    return records.job_info(document)
+
+
+def progress(keys: Keys, project: str, job_id: str) -> Steps[Progress]:
+    """How many of a job's items are done."""
+    document = yield from _job_document(keys, project, job_id)
+    status = JobStatus(document["status"])
+    return Progress(done=document["items"] if status.is_final else 0, total=document["items"], status=status)
+
+
+def jobs(keys: Keys, project: str, status: JobStatus | None, limit: int) -> Steps[list[JobInfo]]:
+    """The project's newest jobs, newest first."""
+    found: list[JobInfo] = []
+    start = 0
+    while len(found) < limit:
+        (ids,) = yield Batch("control", [("ZREVRANGE", keys.jobs(project), start, start + _JOBS_AT_A_TIME - 1)])
+        if not ids:
+            break
+        start += len(ids)
+        replies = yield Batch("control", _record_reads(keys, ids))
+        found += (info for info in _infos(replies, project) if status is None or info.status == status)
+    return found[:limit]
+
+
+def dead_letters(keys: Keys, project: str, limit: int) -> Steps[list[JobInfo]]:
+    """The project's dead-lettered jobs, newest first."""
+    found: list[JobInfo] = []
+    start = 0
+    while len(found) < limit:
+        (ids,) = yield Batch("control", [("ZREVRANGE", keys.dead, start, start + _JOBS_AT_A_TIME - 1)])
+        if not ids:
+            break
+        start += len(ids)
+        replies = yield Batch("control", _record_reads(keys, ids))
+        found += _infos(replies, project)
+    return found[:limit]
+
+
+def _job_document(keys: Keys, project: str, job_id: str) -> Steps[dict[str, Any]]:
+    (values,) = yield Batch("control", [("HMGET", keys.job(job_id), *JOB_FIELDS)])
+    document = records.job_document(values)
+    if document is None or document["project"] != project:
+        raise no_job(job_id)
+    return document
+
+
+def _record_reads(keys: Keys, ids: list[Any]) -> list[Command]:
+    return [("HMGET", keys.job(as_text(job_id)), *JOB_FIELDS) for job_id in ids]
+
+
+def _infos(replies: list[Any], project: str) -> Iterator[JobInfo]:
+    for values in replies:
+        document = records.job_document(values)
+        if document is not None and document["project"] == project:
+            yield records.job_info(document)
+
+
+def no_job(job_id: str) -> JobNotFoundError:
+    """The error for a job id this project does not have."""
+    return JobNotFoundError(
+        "no such job in this project",
+        details={"job_id": job_id},
+        suggestion="it was never accepted, or its record expired after EMENDO_JOB_TTL",
+    )
+
+
+def _no_memory(memory_id: str) -> MemoryNotFoundError:
+    return MemoryNotFoundError(
+        "no such memory in this project",
+        details={"memory_id": memory_id},
+        suggestion="it may be deleted: restore(memory_id) brings a deleted memory back",
+    )

@@ -1,0 +1,145 @@
+"""How models stand in Redis: memory hashes, history streams and job records, read back into models."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from emendo_client._time import iso
+from emendo_client.models import HistoryEntry, JobInfo, JobResult, Memory, SearchHit
+from emendo_config.redis_io import as_text
+
+# The fields of `emendo:memory:{<id>}` that make a Memory, in the order they are asked for.
+MEMORY_FIELDS = (
+    "id",
+    "memory",
+    "user_id",
+    "agent_id",
+    "run_id",
+    "actor_id",
+    "role",
+    "metadata",
+    "hash",
+    "version",
+    "created_at",
+    "updated_at",
+    "expires_at",
+    "is_deleted",
+    "embedding_model",
+    "project",
+)
+JOB_FIELDS = (
+    "id",
+    "project",
+    "kind",
+    "memory_id",
+    "status",
+    "results",
+    "error",
+    "attempts",
+    "submitted",
+    "started",
+    "finished",
+    "next_attempt",
+    "degraded",
+    "items",
+)
+MAX_TAG_CHARS = 1_024
+
+
+def memory_document(values: Sequence[Any]) -> dict[str, Any] | None:
+    """The values of MEMORY_FIELDS as a document for `Memory`; None when there is no such hash."""
+    if values[0] is None:
+        return None
+    document = {name: as_text(value) for name, value in zip(MEMORY_FIELDS, values, strict=True) if value is not None}
+    return {
+        **document,
+        "metadata": json.loads(document.get("metadata", "{}")),
+        "is_deleted": document.get("is_deleted") == "1",
+    }
+
+
+def visible_memory(values: Sequence[Any], project: str, *, include_deleted: bool) -> Memory | None:
+    """The memory, unless it is another project's, deleted or expired."""
+    document = memory_document(values)
+    if document is None or document["project"] != project:
+        return None
+    memory = Memory.model_validate(document)
+    gone = memory.is_deleted or (memory.expires_at is not None and memory.expires_at.timestamp() <= time.time())
+    return None if gone and not include_deleted else memory
+
+
+def memories_found(reply: Sequence[Any], *, scored: bool) -> tuple[int, list[Any]]:
+    """An FT.SEARCH reply (total, then key and fields alternating) as the total and Memory or SearchHit objects."""
+    found: list[Any] = []
+    for flat in reply[2::2]:
+        fields = dict(zip((as_text(name) for name in flat[::2]), flat[1::2], strict=True))
+        document = memory_document([fields.get(name) for name in MEMORY_FIELDS])
+        if document is None:  # removed between the index's answer and the read of its fields
+            continue
+        if scored:
+            document["score"] = 1.0 - float(fields["distance"])
+            found.append(SearchHit.model_validate(document))
+        else:
+            found.append(Memory.model_validate(document))
+    return int(reply[0]), found
+
+
+def history_entry(memory_id: str, entry_id: Any, raw: Mapping[Any, Any]) -> HistoryEntry:
+    """One entry of a history stream."""
+    fields = {as_text(name): as_text(value) for name, value in raw.items()}
+    document: dict[str, Any] = {**fields, "id": as_text(entry_id), "memory_id": memory_id}
+    for name in ("old_metadata", "new_metadata"):
+        if name in fields:
+            document[name] = json.loads(fields[name])
+    document["is_deleted"] = fields.get("is_deleted") == "1"
+    return HistoryEntry.model_validate(document)
+
+
+def _moment(value: str) -> datetime | None:
+    return datetime.fromisoformat(iso(int(value))) if value else None
+
+
+def job_document(values: Sequence[Any]) -> dict[str, Any] | None:
+    """The values of JOB_FIELDS as a document; None when there is no such record."""
+    if values[0] is None:
+        return None
+    fields = {name: as_text(value) for name, value in zip(JOB_FIELDS, values, strict=True)}
+    return {
+        "job_id": fields["id"],
+        "project": fields["project"],
+        "kind": fields["kind"],
+        "memory_id": fields["memory_id"] or None,
+        "status": fields["status"],
+        "results": json.loads(fields["results"] or "[]"),
+        "error": json.loads(fields["error"]) if fields["error"] else None,
+        "attempts": int(fields["attempts"] or 0),
+        "submitted_at": _moment(fields["submitted"]),
+        "started_at": _moment(fields["started"]),
+        "finished_at": _moment(fields["finished"]),
+        "next_attempt_at": _moment(fields["next_attempt"]),
+        "degraded": bool(fields["degraded"]),
+        "degraded_reason": fields["degraded"] or None,
+        "items": int(fields["items"] or 0),
+    }
+
+
+def job_result(document: Mapping[str, Any]) -> JobResult:
+    """The document of `job_document` as the caller's JobResult."""
+    return JobResult.model_validate(document)
+
+
+def job_info(document: Mapping[str, Any]) -> JobInfo:
+    """The document of `job_document` as one line of a listing."""
+    return JobInfo.model_validate(document)
+
+
+def metadata_tag(key: str, value: Any) -> str | None:
+    """The index tag by which a metadata value is found; None for values that cannot be filtered on."""
+    if value is None or isinstance(value, dict | list | tuple):
+        return None
+    tag = f"{key}={json.dumps(value, ensure_ascii=False)}"
+    return tag if len(tag) <= MAX_TAG_CHARS else None

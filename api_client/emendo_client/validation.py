@@ -1,0 +1,252 @@
+"""Checks on what callers send, all before anything is enqueued.
+
+Each function returns the value in the form the rest of the code relies on, or raises ValidationError
+saying what was wrong and what is allowed. Messages name the field, never its content.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from emendo_client.errors import ValidationError
+from emendo_config import Settings
+
+ROLES = ("user", "assistant", "system", "tool")
+STORED_ROLES = ("user", "assistant")
+IDENTITY_KEYS = frozenset({"id", "user_id", "agent_id", "run_id", "actor_id", "project"})
+MAX_ID_CHARS = 256
+_MEMORY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+# Tabs and line breaks are text; other C0/C1 controls and lone surrogates are broken input.
+_FORBIDDEN_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_FORBIDDEN_IN_ID = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+MAX_METADATA_DEPTH = 16
+
+
+def text(value: Any, name: str, settings: Settings) -> str:
+    """A memory text: not blank, within the limit, no control characters or lone surrogates."""
+    if not isinstance(value, str):
+        raise _wrong_type(name, value, "a string")
+    if not value.strip():
+        raise ValidationError(f"{name} is empty", suggestion="give at least one visible character")
+    if len(value) > settings.max_text_chars:
+        raise ValidationError(
+            f"{name} has {len(value)} characters; the limit is {settings.max_text_chars}",
+            suggestion="split the text, or raise EMENDO_MAX_TEXT_CHARS",
+        )
+    found = _FORBIDDEN_IN_TEXT.search(value)
+    if found:
+        raise _forbidden(name, found)
+    return value
+
+
+def memory_id(value: Any) -> str:
+    """A memory id: 1 to 128 letters, digits, `_`, `.` or `-`."""
+    if not isinstance(value, str):
+        raise _wrong_type("memory_id", value, "a string")
+    if not _MEMORY_ID.fullmatch(value):
+        raise ValidationError(
+            "memory_id is malformed",
+            suggestion="use the id a job's result or a search gave: letters, digits, '_', '.', '-', at most 128",
+        )
+    return value
+
+
+def scope_id(value: Any, name: str) -> str | None:
+    """A user, agent, run or actor id: up to 256 characters, nothing invisible at its ends, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _wrong_type(name, value, "a string or None")
+    if not value or value != value.strip():
+        raise ValidationError(
+            f"{name} is empty or has white space at an end", suggestion="strip it, or give None for no scope"
+        )
+    if len(value) > MAX_ID_CHARS:
+        raise ValidationError(f"{name} has {len(value)} characters; the limit is {MAX_ID_CHARS}")
+    found = _FORBIDDEN_IN_ID.search(value)
+    if found:
+        raise _forbidden(name, found)
+    return value
+
+
+def scope(user_id: Any, agent_id: Any, run_id: Any, *, required: bool) -> dict[str, str]:
+    """The given ones of user_id, agent_id and run_id; at least one when `required`."""
+    given = {
+        name: checked
+        for name, value in (("user_id", user_id), ("agent_id", agent_id), ("run_id", run_id))
+        if (checked := scope_id(value, name)) is not None
+    }
+    if required and not given:
+        raise ValidationError(
+            "no scope given: user_id, agent_id and run_id are all None",
+            suggestion="give at least one of them (reads may say all_users=True instead)",
+        )
+    return given
+
+
+def role(value: Any, name: str = "role") -> str | None:
+    """A message role, or None."""
+    if value is not None and value not in ROLES:
+        raise ValidationError(f"{name} is unknown", suggestion=f"use one of {', '.join(ROLES)}")
+    return value  # type: ignore[no-any-return]  # one of ROLES or None, both checked above
+
+
+def metadata(value: Any, settings: Settings, *, none_removes: bool) -> dict[str, Any] | None:
+    """Metadata: a JSON object within the size limit and without identity keys, or None.
+
+    Args:
+        none_removes: True for updates, where a key set to None is removed; else such keys are dropped.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise _wrong_type("metadata", value, "a mapping of strings to JSON values, or None")
+    document = dict(value)
+    _check_json(document, "metadata", 0)
+    identity = sorted(IDENTITY_KEYS & document.keys())
+    if identity:
+        raise ValidationError(
+            f"metadata holds identity keys: {', '.join(identity)}",
+            suggestion="pass them as arguments of their own; a memory's owner never changes",
+        )
+    size = len(json.dumps(document, ensure_ascii=False).encode())
+    if size > settings.max_metadata_bytes:
+        raise ValidationError(
+            f"metadata has {size} bytes as JSON; the limit is {settings.max_metadata_bytes}",
+            suggestion="keep large values elsewhere, or raise EMENDO_MAX_METADATA_BYTES",
+        )
+    return document if none_removes else {key: item for key, item in document.items() if item is not None}
+
+
+def messages(value: Any, settings: Settings) -> list[dict[str, str]]:
+    """Messages as a list of {role, content[, name]}: a string is one user message, a mapping a list of one.
+
+    System and tool messages are context, not memories, and are left out.
+    """
+    if isinstance(value, str):
+        value = [{"role": "user", "content": value}]
+    elif isinstance(value, Mapping):
+        value = [value]
+    if not isinstance(value, Sequence) or isinstance(value, bytes):
+        raise _wrong_type("messages", value, "a string, a message or a list of messages")
+    if len(value) > settings.max_messages:
+        raise ValidationError(
+            f"messages holds {len(value)} messages; the limit is {settings.max_messages}",
+            suggestion="send several adds, or raise EMENDO_MAX_MESSAGES",
+        )
+    checked = [_message(item, f"messages[{index}]", settings) for index, item in enumerate(value)]
+    stored = [item for item in checked if item["role"] in STORED_ROLES]
+    if not stored:
+        raise ValidationError(
+            "messages holds nothing to remember", suggestion="give at least one user or assistant message"
+        )
+    return stored
+
+
+def _message(item: Any, name: str, settings: Settings) -> dict[str, str]:
+    if not isinstance(item, Mapping):
+        raise _wrong_type(name, item, "a mapping with role and content")
+    unknown = sorted(str(key) for key in item.keys() - {"role", "content", "name"})
+    if unknown:
+        raise ValidationError(
+            f"{name} has unknown keys: {', '.join(unknown)}",
+            suggestion="a message has role, content and name",
+        )
+    if "role" not in item or item["role"] is None:
+        raise ValidationError(f"{name}.role is missing", suggestion=f"use one of {', '.join(ROLES)}")
+    message = {
+        "role": str(role(item["role"], f"{name}.role")),
+        "content": text(item.get("content"), f"{name}.content", settings),
+    }
+    actor = scope_id(item.get("name"), f"{name}.name")
+    if actor:
+        message["name"] = actor
+    return message
+
+
+def version(value: Any, name: str) -> int | None:
+    """A memory version: a whole number from 1, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong_type(name, value, "a whole number or None")
+    if value < 1:
+        raise ValidationError(f"{name} is {value}; versions begin with 1")
+    return value
+
+
+def positive(value: Any, name: str, most: int) -> int:
+    """A whole number from 1 to `most`."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong_type(name, value, "a whole number")
+    if not 1 <= value <= most:
+        raise ValidationError(f"{name} is {value}; it must be from 1 to {most}")
+    return value
+
+
+def expiry(value: Any) -> str | None:
+    """A moment with a time zone, as ISO-8601 UTC with microseconds; None for never."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValidationError("expires_at is not an ISO-8601 time") from None
+    if not isinstance(value, datetime):
+        raise _wrong_type("expires_at", value, "a datetime, an ISO-8601 string or None")
+    if value.tzinfo is None:
+        raise ValidationError("expires_at has no time zone", suggestion="use datetime.now(UTC) + …")
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def opaque_key(value: Any, name: str) -> str | None:
+    """An idempotency key: up to 256 printable characters, or None."""
+    return scope_id(value, name)
+
+
+def one_of(value: Any, name: str, allowed: Sequence[str]) -> str:
+    """One of a few words."""
+    if value not in allowed:
+        raise ValidationError(f"{name} is unknown", suggestion=f"use one of {', '.join(allowed)}")
+    return str(value)
+
+
+def _check_json(value: Any, name: str, depth: int) -> None:
+    """Refuses what JSON cannot carry, before json.dumps would quietly change it (keys, NaN, tuples are fine)."""
+    if depth > MAX_METADATA_DEPTH:
+        raise ValidationError(f"{name} is nested deeper than {MAX_METADATA_DEPTH} levels")
+    if isinstance(value, str):
+        found = _FORBIDDEN_IN_TEXT.search(value)
+        if found:
+            raise _forbidden(name, found)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str) or not key:
+                raise ValidationError(f"{name} has a key that is not a non-empty string")
+            _check_json(key, f"a key of {name}", depth)
+            _check_json(item, f"{name} value", depth + 1)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_json(item, f"{name} value", depth + 1)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValidationError(f"{name} is NaN or infinite, which JSON cannot carry")
+    elif value is not None and not isinstance(value, bool | int):
+        raise _wrong_type(name, value, "a JSON value")
+
+
+def _wrong_type(name: str, value: Any, expected: str) -> ValidationError:
+    return ValidationError(f"{name} is of type {type(value).__name__}; it must be {expected}")
+
+
+def _forbidden(name: str, found: re.Match[str]) -> ValidationError:
+    return ValidationError(
+        f"{name} has the character U+{ord(found.group()):04X} at position {found.start()}, which is not text",
+        suggestion="remove control characters and lone surrogates",
+    )

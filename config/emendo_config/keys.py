@@ -1,0 +1,126 @@
+"""Every Redis key name, built in this one place (docs/design.md, "Data in Redis").
+
+The braces around a memory id make all keys of one memory share a cluster slot, so that one script may
+change them together. Nothing outside this module spells a key.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key names below one prefix (`EMENDO_KEY_PREFIX`, default `emendo:`)."""
+
+    prefix: str = "emendo:"
+
+    # Data plane: one memory's keys, one slot.
+
+    @property
+    def memory_prefix(self) -> str:
+        """What every memory hash, and nothing else, begins with; the index's PREFIX."""
+        return f"{self.prefix}memory:"
+
+    def memory(self, memory_id: str) -> str:
+        """Hash: the memory as it is now."""
+        return f"{self.prefix}memory:{{{memory_id}}}"
+
+    def history(self, memory_id: str) -> str:
+        """Stream: every change of the memory, oldest first."""
+        return f"{self.prefix}history:{{{memory_id}}}"
+
+    def lock(self, memory_id: str) -> str:
+        """String with TTL: token of the worker that works on the memory."""
+        return f"{self.prefix}lock:{{{memory_id}}}"
+
+    def applied(self, memory_id: str, job_id: str) -> str:
+        """String with TTL: the version and event this job's effect on the memory got."""
+        return f"{self.prefix}applied:{{{memory_id}}}:{job_id}"
+
+    # Control plane: everything about jobs.
+
+    def job(self, job_id: str) -> str:
+        """Hash: the job record."""
+        return f"{self.prefix}job:{job_id}"
+
+    def jobs(self, project: str) -> str:
+        """Sorted set: the project's job ids by submission time (microseconds)."""
+        return f"{self.prefix}jobs:{project}"
+
+    def job_channel(self, job_id: str) -> str:
+        """Pub/sub channel: says the job's final status once."""
+        return f"{self.prefix}done:{job_id}"
+
+    def idempotency(self, project: str, key: str) -> str:
+        """Hash with TTL: the job first accepted under the caller's idempotency key, and its fingerprint."""
+        return f"{self.prefix}idempotency:{project}:{key}"
+
+    def inbox(self, shard: int) -> str:
+        """Stream with consumer group `workers`: accepted single jobs, oldest first."""
+        return f"{self.prefix}inbox:{shard}"
+
+    def bell(self, shard: int) -> str:
+        """String with TTL: `rung:<id>` (a drain is on its way) or `drain:<worker>` (it is running)."""
+        return f"{self.prefix}bell:{shard}"
+
+    @property
+    def shards(self) -> str:
+        """Set: the shards that ever had a job, so that lowering `EMENDO_INBOX_SHARDS` strands nothing."""
+        return f"{self.prefix}shards"
+
+    @property
+    def clock(self) -> str:
+        """String: the newest submission time given out, so that no two submissions are ever equal."""
+        return f"{self.prefix}clock"
+
+    @property
+    def delayed(self) -> str:
+        """Sorted set: `<shard>:<job id>` by the time of the next attempt (milliseconds)."""
+        return f"{self.prefix}delayed"
+
+    @property
+    def dead(self) -> str:
+        """Sorted set: ids of dead-lettered jobs by the time they died (microseconds)."""
+        return f"{self.prefix}dead"
+
+    @property
+    def feed(self) -> str:
+        """Stream, capped: every change of every memory, without its text."""
+        return f"{self.prefix}feed"
+
+    @property
+    def cancelling(self) -> str:
+        """Set with TTL: running jobs somebody asked to cancel."""
+        return f"{self.prefix}cancelling"
+
+    @property
+    def sweeper(self) -> str:
+        """String with TTL: the worker that sweeps just now."""
+        return f"{self.prefix}sweeper"
+
+    @property
+    def workers(self) -> str:
+        """Sorted set: live worker processes by the time of their last heartbeat (milliseconds)."""
+        return f"{self.prefix}workers"
+
+    def embedding(self, space: str, digest: str) -> str:
+        """String with TTL: a cached vector (float32 bytes)."""
+        return f"{self.prefix}embedding:{space}:{digest}"
+
+    # Index names.
+
+    @property
+    def index_alias(self) -> str:
+        """The alias every search goes through."""
+        return f"{self.prefix}memories"
+
+    def index(self, space: str) -> str:
+        """The real index of one embedding space, behind the alias."""
+        return f"{self.prefix}index:{space}"
+
+
+def shard_of(routing_id: str, shards: int) -> int:
+    """The inbox shard of a memory (or of a job that makes new ones): stable over processes and releases."""
+    return zlib.crc32(routing_id.encode()) % shards

@@ -1,0 +1,200 @@
+"""All settings, one class. Each is read from the environment as `EMENDO_<NAME>`.
+
+Relations between settings are checked when the object is made, so that a process refuses to start
+rather than break a guarantee at night.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import pydantic
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from emendo_config.errors import ConfigurationError
+from emendo_config.spaces import EmbeddingSpace
+
+LOCAL_MODEL = "use-multilingual-v3"
+LOCAL_DIMENSIONS = 512
+OPENAI_MODEL = "text-embedding-3-small"
+OPENAI_DIMENSIONS = 1536
+
+
+class Settings(BaseSettings):
+    """Emendo's settings; `Settings()` reads the environment, keyword arguments win over it.
+
+    Raises:
+        ConfigurationError: a value is of the wrong form, or two values cannot hold together.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="EMENDO_", frozen=True, extra="ignore")
+
+    # Where things are.
+    redis_url: str = Field("redis://localhost:6379/0", description="Data Redis with search; search lives in db 0.")
+    broker_url: str = Field("", description="Celery broker; default: the data Redis, db 1. amqp://… for RabbitMQ.")
+    control_url: str = Field("", description="Redis of the control plane (jobs); default: the data Redis.")
+    key_prefix: str = Field("emendo:", description="What every key and the index alias begin with.")
+    project: str = Field("default", description="The tenant this client works for.")
+    redis_timeout: float = Field(5.0, gt=0, le=60, description="Seconds one Redis call may take.")
+    redis_max_connections: int = Field(64, ge=1, description="Connections one process may open to each Redis.")
+    broker_timeout: float = Field(2.0, gt=0, le=30, description="Seconds ringing a shard's bell may take.")
+
+    # Embedding.
+    embedding_provider: Literal["", "openai", "local"] = Field(
+        "", description="Default: openai when a key or base URL is set, else local."
+    )
+    embedding_model: str = Field("", description="Default: text-embedding-3-small (openai).")
+    embedding_dimensions: int = Field(0, ge=0, le=16_384, description="Default: 1536 (openai), 512 (local).")
+    embedding_base_url: str = Field("", description="Any OpenAI-compatible server.")
+    embedding_api_key: SecretStr = Field(SecretStr(""), description="Falls back to OPENAI_API_KEY.")
+    embedding_timeout: float = Field(20.0, gt=0, le=120, description="Seconds one provider request may take.")
+    embedding_max_inputs: int = Field(2_048, ge=1, le=2_048, description="Texts in one provider request.")
+    embedding_max_tokens: int = Field(300_000, ge=1, description="Tokens in one provider request.")
+    embedding_quick_retries: int = Field(
+        2, ge=0, le=10, description="Retries inside a task before the job is put aside."
+    )
+
+    # Index.
+    index_algorithm: Literal["flat", "hnsw", "svs-vamana"] = Field("flat", description="Vector index kind.")
+
+    # Intake and drain.
+    inbox_shards: int = Field(16, ge=1, le=1_024, description="Inbox streams; the same for clients and workers.")
+    drain_batch: int = Field(256, ge=1, le=2_048, description="Jobs one drain takes at a time.")
+    drain_budget: float = Field(20.0, gt=0, description="Seconds one drain task runs before a successor takes over.")
+    lease: float = Field(8.0, gt=0.2, description="Seconds a silent worker keeps its shards and locks.")
+    ring_ttl: float = Field(5.0, gt=0.2, description="Seconds a rung bell waits for a drain before it is rung again.")
+    sweep_interval: float = Field(1.0, gt=0, description="Seconds between two looks of the sweeper.")
+    poison_deliveries: int = Field(5, ge=2, description="Deliveries of an inbox entry before it is dead-lettered.")
+
+    # Jobs.
+    task_soft_time_limit: int = Field(120, ge=1, description="Seconds; a Celery task is asked to stop.")
+    task_time_limit: int = Field(180, ge=2, description="Seconds; a Celery task is killed.")
+    visibility_timeout: int = Field(1_800, ge=3, description="Seconds until the broker redelivers an unacked message.")
+    job_ttl: int = Field(86_400, ge=4, description="Seconds a finished job's record and applied marks are kept.")
+    max_attempts: int = Field(8, ge=1, description="Attempts before a job is dead-lettered.")
+    retry_base: float = Field(1.0, gt=0, description="Seconds before the second attempt; doubles each time.")
+    retry_max: float = Field(300.0, gt=0, description="Longest pause between two attempts, in seconds.")
+    feed_length: int = Field(100_000, ge=0, description="Changes the feed keeps, about.")
+    task_events: bool = Field(True, description="Send each job's events to Flower under its own id and name.")
+
+    # Limits on what callers may send.
+    max_text_chars: int = Field(32_000, ge=1, description="Longest memory text, in characters.")
+    max_metadata_bytes: int = Field(16_384, ge=2, description="Largest metadata, as UTF-8 JSON.")
+    max_messages: int = Field(1_000, ge=1, description="Most messages in one add.")
+
+    # Flower.
+    flower_user: str = Field("emendo", description="Flower's user name.")
+    flower_password: SecretStr = Field(SecretStr(""), description="Flower's password; `emendo up` makes one.")
+
+    # Logging.
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level written.")
+    log_format: Literal["text", "json"] = Field("text", description="One line of text, or one JSON object, per event.")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except pydantic.ValidationError as error:
+            problems = "; ".join(
+                f"EMENDO_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
+                for item in error.errors(include_input=False, include_url=False)
+            )
+            raise ConfigurationError(
+                f"invalid settings: {problems}", suggestion="see docs/reference/settings.md"
+            ) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Settings that follow from others; an empty environment variable counts as not set."""
+        values = {key: value for key, value in values.items() if value not in ("", None)}
+        redis_url = values.get("redis_url", "redis://localhost:6379/0")
+        values.setdefault("broker_url", _with_database(redis_url, 1))
+        values.setdefault("control_url", redis_url)
+        values.setdefault("embedding_api_key", os.environ.get("OPENAI_API_KEY", ""))
+        remote = values["embedding_api_key"] not in ("", SecretStr("")) or values.get("embedding_base_url")
+        values.setdefault("embedding_provider", "openai" if remote else "local")
+        local = values["embedding_provider"] == "local"
+        values.setdefault("embedding_model", LOCAL_MODEL if local else OPENAI_MODEL)
+        values.setdefault("embedding_dimensions", LOCAL_DIMENSIONS if local else OPENAI_DIMENSIONS)
+        return values
+
+    @model_validator(mode="after")
+    def _check_relations(self) -> Self:
+        ascending = (
+            ("drain_budget", self.drain_budget),
+            ("task_soft_time_limit", self.task_soft_time_limit),
+            ("task_time_limit", self.task_time_limit),
+            ("visibility_timeout", self.visibility_timeout),
+            ("job_ttl", self.job_ttl),
+        )
+        for (low, low_value), (high, high_value) in itertools.pairwise(ascending):
+            _require(
+                low_value < high_value,
+                f"EMENDO_{low.upper()} ({low_value}) must be below EMENDO_{high.upper()} ({high_value})",
+                "otherwise a job can run twice at once, or its record can vanish while it is still worked on",
+            )
+        _require(
+            self.retry_max < self.visibility_timeout,
+            f"EMENDO_RETRY_MAX ({self.retry_max}) must be below EMENDO_VISIBILITY_TIMEOUT ({self.visibility_timeout})",
+            "a longer pause would be redelivered by the broker while it waits",
+        )
+        _require(
+            self.retry_base <= self.retry_max,
+            f"EMENDO_RETRY_BASE ({self.retry_base}) must not be above EMENDO_RETRY_MAX ({self.retry_max})",
+            "lower the first or raise the second",
+        )
+        _require(
+            self.sweep_interval < self.lease,
+            f"EMENDO_SWEEP_INTERVAL ({self.sweep_interval}) must be below EMENDO_LEASE ({self.lease})",
+            "otherwise a dead worker is noticed too late",
+        )
+        if self.embedding_provider == "local":
+            _require(
+                (self.embedding_model, self.embedding_dimensions) == (LOCAL_MODEL, LOCAL_DIMENSIONS),
+                f"the local embedder is {LOCAL_MODEL} with {LOCAL_DIMENSIONS} dimensions; "
+                f"got {self.embedding_model} with {self.embedding_dimensions}",
+                "unset EMENDO_EMBEDDING_MODEL and EMENDO_EMBEDDING_DIMENSIONS, or set OPENAI_API_KEY "
+                "or EMENDO_EMBEDDING_BASE_URL to use a provider",
+            )
+        _require(
+            _database(self.redis_url) == 0,
+            f"EMENDO_REDIS_URL must name database 0, not {_database(self.redis_url)}",
+            "Redis search indexes database 0 only",
+        )
+        return self
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        """The embedding space these settings write to."""
+        return EmbeddingSpace(self.embedding_provider, self.embedding_model, self.embedding_dimensions)
+
+
+def redact_url(url: str) -> str:
+    """The URL without user name and password, fit for a log."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return urlunsplit(parts._replace(netloc=f"{host}:{parts.port}" if parts.port else host, query=""))
+
+
+def _require(held: bool, problem: str, suggestion: str) -> None:
+    if not held:
+        raise ConfigurationError(problem, suggestion=suggestion)
+
+
+def _database(redis_url: str) -> int:
+    path = urlsplit(redis_url).path.strip("/")
+    return int(path) if path.isdigit() else 0
+
+
+def _with_database(redis_url: str, database: int) -> str:
+    parts = urlsplit(redis_url)
+    if parts.scheme == "unix":
+        raise ConfigurationError(
+            "EMENDO_BROKER_URL is needed when EMENDO_REDIS_URL is a unix socket",
+            suggestion="set it to redis+socket:///path/to/redis.sock?virtual_host=1",
+        )
+    return urlunsplit(parts._replace(path=f"/{database}"))

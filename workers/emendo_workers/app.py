@@ -1,0 +1,50 @@
+"""The worker's Celery app: `celery -A emendo_workers.app worker` (or `emendo worker`, which calls it)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.exceptions import WorkerShutdown
+from celery.signals import setup_logging, worker_process_init, worker_ready, worker_shutting_down
+
+from emendo_client.errors import ConfigurationError
+from emendo_config import Settings
+from emendo_config.celery_app import create_app
+from emendo_config.logs import configure_logging
+from emendo_workers.services import close_services, open_services
+from emendo_workers.sweeper import Sweeper
+from emendo_workers.tasks import register
+
+settings = Settings()
+app = create_app(settings)
+register(app, settings)
+
+_sweepers: list[Sweeper] = []
+
+
+@setup_logging.connect
+def _configure_logging(**_: Any) -> None:
+    configure_logging(settings)
+
+
+@worker_process_init.connect
+def _forget_the_parents_connections(**_: Any) -> None:
+    # A prefork child must not share sockets with its parent; it opens its own at its first task.
+    close_services()
+
+
+@worker_ready.connect
+def _begin(**_: Any) -> None:
+    try:
+        services = open_services(settings, app)
+    except ConfigurationError as error:
+        raise WorkerShutdown(str(error)) from error
+    sweeper = Sweeper(services)
+    sweeper.start()
+    _sweepers.append(sweeper)
+
+
+@worker_shutting_down.connect
+def _stop_sweeping(**_: Any) -> None:
+    while _sweepers:
+        _sweepers.pop().stop()

@@ -1,0 +1,222 @@
+"""One drain of one shard: the state machine at the heart of the system (docs/design.md draws it).
+
+claim ──held by another──▶ leave
+│
+▼
+recover entries of a dead reader (each alone) ──▶ read a batch ──▶ work ──▶ close?
+▲                        │
+└────────── more ────────┤
+silent: done · ring: publish a successor · lost: leave
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from redis.exceptions import RedisError, ResponseError
+
+from emendo_client.errors import EmendoError
+from emendo_config.redis_io import as_text
+from emendo_workers import scripts
+from emendo_workers.apply import apply_operations
+from emendo_workers.operations import Work, parse_work
+from emendo_workers.outcomes import ItemOutcome, Outcome, judge, poisoned
+from emendo_workers.services import Services
+
+logger = logging.getLogger(__name__)
+
+GROUP = "workers"
+# One name for every reader: the bell says who reads, and a successor finds what its predecessor left.
+READER = "drain"
+# A killed worker leaves a whole batch behind, mostly innocent; few enough to narrow a culprit down quickly.
+RECOVERY_GROUP = 16
+_counter = itertools.count(1)
+
+
+class Drain:
+    """The drain of one shard by one task; `run` is all there is to call."""
+
+    def __init__(self, services: Services, shard: int, hostname: str | None = None) -> None:
+        self._services = services
+        self._shard = shard
+        self._hostname = hostname
+        self._inbox = services.keys.inbox(shard)
+        self._bell = services.keys.bell(shard)
+        self._owner = f"drain:{services.worker}:{next(_counter)}"
+
+    def run(self) -> int:
+        """Works the shard's inbox until it is empty or the time budget is over.
+
+        Returns:
+            How many attempts at jobs were made; 0 when another drain has the shard.
+
+        Raises:
+            RedisError: Redis failed; the lease runs out and the sweeper rings again.
+        """
+        services = self._services
+        if not self._call(scripts.claim(self._bell, self._owner, services.lease_ms)):
+            return 0
+        ends = time.monotonic() + services.settings.drain_budget
+        count = 0
+        with services.keeper.draining(self._bell, self._owner):
+            self._ensure_group()
+            for entries in self._recovered():
+                count += self._work(entries)
+            while True:
+                count += self._work(self._fresh())
+                verdict = self._close(over_budget=time.monotonic() >= ends)
+                if verdict != "more":
+                    break
+        if verdict == "ring":
+            services.bell.ring(self._shard)
+        logger.debug("drained", extra={"shard": self._shard, "attempts": count, "end": verdict})
+        return count
+
+    def _close(self, *, over_budget: bool) -> str:
+        if self._services.keeper.has_lost(self._owner):
+            return "lost"
+        return as_text(
+            self._call(
+                scripts.close(
+                    self._bell,
+                    self._inbox,
+                    self._owner,
+                    over_budget=over_budget,
+                    ring_id=self._owner,
+                    ring_ttl_ms=int(self._services.settings.ring_ttl * 1000),
+                )
+            )
+        )
+
+    def _fresh(self) -> list[tuple[str, str]]:
+        """Up to a batch of entries nobody has read, as (entry id, job id)."""
+        reply = self._services.control.xreadgroup(
+            GROUP, READER, {self._inbox: ">"}, count=self._services.settings.drain_batch
+        )
+        return _entries(reply)
+
+    def _recovered(self) -> Iterator[list[tuple[str, str]]]:
+        """What a reader that died left unacknowledged: in small groups at first, from the third delivery on alone.
+
+        An entry whose deliveries are used up has been killing its workers, and is dead-lettered.
+        """
+        control, settings = self._services.control, self._services.settings
+        while True:
+            pending = control.xpending_range(self._inbox, GROUP, min="-", max="+", count=settings.drain_batch)
+            if not pending:
+                return
+            once = [as_text(item["message_id"]) for item in pending if item["times_delivered"] == 1]
+            for first in range(0, len(once), RECOVERY_GROUP):
+                yield self._take_over(once[first : first + RECOVERY_GROUP])
+            for item in pending:
+                deliveries = int(item["times_delivered"])
+                if deliveries == 1:
+                    continue
+                entries = self._take_over([as_text(item["message_id"])])
+                if deliveries >= settings.poison_deliveries:
+                    self._bury(entries, deliveries)
+                else:
+                    yield entries
+
+    def _take_over(self, entry_ids: list[Any]) -> list[tuple[str, str]]:
+        """Claims entries, which counts a delivery; only just before they are worked, so that waiting is not counted."""
+        control = self._services.control
+        claimed: Any = control.xclaim(self._inbox, GROUP, READER, min_idle_time=0, message_ids=entry_ids)
+        entries = [(as_text(found), as_text(raw[b"job"])) for found, raw in claimed if raw]
+        gone = set(entry_ids) - {entry_id for entry_id, _ in entries}
+        if gone:  # deleted from the stream: nothing left to do for them
+            control.xack(self._inbox, GROUP, *gone)
+        return entries
+
+    def _work(self, entries: list[tuple[str, str]]) -> int:
+        """One attempt at each entry's job: start, apply, finish. A failing batch is tried again one by one."""
+        works = self._start(entries)
+        if not works:
+            return 0
+        began = time.monotonic()
+        self._services.events.started(works, self._hostname)
+        try:
+            outcomes = self._attempt(works)
+        except RedisError:
+            raise
+        except Exception as error:  # a defect in one job must not hold back its neighbours
+            if len(works) == 1:
+                outcomes = [self._unexpected(works[0], error)]
+            else:
+                logger.exception("a batch failed; its jobs are tried one by one", extra={"shard": self._shard})
+                return sum(self._work([(work.entry, work.job_id)]) for work in works)
+        self._finish(outcomes)
+        self._services.events.finished(outcomes, began, self._hostname)
+        return len(works)
+
+    def _start(self, entries: list[tuple[str, str]]) -> list[Work]:
+        if not entries:
+            return []
+        keys = self._services.keys
+        records = [keys.job(job_id) for _, job_id in entries]
+        token = f"{self._owner}:{entries[0][0]}:{time.monotonic_ns()}"
+        replies = self._call(scripts.start(records, token, self._services.worker))
+        works, settled = [], []
+        for (entry, job_id), values in zip(entries, replies, strict=True):
+            if values is None:
+                settled.append(entry)
+            else:
+                works.append(parse_work(job_id, entry, values))
+        if settled:  # cancelled, or finished by a reader that died before it could acknowledge
+            pipeline = self._services.control.pipeline()
+            pipeline.xack(self._inbox, GROUP, *settled)
+            pipeline.xdel(self._inbox, *settled)
+            pipeline.execute()
+        return works
+
+    def _attempt(self, works: list[Work]) -> list[Outcome]:
+        services = self._services
+        items = iter(apply_operations([operation for work in works for operation in work.operations], services))
+        return [
+            judge(work, list(itertools.islice(items, len(work.operations))), services.settings, services.rng)
+            for work in works
+        ]
+
+    def _unexpected(self, work: Work, error: Exception) -> Outcome:
+        """A defect of ours: said in the log with its traceback, retried, and dead-lettered in the end."""
+        logger.error("a job failed unexpectedly", extra={"job": work.job_id}, exc_info=error)
+        known = error if isinstance(error, EmendoError) else None
+        failure = known or EmendoError(f"unexpected {type(error).__name__}", error_code="UNEXPECTED")
+        items = [ItemOutcome(operation, error=failure) for operation in work.operations]
+        return judge(work, items, self._services.settings, self._services.rng)
+
+    def _bury(self, entries: list[tuple[str, str]], deliveries: int) -> None:
+        self._finish([poisoned(work, deliveries) for work in self._start(entries)])
+
+    def _finish(self, outcomes: list[Outcome]) -> None:
+        if not outcomes:
+            return
+        keys, settings = self._services.keys, self._services.settings
+        self._call(
+            scripts.finish(
+                self._inbox,
+                keys,
+                [keys.job(outcome.work.job_id) for outcome in outcomes],
+                ttl=settings.job_ttl,
+                feed_length=settings.feed_length,
+                outcomes=[outcome.document(keys) for outcome in outcomes],
+            )
+        )
+
+    def _ensure_group(self) -> None:
+        try:
+            self._services.control.xgroup_create(self._inbox, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    def _call(self, command: scripts.Command) -> Any:
+        return scripts.run(self._services.control, [command])[0]
+
+
+def _entries(reply: Any) -> list[tuple[str, str]]:
+    return [(as_text(entry_id), as_text(raw[b"job"])) for _, found in reply or [] for entry_id, raw in found]

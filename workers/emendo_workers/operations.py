@@ -1,0 +1,159 @@
+"""What workers work on: jobs, their operations, and the state of a memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from emendo_config.redis_io import as_text
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One change to one memory, as its job asks for it.
+
+    Attributes:
+        submitted: when the job was accepted, in microseconds of the control Redis's clock, unique.
+    """
+
+    job_id: str
+    project: str
+    submitted: int
+    op: str
+    memory_id: str
+    text: str | None = None
+    metadata: dict[str, Any] | None = None
+    user_id: str | None = None
+    agent_id: str | None = None
+    run_id: str | None = None
+    actor_id: str | None = None
+    role: str | None = None
+    expires_at: str | None = None
+    expected_version: int | None = None
+    on_conflict: str = "last_write_wins"
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One attempt at one job: its inbox entry and its operations."""
+
+    job_id: str
+    entry: str
+    kind: str
+    project: str
+    attempts: int
+    submitted: int
+    operations: list[Operation]
+
+
+def parse_work(job_id: str, entry: str, values: Sequence[Any]) -> Work:
+    """The reply of `start.lua` for one job."""
+    kind, project = as_text(values[0]), as_text(values[1])
+    submitted = int(values[4])
+    operations = [
+        Operation(job_id=job_id, project=project, submitted=submitted, **operation)
+        for operation in json.loads(values[2])["operations"]
+    ]
+    return Work(job_id, entry, kind, project, int(values[3]), submitted, operations)
+
+
+# The field that names the embedding space of the stored vector.
+SPACE_FIELD = "embedding_space"
+
+# The fields a decision is based on, in the order they are read.
+STATE_FIELDS = (
+    "id",
+    "project",
+    "memory",
+    "user_id",
+    "agent_id",
+    "run_id",
+    "actor_id",
+    "role",
+    "metadata",
+    "hash",
+    "version",
+    "created_at",
+    "updated_at",
+    "expires_at",
+    "is_deleted",
+    "stamps",
+)
+
+
+@dataclass(slots=True)
+class Stamps:
+    """Which submission last set each field, so that an older one that arrives late cannot undo it.
+
+    Times in microseconds, unique over all submissions. `born` stands for every field not named.
+    """
+
+    born: int = 0
+    text: int = 0
+    deleted: int = 0
+    metadata: dict[str, int] = field(default_factory=dict)
+
+    def of_text(self) -> int:
+        """When the text was set."""
+        return self.text or self.born
+
+    def of_key(self, key: str) -> int:
+        """When the metadata key was set or removed."""
+        return self.metadata.get(key, self.born)
+
+    def to_json(self) -> str:
+        """As the hash keeps it."""
+        return json.dumps([self.born, self.text, self.deleted, self.metadata], separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Stamps:
+        """The inverse of `to_json`."""
+        return cls(*json.loads(text)) if text else cls()
+
+
+@dataclass(slots=True)
+class MemoryState:
+    """A memory as read, or as it will be after a change; version 0 is one that does not exist."""
+
+    id: str
+    project: str = ""
+    memory: str = ""
+    user_id: str = ""
+    agent_id: str = ""
+    run_id: str = ""
+    actor_id: str = ""
+    role: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    hash: str = ""
+    version: int = 0
+    created_at: str = ""
+    updated_at: str = ""
+    expires_at: str = ""
+    is_deleted: bool = False
+    stamps: Stamps = field(default_factory=Stamps)
+
+
+def parse_state(memory_id: str, values: Sequence[Any]) -> MemoryState:
+    """The values of STATE_FIELDS; absent ones are empty."""
+    fields = {name: as_text(value) for name, value in zip(STATE_FIELDS, values, strict=True)}
+    return MemoryState(
+        id=memory_id,
+        project=fields["project"],
+        memory=fields["memory"],
+        user_id=fields["user_id"],
+        agent_id=fields["agent_id"],
+        run_id=fields["run_id"],
+        actor_id=fields["actor_id"],
+        role=fields["role"],
+        metadata=json.loads(fields["metadata"] or "{}"),
+        hash=fields["hash"],
+        version=int(fields["version"] or 0),
+        created_at=fields["created_at"],
+        updated_at=fields["updated_at"],
+        expires_at=fields["expires_at"],
+        is_deleted=fields["is_deleted"] == "1",
+        stamps=Stamps.from_json(fields["stamps"]),
+    )

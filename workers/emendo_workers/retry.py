@@ -1,0 +1,63 @@
+"""Whether and when a failed attempt is tried again: decided here and nowhere else."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from emendo_client.embeddings.base import MALFORMED
+from emendo_client.errors import (
+    EmendoError,
+    NetworkError,
+    QuotaExceededError,
+    RateLimitError,
+    VectorStoreError,
+)
+from emendo_config import Settings
+
+# A job that only waits for another worker's lock comes back this soon (seconds).
+BUSY_DELAY = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDecision:
+    """What to do with a failed attempt.
+
+    Attributes:
+        retry: False sends the job to the dead letters.
+        delay: seconds until the next attempt.
+        refund: True when the attempt is not to be counted.
+    """
+
+    retry: bool
+    delay: float = 0.0
+    refund: bool = False
+
+
+def is_transient(error: EmendoError) -> bool:
+    """True when the same request may succeed later, with nothing changed but time."""
+    if isinstance(error, NetworkError):
+        return True
+    return error.error_code in (MALFORMED, "UNEXPECTED") or isinstance(error, VectorStoreError)
+
+
+def decide(error: EmendoError, attempts: int, settings: Settings, rng: random.Random) -> RetryDecision:
+    """The decision after the `attempts`-th attempt ended in `error`.
+
+    Exponential backoff with full jitter on its upper half (so that jobs that failed together do not come
+    back together), never shorter than the provider's Retry-After, never longer than `EMENDO_RETRY_MAX`.
+    """
+    if not is_transient(error) or attempts >= settings.max_attempts:
+        return RetryDecision(retry=False)
+    ceiling = min(settings.retry_max, settings.retry_base * 2.0 ** (attempts - 1))
+    if isinstance(error, QuotaExceededError):
+        ceiling = settings.retry_max  # an account is not filled up within seconds
+    delay = ceiling * rng.uniform(0.5, 1.0)
+    if isinstance(error, RateLimitError) and error.retry_after is not None:
+        delay = max(delay, error.retry_after)
+    return RetryDecision(retry=True, delay=min(delay, settings.retry_max))
+
+
+def busy() -> RetryDecision:
+    """The decision for a job whose memory another worker holds just now."""
+    return RetryDecision(retry=True, delay=BUSY_DELAY, refund=True)

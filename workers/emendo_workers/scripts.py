@@ -1,0 +1,140 @@
+"""The worker's Lua scripts, each with its one typed builder; `lua/<name>.lua` says what it guarantees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import redis
+from redis.exceptions import NoScriptError
+
+from emendo_config.keys import Keys
+from emendo_config.redis_io import lua_source, script_digest
+
+Command = tuple[Any, ...]
+_NAMES = ("claim", "close", "commit", "finish", "open", "release", "renew", "requeue", "ring", "start")
+
+
+def run(connection: redis.Redis, commands: Sequence[Command]) -> list[Any]:
+    """Sends the commands as one pipelined round trip and returns their replies in order.
+
+    A script the server has forgotten (restart, SCRIPT FLUSH) is loaded and the round trip repeated,
+    which is safe because every script may run twice.
+    """
+    if not commands:
+        return []
+    try:
+        return _send(connection, commands)
+    except NoScriptError:
+        for name in _NAMES:
+            connection.script_load(lua_source("emendo_workers", name))
+        return _send(connection, commands)
+
+
+def _send(connection: redis.Redis, commands: Sequence[Command]) -> list[Any]:
+    if len(commands) == 1:
+        return [connection.execute_command(*commands[0])]
+    pipeline = connection.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    return pipeline.execute()
+
+
+def claim(bell: str, owner: str, lease_ms: int) -> Command:
+    """→ 1 when the shard is ours."""
+    return _call("claim", (bell,), (owner, lease_ms))
+
+
+def close(bell: str, inbox: str, owner: str, *, over_budget: bool, ring_id: str, ring_ttl_ms: int) -> Command:
+    """→ b"silent", b"more", b"ring" or b"lost"."""
+    return _call("close", (bell, inbox), (owner, int(over_budget), ring_id, ring_ttl_ms))
+
+
+def renew(lease: str, token: str, ttl_ms: int) -> Command:
+    """→ 1 while the lease is ours."""
+    return _call("renew", (lease,), (token, ttl_ms))
+
+
+def release(lease: str, token: str) -> Command:
+    """→ 1 when the lease was ours."""
+    return _call("release", (lease,), (token,))
+
+
+def ring(bell: str, inbox: str, ring_id: str, ring_ttl_ms: int) -> Command:
+    """→ 1 when the caller must publish a drain."""
+    return _call("ring", (bell, inbox), (ring_id, ring_ttl_ms))
+
+
+def requeue(
+    delayed: str, inbox: str, bell: str, shards: str, *, job_id: str, shard: int, ring_id: str, ring_ttl_ms: int
+) -> Command:
+    """→ 1 when the caller must publish a drain."""
+    member = f"{shard}:{job_id}"
+    return _call("requeue", (delayed, inbox, bell, shards), (member, job_id, shard, ring_id, ring_ttl_ms))
+
+
+def start(records: Sequence[str], token: str, worker: str) -> Command:
+    """→ for each record [kind, project, payload, attempts, submitted, shard]; None when it is not to be worked."""
+    return _call("start", records, (token, worker))
+
+
+def finish(
+    inbox: str,
+    keys: Keys,
+    records: Sequence[str],
+    *,
+    ttl: int,
+    feed_length: int,
+    outcomes: Sequence[str],
+) -> Command:
+    """→ how many jobs ended or were put aside; `outcomes` are JSON documents in the records' order."""
+    return _call(
+        "finish", (inbox, keys.feed, keys.delayed, keys.dead, keys.cancelling, *records), (ttl, feed_length, *outcomes)
+    )
+
+
+def open_memory(
+    lock: str, memory: str, applied: Sequence[str], *, token: str, ttl_ms: int, fields: Sequence[str]
+) -> Command:
+    """→ None when another worker holds the lock, else [field values, applied values]."""
+    return _call("open", (lock, memory, *applied), (token, ttl_ms, *fields))
+
+
+def commit(
+    memory: str,
+    history: str,
+    lock: str,
+    applied: Sequence[str],
+    *,
+    based_on: int,
+    token: str,
+    ttl: int,
+    fields: Sequence[Any],
+    removed: Sequence[str],
+    changes: Sequence[tuple[str, Sequence[Any]]],
+) -> Command:
+    """→ b"committed" or b"stale".
+
+    Args:
+        memory, history, lock, applied: key names; one applied mark for each change.
+        based_on: the version the decision was based on, 0 for a new memory.
+        token: the lock's.
+        ttl: seconds the applied marks are kept.
+        fields: field, value, field, value … of the hash.
+        removed: fields to remove from the hash.
+        changes: for each change its applied value and its history entry (field, value, …).
+    """
+    values: list[Any] = [based_on, token, ttl, len(fields), *fields, len(removed), *removed]
+    for mark, entry in changes:
+        values += (mark, len(entry), *entry)
+    return _call("commit", (memory, history, lock, *applied), values)
+
+
+def _call(name: str, keys: Sequence[str], args: Sequence[Any]) -> Command:
+    return ("EVALSHA", _digest(name), len(keys), *keys, *args)
+
+
+@cache
+def _digest(name: str) -> str:
+    return script_digest(lua_source("emendo_workers", name))

@@ -1,0 +1,92 @@
+"""What a worker process has at hand: connections, the embedder, the keeper, the sweeper, events."""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import threading
+
+from celery import Celery
+
+from emendo_client.bell import Bell
+from emendo_client.embeddings import create_embedder
+from emendo_config import Keys, Settings
+from emendo_config.index import ensure_index
+from emendo_config.redis_io import connect
+from emendo_workers.embedding import EmbeddingPipeline
+from emendo_workers.events import JobEvents
+from emendo_workers.keeper import Keeper
+
+logger = logging.getLogger(__name__)
+
+
+class Services:
+    """Everything a handler needs; made once per process by `open_services`, or by a test."""
+
+    def __init__(self, settings: Settings, app: Celery) -> None:
+        self.settings = settings
+        self.keys = Keys(settings.key_prefix)
+        # Unique per process start and never a host name: a restarted worker must not look like the dead one.
+        self.worker = secrets.token_hex(8)
+        self.data = connect(settings.redis_url, settings)
+        same = settings.control_url == settings.redis_url
+        self.control = self.data if same else connect(settings.control_url, settings)
+        self.lease_ms = int(settings.lease * 1000)
+        self.rng = random.Random()  # noqa: S311  # jitter, not secrets
+        self.bell = Bell(settings, app)
+        self.events = JobEvents(app, enabled=settings.task_events)
+        self.embedder = create_embedder(settings)
+        self.embedding = EmbeddingPipeline(self.embedder, settings)
+        self.keeper = Keeper(self.data, self.control, self.keys, settings, self.worker)
+
+    def start(self) -> None:
+        """Makes sure the index is there and right, then begins to keep leases.
+
+        Raises:
+            ConfigurationError: the store was written with another model or dimension.
+        """
+        ensure_index(self.data, self.settings)
+        self.keeper.start()
+        space = self.settings.space
+        logger.info(
+            "worker ready",
+            extra={
+                "worker": self.worker,
+                "embedder": space.provider,
+                "model": space.model,
+                "dimensions": space.dimensions,
+            },
+        )
+
+    def stop(self) -> None:
+        """Gives everything back."""
+        self.keeper.stop()
+        self.events.close()
+        self.embedder.close()
+        self.data.close()
+        self.control.close()
+
+
+_lock = threading.Lock()
+_services: Services | None = None
+
+
+def open_services(settings: Settings, app: Celery) -> Services:
+    """The process's services, started at the first call."""
+    global _services  # noqa: PLW0603  # one set of connections per process
+    with _lock:
+        if _services is None:
+            services = Services(settings, app)
+            services.start()
+            _services = services
+        return _services
+
+
+def close_services() -> None:
+    """Stops the process's services, if they were started."""
+    global _services  # noqa: PLW0603
+    with _lock:
+        if _services is not None:
+            _services.stop()
+            _services = None

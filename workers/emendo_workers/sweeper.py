@@ -1,0 +1,105 @@
+"""The sweeper: what was dropped on the floor is picked up here, within seconds.
+
+It rings for shards whose jobs nobody is coming for (bell expired, drain died, broker lost the message) and
+returns delayed jobs whose time has come. Every worker runs one; the lease only saves work, since every
+step is decided by a script that one caller wins.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+
+from redis.exceptions import RedisError
+
+from emendo_config.redis_io import as_text
+from emendo_workers import scripts
+from emendo_workers.services import Services
+
+logger = logging.getLogger(__name__)
+
+# Delayed jobs returned in one look.
+MOST_AT_ONCE = 1_000
+
+
+class Sweeper:
+    """Looks every `EMENDO_SWEEP_INTERVAL` seconds, on a thread of its own."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="emendo-sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begins to sweep."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops after the look under way."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._services.settings.sweep_interval):
+            try:
+                if self._is_ours():
+                    self.sweep()
+            except RedisError as error:
+                logger.warning("could not sweep", extra={"error": type(error).__name__})
+
+    def _is_ours(self) -> bool:
+        """One sweeper at a time is enough; when it dies another takes over within two looks."""
+        services = self._services
+        lease_ms = int(services.settings.sweep_interval * 2_000)
+        lease = services.keys.sweeper
+        if services.control.set(lease, services.worker, nx=True, px=lease_ms):
+            return True
+        return bool(scripts.run(services.control, [scripts.renew(lease, services.worker, lease_ms)])[0])
+
+    def sweep(self) -> set[int]:
+        """One look at everything; returns the shards it rang for."""
+        rang = self._requeue_due() | self._ring_forgotten()
+        for shard in rang:
+            self._services.bell.ring(shard)
+        return rang
+
+    def _requeue_due(self) -> set[int]:
+        services, keys = self._services, self._services.keys
+        due = services.control.zrangebyscore(keys.delayed, "-inf", int(time.time() * 1000), start=0, num=MOST_AT_ONCE)
+        members = [as_text(member).partition(":") for member in due]
+        replies = scripts.run(
+            services.control,
+            [
+                scripts.requeue(
+                    keys.delayed,
+                    keys.inbox(int(shard)),
+                    keys.bell(int(shard)),
+                    keys.shards,
+                    job_id=job_id,
+                    shard=int(shard),
+                    ring_id=uuid.uuid4().hex,
+                    ring_ttl_ms=self._ring_ttl_ms,
+                )
+                for shard, _, job_id in members
+            ],
+        )
+        return {int(shard) for (shard, _, _), rang in zip(members, replies, strict=True) if rang}
+
+    def _ring_forgotten(self) -> set[int]:
+        services, keys = self._services, self._services.keys
+        shards = sorted(int(shard) for shard in services.control.smembers(keys.shards))
+        replies = scripts.run(
+            services.control,
+            [
+                scripts.ring(keys.bell(shard), keys.inbox(shard), uuid.uuid4().hex, self._ring_ttl_ms)
+                for shard in shards
+            ],
+        )
+        return {shard for shard, rang in zip(shards, replies, strict=True) if rang}
+
+    @property
+    def _ring_ttl_ms(self) -> int:
+        return int(self._services.settings.ring_ttl * 1000)
