@@ -1,12 +1,18 @@
-"""One drain of one shard: the state machine at the heart of the system (docs/design.md draws it).
+"""One drain of one shard: the state machine at the heart of the system.
 
-claim ──held by another──▶ leave
-│
-▼
-recover entries of a dead reader (each alone) ──▶ read a batch ──▶ work ──▶ close?
-▲                        │
-└────────── more ────────┤
-silent: done · ring: publish a successor · lost: leave
+    claim ── another holds the shard ──> leave
+      |
+    take over what a dead reader left
+      |
+    read a batch <────────┐
+      |                   |
+    start, apply, finish  |
+      |                   |
+    close ── more ────────┘
+      |
+      ├── silent: the inbox is empty and the bell is gone
+      ├── ring:   the time budget is over, a successor is rung for
+      └── lost:   the lease ran out, somebody else has the shard
 """
 
 from __future__ import annotations

@@ -1,0 +1,11 @@
+"""For tests of what is built on Emendo: an OpenAI-protocol server, a real Redis, a real worker.
+
+`emendo_client.testing.fixtures` holds pytest fixtures; `python -m emendo_client.testing` runs the server alone.
+"""
+
+from __future__ import annotations
+
+from emendo_client.testing.faults import Fault
+from emendo_client.testing.server import OpenAIServer, RemoteOpenAIServer, start_server_process
+
+__all__ = ["Fault", "OpenAIServer", "RemoteOpenAIServer", "start_server_process"]

@@ -1,0 +1,110 @@
+"""A real worker process for tests: started, waited for, stopped or killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+from pydantic import SecretStr
+
+from emendo_config import Keys, Settings
+from emendo_config.redis_io import connect
+
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 30.0
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The process environment in which `Settings()` equals the given settings."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("EMENDO_", "OPENAI_"))}
+    own = {}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        own[f"EMENDO_{name.upper()}"] = text
+    return {**inherited, **own}
+
+
+class WorkerProcess:
+    """One `celery worker` process on its own settings; use it as a context manager.
+
+    Args:
+        settings: what the worker runs with.
+        log: file its output goes to.
+        concurrency: threads that drain.
+    """
+
+    def __init__(self, settings: Settings, log: Path, *, concurrency: int = 4) -> None:
+        self._settings = settings
+        self._log = log
+        self._command = [
+            *(sys.executable, "-m", "celery", "-A", "emendo_workers.app", "worker"),
+            *("--pool", "threads", "--concurrency", str(concurrency)),
+            *("--without-gossip", "--without-mingle", "--task-events", "--loglevel", "INFO"),
+            *("--hostname", f"test-{time.monotonic_ns()}@%h"),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        if self._process is None:
+            raise RuntimeError("the worker was not started")
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Starts the process and waits until it has signed on.
+
+        Raises:
+            RuntimeError: it died, or was not ready in time; the message ends with its log.
+        """
+        before = self._signed_on()
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603  # our own command
+                self._command, env=environment(self._settings), stdout=output, stderr=subprocess.STDOUT
+            )
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._signed_on() - before:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"the worker did not start:\n{self._log.read_text()[-3_000:]}")
+            time.sleep(0.02)
+        return self
+
+    def stop(self) -> None:
+        """Asks it to finish and waits; kills it when it does not."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL: no farewell, no clean-up, as when a machine goes away."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(how)
+            try:
+                self._process.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None
+
+    def _signed_on(self) -> set[bytes]:
+        connection = connect(self._settings.control_url, self._settings)
+        try:
+            return set(connection.zrange(Keys(self._settings.key_prefix).workers, 0, -1))
+        finally:
+            connection.close()

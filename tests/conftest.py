@@ -1,0 +1,47 @@
+"""Fixtures for all tests: the ones the product ships, and a check that no key is left without an expiry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from emendo_config import Keys, Settings
+from emendo_config.redis_io import connect
+
+pytest_plugins = ["emendo_client.testing.fixtures"]
+
+# Keys that stay by design; everything else must expire by itself.
+PERMANENT = re.compile(
+    r"(memory|history):\{.+\}|clock|shards|feed|dead|delayed|workers|inbox:\d+|jobs:.+|_kombu.*|interactive|unacked.*"
+)
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_keys(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that leaves a key of its own prefix without TTL, unless it is one that stays by design."""
+    # Asked for before the test, so that this check still stands when the other fixtures are gone.
+    settings = request.getfixturevalue("emendo_settings") if "emendo_settings" in request.fixturenames else None
+    yield
+    if not isinstance(settings, Settings):
+        return
+    connection = connect(settings.redis_url, settings)
+    keys = Keys(settings.key_prefix)
+    try:
+        dead = {job_id.decode() for job_id in connection.zrange(keys.dead, 0, -1)}
+        leaked = []
+        for raw in connection.scan_iter(match=f"{settings.key_prefix}*", count=1_000):
+            name = raw.decode().removeprefix(settings.key_prefix)
+            job_id = name.removeprefix("job:")
+            stays = PERMANENT.fullmatch(name) or job_id in dead or _unfinished(connection, raw, name)
+            if not stays and connection.ttl(raw) == -1:
+                leaked.append(name)
+        assert not leaked, f"keys without an expiry: {leaked}"
+    finally:
+        connection.close()
+
+
+def _unfinished(connection, raw, name) -> bool:  # type: ignore[no-untyped-def]
+    """A job that is not final yet must not expire: it would be lost."""
+    return name.startswith("job:") and connection.hget(raw, "status") in {b"queued", b"retrying", b"running"}

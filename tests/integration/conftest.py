@@ -1,0 +1,30 @@
+"""In-process services over the real Redis, for tests that step through the state machine by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from emendo_client import MemoryClient
+from emendo_client.testing.server import OpenAIServer
+from emendo_config import Settings
+from emendo_config.celery_app import create_app
+from emendo_config.index import ensure_index
+from emendo_workers.services import Services
+
+
+@pytest.fixture
+def services(emendo_settings: Settings, openai_server: OpenAIServer) -> Iterator[Services]:
+    """A worker's services without a worker: nothing runs unless the test calls it."""
+    made = Services(emendo_settings, create_app(emendo_settings))
+    ensure_index(made.data, emendo_settings)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def client(emendo_settings: Settings) -> Iterator[MemoryClient]:
+    """A client of the same keys as `services`."""
+    with MemoryClient(emendo_settings) as made:
+        yield made

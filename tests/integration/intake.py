@@ -1,0 +1,73 @@
+"""What the state machine's tests share: looks into the machine, and a way to die at any point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import redis
+
+from emendo_client import Job, MemoryClient
+from emendo_config.keys import shard_of
+from emendo_workers import scripts
+from emendo_workers.drain import Drain
+from emendo_workers.services import Services
+
+
+class Killed(BaseException):
+    """What a SIGKILL looks like from inside: nothing catches it."""
+
+
+def broker(services: Services) -> redis.Redis:
+    return redis.Redis.from_url(services.settings.broker_url)
+
+
+def messages_waiting(services: Services) -> int:
+    """Drain messages published and not yet taken: nobody consumes them in these tests."""
+    with broker(services) as connection:
+        return int(connection.llen(f"{services.settings.key_prefix}interactive"))
+
+
+def bell_of(services: Services, shard: int) -> str | None:
+    value = services.control.get(services.keys.bell(shard))
+    return value.decode() if value else None
+
+
+def shard_of_job(services: Services, job: Job) -> int:
+    return int(services.control.hget(services.keys.job(job.id), "shard"))
+
+
+def shard_of_memory(services: Services, memory_id: str) -> int:
+    return shard_of(memory_id, services.settings.inbox_shards)
+
+
+def drain(services: Services, job: Job) -> int:
+    return Drain(services, shard_of_job(services, job)).run()
+
+
+def added(services: Services, client: MemoryClient, text: str = "I dislike seafood.", **more: Any) -> str:
+    """The id of a new memory, worked by a drain of this process."""
+    job = client.add(text, user_id="ana", infer=False, **more)
+    drain(services, job)
+    result = job.wait(1)
+    assert result.status == "succeeded", result
+    return result.results[0].memory_id
+
+
+def kill_at(monkeypatch: Any, step: int, *, after: bool) -> Callable[[], int]:
+    """Dies at the step-th round trip to Redis, before or after it reached the server; dead from then on."""
+    made = {"calls": 0}
+    real = scripts.run
+
+    def run(connection: redis.Redis, commands: Any) -> list[Any]:
+        if made["calls"] >= step:
+            raise Killed
+        made["calls"] += bool(commands)
+        if made["calls"] == step:
+            if after:
+                real(connection, commands)
+            raise Killed
+        return real(connection, commands)
+
+    monkeypatch.setattr(scripts, "run", run)
+    return lambda: made["calls"]

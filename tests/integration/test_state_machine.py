@@ -1,0 +1,277 @@
+"""Each transition of the grouped intake: accept, ring, claim, take over, close, requeue."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from intake import Killed, added, bell_of, drain, kill_at, messages_waiting, shard_of_job, shard_of_memory
+
+from emendo_client import writes
+from emendo_client.testing.faults import Fault
+from emendo_workers import scripts
+from emendo_workers.drain import Drain
+from emendo_workers.sweeper import Sweeper
+
+
+def test_the_first_job_rings_and_the_next_ones_do_not(services, client):
+    memory_id = added(services, client)
+    before = messages_waiting(services)
+    jobs = [client.update(memory_id, f"text {n}") for n in range(5)]
+    assert messages_waiting(services) == before + 1
+    assert bell_of(services, shard_of_job(services, jobs[0])).startswith("rung:")
+
+
+def test_a_drain_empties_the_inbox_and_silences_the_bell(services, client):
+    memory_id = added(services, client)
+    jobs = [client.update(memory_id, f"text {n}") for n in range(5)]
+    assert drain(services, jobs[0]) == 5
+    assert [job.status() for job in jobs] == ["succeeded"] * 5
+    shard = shard_of_job(services, jobs[0])
+    assert bell_of(services, shard) is None
+    assert services.control.xlen(services.keys.inbox(shard)) == 0
+    assert [entry.version for entry in client.history(memory_id)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_job_after_the_silence_rings_again(services, client):
+    memory_id = added(services, client)
+    drain(services, client.update(memory_id, "one"))
+    before = messages_waiting(services)
+    client.update(memory_id, "two")
+    assert messages_waiting(services) == before + 1
+
+
+def test_a_lost_bell_is_rung_again_by_the_sweeper(services, client):
+    job = client.add("hello", user_id="ana", infer=False)
+    shard = shard_of_job(services, job)
+    services.control.delete(services.keys.bell(shard))
+    before = messages_waiting(services)
+    assert Sweeper(services).sweep() == {shard}
+    assert messages_waiting(services) == before + 1
+    assert Sweeper(services).sweep() == set(), "a rung bell must not be rung again"
+
+
+def test_an_empty_shard_is_not_rung_for(services, client):
+    drain(services, client.add("hello", user_id="ana", infer=False))
+    assert Sweeper(services).sweep() == set()
+
+
+def test_of_many_sweepers_one_rings(services, client):
+    job = client.add("hello", user_id="ana", infer=False)
+    services.control.delete(services.keys.bell(shard_of_job(services, job)))
+    barrier = threading.Barrier(8)
+    rang: list[set[int]] = []
+
+    def look() -> None:
+        barrier.wait()
+        rang.append(Sweeper(services).sweep())
+
+    threads = [threading.Thread(target=look) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(len, rang)) == [0] * 7 + [1]
+
+
+def test_a_sweeper_that_rang_first_leaves_the_client_nothing_to_ring(services, client):
+    memory_id = added(services, client)
+    client.update(memory_id, "one")
+    services.control.delete(services.keys.bell(shard_of_memory(services, memory_id)))
+    Sweeper(services).sweep()
+    before = messages_waiting(services)
+    client.update(memory_id, "two")
+    assert messages_waiting(services) == before
+
+
+def test_a_second_drain_of_a_shard_leaves_at_once(services, client):
+    job = client.add("hello", user_id="ana", infer=False)
+    shard = shard_of_job(services, job)
+    bell = services.keys.bell(shard)
+    assert scripts.run(services.control, [scripts.claim(bell, "drain:other:1", 60_000)]) == [1]
+    assert drain(services, job) == 0
+    assert job.status() == "queued"
+    assert bell_of(services, shard) == "drain:other:1"
+
+
+def test_a_drain_whose_budget_is_over_rings_for_a_successor(services, client):
+    memory_id = added(services, client)
+    jobs = [client.update(memory_id, f"text {n}") for n in range(3)]
+    settings = services.settings.model_copy(update={"drain_batch": 1, "drain_budget": 1e-9})
+    services.settings = settings
+    before = messages_waiting(services)
+    assert drain(services, jobs[0]) == 1
+    assert messages_waiting(services) == before + 1
+    assert bell_of(services, shard_of_job(services, jobs[0])).startswith("rung:drain:")
+    assert [job.status() for job in jobs] == ["succeeded", "queued", "queued"]
+
+
+def test_a_drain_that_lost_its_lease_does_not_touch_the_new_owners_bell(services, client, monkeypatch):
+    job = client.add("hello", user_id="ana", infer=False)
+    shard = shard_of_job(services, job)
+    bell = services.keys.bell(shard)
+    real = Drain._work
+
+    def work_and_lose_the_lease(self, entries):
+        done = real(self, entries)
+        services.control.set(bell, "drain:other:1", px=60_000)
+        return done
+
+    monkeypatch.setattr(Drain, "_work", work_and_lose_the_lease)
+    drain(services, job)
+    assert bell_of(services, shard) == "drain:other:1"
+    assert job.status() == "succeeded"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the round trip", "after it"])
+def test_a_drain_that_dies_at_any_step_loses_nothing_and_repeats_nothing(services, client, monkeypatch, after):
+    """Every round trip of a drain is a place to die at; a successor must end all jobs, with single effects."""
+    deaths = 0
+    for step in range(1, 50):
+        memory_id = added(services, client)
+        jobs = [
+            client.update(memory_id, "I enjoy seafood."),
+            client.update(memory_id, metadata={"topic": "food"}),
+            client.delete(memory_id),
+            client.restore(memory_id, version=1),
+        ]
+        with monkeypatch.context() as patch:
+            kill_at(patch, step, after=after)
+            try:
+                drain(services, jobs[0])
+            except Killed:
+                deaths += 1
+            else:
+                break
+        # The dead worker's leases run out.
+        shard = shard_of_job(services, jobs[0])
+        services.control.delete(services.keys.bell(shard))
+        services.data.delete(services.keys.lock(memory_id))
+        Sweeper(services).sweep()
+        Drain(services, shard).run()
+        assert [job.status() for job in jobs] == ["succeeded"] * 4, f"died at step {step}"
+        history = client.history(memory_id)
+        assert [entry.version for entry in history] == [1, 2, 3, 4, 5], f"died at step {step}"
+        assert [entry.job_id for entry in history[1:]] == [job.id for job in jobs]
+        assert client.get(memory_id).memory == history[-1].new_memory == "I dislike seafood."
+        assert [job.wait(1).results[0].event for job in jobs] == [entry.event for entry in history[1:]]
+        assert services.control.xlen(services.keys.inbox(shard)) == 0
+    assert deaths >= 5, "the drain was expected to make at least five round trips"
+
+
+def test_feed_names_each_change_once_even_when_its_worker_died(services, client, monkeypatch):
+    memory_id = added(services, client)
+    job = client.update(memory_id, "I enjoy seafood.")
+    with monkeypatch.context() as patch:
+        kill_at(patch, 5, after=True)  # after finish.lua: the last round trip before close
+        with pytest.raises(Killed):
+            drain(services, job)
+    services.control.delete(services.keys.bell(shard_of_job(services, job)))
+    drain(services, job)
+    changes = [raw for _, raw in services.control.xrange(services.keys.feed) if raw[b"memory_id"] == memory_id.encode()]
+    assert [(raw[b"event"], raw[b"version"]) for raw in changes] == [(b"ADD", b"1"), (b"UPDATE", b"2")]
+    assert all(b"memory" not in raw and b"text" not in raw for raw in changes), "the feed carries no content"
+
+
+def test_a_job_that_kills_every_worker_is_dead_lettered_and_its_neighbours_succeed(services, client, monkeypatch):
+    memory_id = added(services, client)
+    poison = client.update(memory_id, "poison")
+    innocent = client.update(memory_id, metadata={"fine": True})
+    shard = shard_of_job(services, poison)
+    real = Drain._attempt
+
+    def die_of_poison(self, works):
+        if any(work.job_id == poison.id for work in works):
+            raise Killed
+        return real(self, works)
+
+    monkeypatch.setattr(Drain, "_attempt", die_of_poison)
+    for _ in range(services.settings.poison_deliveries):
+        with pytest.raises(Killed):
+            Drain(services, shard).run()
+        services.control.delete(services.keys.bell(shard))
+    Drain(services, shard).run()
+    assert poison.wait(1).error["code"] == "POISON"
+    assert innocent.status() == "succeeded"
+    assert [letter.job_id for letter in client.dead_letters()] == [poison.id]
+
+
+def test_a_transient_failure_waits_in_the_delayed_set_and_comes_back(services, client, openai_server):
+    openai_server.faults.add(Fault("unavailable", times=10))
+    job = client.add("hello", user_id="ana", infer=False)
+    drain(services, job)
+    info = job.info()
+    assert info.status == "retrying"
+    assert info.attempts == 1
+    assert info.error["code"] == "PROVIDER_FAILING"
+    assert info.next_attempt_at > info.submitted_at
+    member = f"{shard_of_job(services, job)}:{job.id}"
+    assert services.control.zscore(services.keys.delayed, member) is not None
+    openai_server.faults.clear()
+    services.control.zadd(services.keys.delayed, {member: 0})  # its time has come
+    assert Sweeper(services).sweep() == {shard_of_job(services, job)}
+    drain(services, job)
+    assert job.wait(1).status == "succeeded"
+    assert job.info().attempts == 2
+
+
+def test_a_delayed_job_is_requeued_once_by_many_sweepers(services, client, openai_server):
+    openai_server.faults.add(Fault("unavailable", times=10))
+    job = client.add("hello", user_id="ana", infer=False)
+    drain(services, job)
+    shard = shard_of_job(services, job)
+    services.control.zadd(services.keys.delayed, {f"{shard}:{job.id}": 0})
+    for _ in range(3):
+        Sweeper(services).sweep()
+    assert services.control.xlen(services.keys.inbox(shard)) == 1
+
+
+def test_attempts_end_in_a_dead_letter_that_can_be_replayed(services, client, openai_server):
+    services.settings = services.settings.model_copy(update={"max_attempts": 2})
+    openai_server.faults.add(Fault("unavailable", times=100))
+    job = client.add("hello", user_id="ana", infer=False)
+    drain(services, job)
+    services.control.zadd(services.keys.delayed, {f"{shard_of_job(services, job)}:{job.id}": 0})
+    Sweeper(services).sweep()
+    drain(services, job)
+    assert job.status() == "failed"
+    assert [letter.job_id for letter in client.dead_letters()] == [job.id]
+    openai_server.faults.clear()
+    assert client.replay(job.id).id == job.id
+    drain(services, job)
+    assert job.wait(1).results[0].version == 1
+    assert client.dead_letters() == []
+
+
+def test_a_cancelled_job_never_runs(services, client, openai_server):
+    memory_id = added(services, client)
+    job = client.update(memory_id, "never")
+    assert job.cancel() is True
+    openai_server.clear_requests()
+    drain(services, job)
+    assert job.status() == "cancelled"
+    assert client.get(memory_id).version == 1
+    assert openai_server.requests == []
+
+
+def test_a_running_job_that_is_cancelled_stops_before_its_commit(services, client, monkeypatch):
+    memory_id = added(services, client)
+    job = client.update(memory_id, "never")
+    real = services.embedding.embed
+
+    def cancel_while_embedding(texts):
+        client._run(writes.cancel(client.settings, client._keys, client.project, job.id))
+        return real(texts)
+
+    monkeypatch.setattr(services.embedding, "embed", cancel_while_embedding)
+    drain(services, job)
+    assert job.status() == "cancelled"
+    assert [entry.version for entry in client.history(memory_id)] == [1]
+
+
+def test_a_finished_job_cannot_be_cancelled(services, client):
+    memory_id = added(services, client)
+    job = client.update(memory_id, "done")
+    drain(services, job)
+    assert job.cancel() is False
+    assert client.get(memory_id).memory == "done"
