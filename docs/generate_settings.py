@@ -26,7 +26,8 @@ This page is generated from `emendo_config.Settings`; change the class, then run
 
 Every process reads its settings from the environment when it starts. An empty variable counts as not set. A value of
 the wrong form, or two values that cannot hold together, stop the process at once with a message that says what to
-change. `Settings(...)` in Python takes the same names without the prefix and in lower case. Where the default is empty, the last column says what happens.
+change. `Settings(...)` in Python takes the same names without the prefix and in lower case. Where the default is
+empty, the last column says what happens.
 """
 
 RELATIONS = """\

@@ -145,7 +145,7 @@ class _Batch:
 
     def _embed(self, units: list[_Unit]) -> None:
         """Vectors for the texts that remain and are new; a memory whose text has none drops that operation."""
-        wanted = {unit.changes[-1].after.memory for unit in units if unit.changes and _needs_vector(unit)}
+        wanted = [unit.changes[-1].after.memory for unit in units if unit.changes and _needs_vector(unit)]
         missing = [text for text in wanted if text not in self._vectors]
         if missing:
             self._vectors.update(self._services.embedding.embed(missing))

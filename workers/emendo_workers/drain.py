@@ -1,18 +1,18 @@
 """One drain of one shard: the state machine at the heart of the system.
 
-    claim ── another holds the shard ──> leave
-      |
-    take over what a dead reader left
-      |
-    read a batch <────────┐
-      |                   |
-    start, apply, finish  |
-      |                   |
-    close ── more ────────┘
-      |
-      ├── silent: the inbox is empty and the bell is gone
-      ├── ring:   the time budget is over, a successor is rung for
-      └── lost:   the lease ran out, somebody else has the shard
+claim ── another holds the shard ──> leave
+  |
+take over what a dead reader left
+  |
+read a batch <────────┐
+  |                   |
+start, apply, finish  |
+  |                   |
+close ── more ────────┘
+  |
+  ├── silent: the inbox is empty and the bell is gone
+  ├── ring:   the time budget is over, a successor is rung for
+  └── lost:   the lease ran out, somebody else has the shard
 """
 
 from __future__ import annotations

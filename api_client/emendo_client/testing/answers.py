@@ -46,7 +46,7 @@ def json_answer(status: int, document: Any, headers: dict[str, str] | None = Non
 
 def error(status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None) -> Answer:
     """An error in OpenAI's shape."""
-    kind = "invalid_request_error" if status < 429 else "server_error"
+    kind = "invalid_request_error" if status < _STATUS["rate_limit"] else "server_error"
     document = {"error": {"message": message, "type": kind, "param": None, "code": code}}
     return json_answer(status, document, headers)
 

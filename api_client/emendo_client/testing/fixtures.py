@@ -80,6 +80,7 @@ def emendo_worker(
 
 @pytest.fixture
 def emendo_client(emendo_worker: Settings, openai_server: OpenAIServer) -> Iterator[MemoryClient]:
-    """A client of the session's worker, in a project of this test's own."""
+    """A client of the session's worker, in a project of this test's own; the provider begins without faults."""
+    assert openai_server.base_url == emendo_worker.embedding_base_url
     with MemoryClient(emendo_worker, project=f"project-{uuid.uuid4().hex[:8]}") as client:
         yield client

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import SecretStr
 
@@ -105,6 +105,7 @@ class WorkerProcess:
     def _signed_on(self) -> set[bytes]:
         connection = connect(self._settings.control_url, self._settings)
         try:
-            return set(connection.zrange(Keys(self._settings.key_prefix).workers, 0, -1))
+            names: Any = connection.zrange(Keys(self._settings.key_prefix).workers, 0, -1)
+            return set(names)
         finally:
             connection.close()

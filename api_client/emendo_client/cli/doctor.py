@@ -1,0 +1,173 @@
+"""`emendo doctor`: what is configured, what answers, what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import click
+from redis import Redis
+from redis.exceptions import RedisError
+
+from emendo_client.cli import FAILED
+from emendo_client.cli.output import json_option, print_json, print_table
+from emendo_client.health import WORKER_SILENCE
+from emendo_config import ConfigurationError, Keys, Settings
+from emendo_config.index import indexed_space
+from emendo_config.redis_io import connect
+from emendo_config.settings import redact_url
+
+# Variables of ours that are no settings.
+_KNOWN_OTHERS = frozenset({"EMENDO_VERSION"})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; `mend` says what to do about a warning or failure."""
+
+    check: str
+    state: Literal["ok", "warn", "fail"]
+    found: str
+    mend: str = ""
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> int:
+    """Look at settings, Redis, index, broker, workers and backlog."""
+    findings = list(examine())
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        print_table("emendo doctor", ("check", "state", "found", "mend"), ((f.check, f.state, f.found, f.mend) for f in findings))
+    return FAILED if any(finding.state == "fail" for finding in findings) else 0
+
+
+def examine() -> Iterator[Finding]:
+    """All findings, in the order things depend on one another."""
+    yield from _unknown_variables()
+    try:
+        settings = Settings()
+    except ConfigurationError as error:
+        yield Finding("settings", "fail", error.message, error.suggestion or "")
+        return
+    yield Finding("settings", "ok", "valid")
+    yield _embedder(settings)
+    connection = connect(settings.redis_url, settings)
+    try:
+        yield from _data_redis(connection, settings)
+    except RedisError as error:
+        yield Finding(
+            "redis",
+            "fail",
+            f"{redact_url(settings.redis_url)} does not answer ({type(error).__name__})",
+            "start it (emendo up, or docker compose up redis) or set EMENDO_REDIS_URL",
+        )
+        return
+    finally:
+        connection.close()
+    yield from _control_plane(settings)
+    yield _broker(settings)
+
+
+def _unknown_variables() -> Iterator[Finding]:
+    known = {f"EMENDO_{name.upper()}" for name in Settings.model_fields} | _KNOWN_OTHERS
+    for name in sorted(os.environ):
+        if name.startswith("EMENDO_") and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else "docs/reference/settings.md lists them all"
+            yield Finding("environment", "warn", f"{name} is no setting", hint)
+
+
+def _embedder(settings: Settings) -> Finding:
+    space = settings.space
+    described = f"{space.provider}: {space.model}, {space.dimensions} dimensions"
+    if space.provider == "openai":
+        described += f", {redact_url(settings.embedding_base_url) if settings.embedding_base_url else 'OpenAI itself'}"
+        if not settings.embedding_api_key.get_secret_value() and not settings.embedding_base_url:
+            return Finding("embedder", "fail", described, "set OPENAI_API_KEY or EMENDO_EMBEDDING_API_KEY")
+    return Finding("embedder", "ok", described)
+
+
+def _data_redis(connection: Redis, settings: Settings) -> Iterator[Finding]:
+    info: Any = connection.info()
+    yield Finding("redis", "ok", f"{redact_url(settings.redis_url)}, version {info['redis_version']}")
+    try:
+        connection.execute_command("FT._LIST")
+    except RedisError:
+        yield Finding("search", "fail", "the server has no search module", "use Redis 8, or emendo redis")
+        return
+    yield Finding("search", "ok", "the search module answers")
+    indexed = indexed_space(connection, Keys(settings.key_prefix))
+    wanted = (settings.space.field, settings.space.dimensions)
+    if indexed is None:
+        yield Finding("index", "warn", "there is none yet", "start a worker: it makes the index")
+    elif indexed != wanted:
+        yield Finding(
+            "index", "fail", f"holds {indexed[0]}, settings ask for {wanted[0]}", "set the embedding settings back"
+        )
+    else:
+        yield Finding("index", "ok", f"{indexed[0]}, {indexed[1]} dimensions")
+    yield from _durability(connection, info)
+
+
+def _durability(connection: Redis, info: dict[str, Any]) -> Iterator[Finding]:
+    appends = bool(info.get("aof_enabled"))
+    yield Finding(
+        "persistence",
+        "ok" if appends else "warn",
+        "append-only file on" if appends else "append-only file off",
+        "" if appends else "set appendonly yes: without it a restart loses accepted jobs",
+    )
+    try:
+        policy = str(connection.config_get("maxmemory-policy").get("maxmemory-policy"))
+    except RedisError:
+        yield Finding("eviction", "warn", "the server does not say", "make sure it is noeviction")
+        return
+    kept = policy == "noeviction"
+    yield Finding(
+        "eviction",
+        "ok" if kept else "fail",
+        policy,
+        "" if kept else "set maxmemory-policy noeviction: anything else drops memories and jobs",
+    )
+
+
+def _control_plane(settings: Settings) -> Iterator[Finding]:
+    keys = Keys(settings.key_prefix)
+    connection = connect(settings.control_url, settings)
+    try:
+        since = int((time.time() - WORKER_SILENCE) * 1000)
+        workers = int(connection.zcount(keys.workers, since, "+inf"))
+        waiting = sum(int(connection.xlen(keys.inbox(int(shard)))) for shard in connection.smembers(keys.shards))
+        delayed, dead = int(connection.zcard(keys.delayed)), int(connection.zcard(keys.dead))
+    except RedisError as error:
+        yield Finding("jobs", "fail", f"the control Redis does not answer ({type(error).__name__})", "start it")
+        return
+    finally:
+        connection.close()
+    mend = "" if workers else "start one: emendo worker; until then jobs are accepted and wait"
+    yield Finding("workers", "ok" if workers else "warn", f"{workers} alive", mend)
+    yield Finding("backlog", "ok", f"{waiting} in the inboxes, {delayed} waiting for another attempt")
+    look = "emendo dead lists them; emendo dead replay tries one again" if dead else ""
+    yield Finding("dead letters", "warn" if dead else "ok", str(dead), look)
+
+
+def _broker(settings: Settings) -> Finding:
+    from kombu.exceptions import OperationalError
+
+    from emendo_config.celery_app import create_app
+
+    app = create_app(settings)
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=int(settings.broker_timeout) or 1)
+    except (OperationalError, RedisError, OSError) as error:
+        return Finding(
+            "broker", "fail", f"{redact_url(settings.broker_url)}: {type(error).__name__}", "set EMENDO_BROKER_URL"
+        )
+    return Finding("broker", "ok", redact_url(settings.broker_url))

@@ -1,0 +1,147 @@
+"""Commands on memories: add, update, delete, restore, get, search, history."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from emendo_client import MemoryClient
+from emendo_client.cli.output import json_option, print_json, print_table, report, scope_options, write_options
+
+
+def _metadata(_: click.Context, __: click.Parameter, value: str | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    try:
+        document = json.loads(value)
+    except ValueError:
+        raise click.BadParameter("it is not JSON") from None
+    if not isinstance(document, dict):
+        raise click.BadParameter("it is not a JSON object")
+    return document
+
+
+metadata_option = click.option("--metadata", callback=_metadata, help="A JSON object.")
+
+
+@click.command()
+@click.argument("text")
+@scope_options
+@metadata_option
+@click.option("--infer/--no-infer", default=True, help="Ask the chat model what to remember.")
+@write_options
+@json_option
+def add(  # noqa: PLR0917  # click passes every option
+    text: str,
+    user_id: str | None,
+    agent_id: str | None,
+    run_id: str | None,
+    metadata: dict[str, Any] | None,
+    infer: bool,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
+) -> int:
+    """Remember TEXT for a user, agent or run."""
+    with MemoryClient() as client:
+        job = client.add(text, user_id, agent_id, run_id, metadata, infer=infer)
+        return report(job, wait=wait, timeout=timeout, as_json=as_json)
+
+
+@click.command()
+@click.argument("memory_id")
+@click.option("--text", help="The new text.")
+@metadata_option
+@click.option("--expected-version", type=int, help="Fail unless the memory has this version.")
+@click.option("--actor", "actor_id", help="Who makes the change.")
+@write_options
+@json_option
+def update(  # noqa: PLR0917
+    memory_id: str,
+    text: str | None,
+    metadata: dict[str, Any] | None,
+    expected_version: int | None,
+    actor_id: str | None,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
+) -> int:
+    """Change a memory's text, merge metadata into it, or both."""
+    with MemoryClient() as client:
+        job = client.update(memory_id, text, metadata, expected_version=expected_version, actor_id=actor_id)
+        return report(job, wait=wait, timeout=timeout, as_json=as_json)
+
+
+@click.command()
+@click.argument("memory_id")
+@write_options
+@json_option
+def delete(memory_id: str, wait: bool, timeout: float, as_json: bool) -> int:
+    """Hide a memory; `emendo restore` brings it back."""
+    with MemoryClient() as client:
+        return report(client.delete(memory_id), wait=wait, timeout=timeout, as_json=as_json)
+
+
+@click.command()
+@click.argument("memory_id")
+@click.option("--version", type=int, help="As it was at this version; default: as it was deleted.")
+@write_options
+@json_option
+def restore(memory_id: str, version: int | None, wait: bool, timeout: float, as_json: bool) -> int:
+    """Bring a deleted memory back, or any memory back to an earlier version."""
+    with MemoryClient() as client:
+        return report(client.restore(memory_id, version), wait=wait, timeout=timeout, as_json=as_json)
+
+
+@click.command()
+@click.argument("memory_id")
+@json_option
+def get(memory_id: str, as_json: bool) -> None:
+    """Show one memory."""
+    with MemoryClient() as client:
+        memory = client.get(memory_id)
+    if as_json:
+        print_json(memory)
+    else:
+        print_table(f"memory {memory_id}", ("field", "value"), memory.model_dump(mode="json").items())
+
+
+@click.command()
+@click.argument("query")
+@scope_options
+@click.option("--limit", type=int, default=10, show_default=True)
+@click.option("--all-users", is_flag=True, help="Search the whole project.")
+@json_option
+def search(  # noqa: PLR0917
+    query: str,
+    user_id: str | None,
+    agent_id: str | None,
+    run_id: str | None,
+    limit: int,
+    all_users: bool,
+    as_json: bool,
+) -> None:
+    """Find memories by meaning."""
+    with MemoryClient() as client:
+        hits = client.search(query, user_id, agent_id, run_id, limit=limit, all_users=all_users)
+    if as_json:
+        print_json(list(hits))
+    else:
+        rows = ((f"{hit.score:.3f}", hit.memory, hit.id, hit.version) for hit in hits)
+        print_table(f"{len(hits)} found", ("score", "memory", "id", "version"), rows)
+
+
+@click.command()
+@click.argument("memory_id")
+@json_option
+def history(memory_id: str, as_json: bool) -> None:
+    """Show every change of a memory, oldest first."""
+    with MemoryClient() as client:
+        entries = client.history(memory_id)
+    if as_json:
+        print_json(list(entries))
+    else:
+        rows = ((e.version, e.event, e.updated_at, e.old_memory, e.new_memory, e.actor_id, e.job_id) for e in entries)
+        print_table(f"history of {memory_id}", ("version", "event", "at", "old", "new", "actor", "job"), rows)

@@ -1,0 +1,82 @@
+"""How the command line prints: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import click
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from emendo_client import Job, JobResult, JobStatus
+from emendo_client.cli import FAILED
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--user, --agent and --run."""
+    for name, what in (("run", "run_id"), ("agent", "agent_id"), ("user", "user_id")):
+        command = click.option(f"--{name}", what, help=f"The {what}.")(command)
+    return command
+
+
+def write_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--wait/--no-wait and --timeout."""
+    command = click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to wait.")(command)
+    return click.option("--wait/--no-wait", default=True, help="Wait for the job to end.")(command)
+
+
+def print_json(value: Any) -> None:
+    """A model, a list of models, or plain values, as JSON."""
+    click.echo(json.dumps(_plain(value), ensure_ascii=False, indent=2))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table for people."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    Console().print(table)
+
+
+def report(job: Job, *, wait: bool, timeout: float, as_json: bool) -> int:
+    """Prints an accepted job, or what became of it; the exit code."""
+    if not wait:
+        if as_json:
+            print_json({"job_id": job.id, "status": job.status().value})
+        else:
+            click.echo(f"accepted: job {job.id}")
+        return 0
+    result = job.wait(timeout)
+    if as_json:
+        print_json(result)
+    else:
+        _print_result(result)
+    return 0 if result.status == JobStatus.SUCCEEDED else FAILED
+
+
+def _print_result(result: JobResult) -> None:
+    print_table(
+        f"job {result.job_id}: {result.status}",
+        ("memory", "event", "version", "text", "error"),
+        (
+            (item.memory_id, item.event, item.version, item.memory, item.error and item.error["message"])
+            for item in result.results
+        ),
+    )
+    if result.degraded_reason:
+        click.echo(f"degraded: {result.degraded_reason}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""The HTTP gateway; it answers /health so far."""
