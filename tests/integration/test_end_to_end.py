@@ -17,6 +17,7 @@ from emendo_client.errors import (
     ValidationError,
 )
 from emendo_client.testing.vectors import embed
+from emendo_client.testing.worker import WorkerProcess
 from emendo_config import Keys, Settings
 
 
@@ -35,7 +36,8 @@ def test_each_message_becomes_one_memory_in_one_provider_request(emendo_client, 
     result = job.wait()
     assert result.status == "succeeded"
     assert [item.event for item in result.results] == [Event.ADD, Event.ADD]
-    assert [request.inputs for request in openai_server.requests] == [["I dislike seafood.", "明白了 👩‍👩‍👧‍👦, no fish."]]
+    (request,) = openai_server.requests
+    assert request.inputs == ["I dislike seafood.", "明白了 👩‍👩‍👧‍👦, no fish."]
     first = emendo_client.get(result.results[0].memory_id)
     assert (first.memory, first.role, first.actor_id) == ("I dislike seafood.", "user", "ana-phone")
     assert (first.user_id, first.agent_id, first.run_id) == ("ana", "chef", None)
@@ -134,8 +136,8 @@ def test_redis_holds_exactly_the_documented_layout(emendo_client, emendo_worker)
     assert len(fields["created_at"].decode().split(".")[1]) == len("123456+00:00")
     ((_, entry),) = data.xrange(keys.history(memory_id))
     assert (entry[b"event"], entry[b"new_memory"], entry[b"version"]) == (b"ADD", b"I live in Lisbon.", b"1")
-    found = data.execute_command("FT.SEARCH", keys.index_alias, "@user_id:{ana}", "NOCONTENT", "DIALECT", 2)
-    assert keys.memory(memory_id).encode() in found
+    query = ("@project:{$p} @user_id:{ana}", "PARAMS", 2, "p", emendo_client.project, "NOCONTENT", "DIALECT", 2)
+    assert data.execute_command("FT.SEARCH", keys.index_alias, *query) == [1, keys.memory(memory_id).encode()]
     assert data.ttl(keys.job(emendo_client.jobs(limit=1)[0].job_id)) > 0
 
 
@@ -202,7 +204,7 @@ def test_bad_input_leaves_the_store_unchanged(emendo_client):
         lambda: emendo_client.add("text", metadata={"user_id": "ben"}, user_id="ana"),
         lambda: emendo_client.add("text"),
         lambda: emendo_client.search("text"),
-        lambda: emendo_client.get_all(),
+        emendo_client.get_all,
     ):
         with pytest.raises(ValidationError):
             bad()
@@ -238,7 +240,9 @@ def test_hostile_scope_ids_find_their_own_memories_only(emendo_client, hostile):
 
 
 def test_an_unreachable_redis_is_a_network_error_in_time(emendo_worker):
-    away = emendo_worker.model_copy(update={"redis_url": "redis://127.0.0.1:1/0", "control_url": "redis://127.0.0.1:1/0"})
+    away = emendo_worker.model_copy(
+        update={"redis_url": "redis://127.0.0.1:1/0", "control_url": "redis://127.0.0.1:1/0"}
+    )
     with MemoryClient(away) as client, pytest.raises(NetworkError):
         client.update("some-memory", "text")
 
@@ -287,3 +291,9 @@ def stored_vector(client: MemoryClient, settings: Settings, memory_id: str) -> b
 
 def expected_vector(settings: Settings, text: str) -> bytes:
     return embed(text, model=settings.embedding_model, dimensions=settings.embedding_dimensions)
+
+
+def test_a_worker_with_another_dimension_refuses_to_start(emendo_worker, tmp_path):
+    other = emendo_worker.model_copy(update={"embedding_dimensions": 128})
+    with pytest.raises(RuntimeError, match="set EMENDO_EMBEDDING_PROVIDER, EMENDO_EMBEDDING_MODEL"):
+        WorkerProcess(other, tmp_path / "worker.log").start()

@@ -44,8 +44,9 @@ class Services:
         """Makes sure the index is there and right, then begins to keep leases.
 
         Raises:
-            ConfigurationError: the store was written with another model or dimension.
+            ConfigurationError: the embedder cannot work here, or the store was written with another model or dimension.
         """
+        self.embedder.prepare()
         ensure_index(self.data, self.settings)
         self.keeper.start()
         space = self.settings.space

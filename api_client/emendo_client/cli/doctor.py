@@ -43,7 +43,11 @@ def doctor(as_json: bool) -> int:
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
-        print_table("emendo doctor", ("check", "state", "found", "mend"), ((f.check, f.state, f.found, f.mend) for f in findings))
+        print_table(
+            "emendo doctor",
+            ("check", "state", "found", "mend"),
+            ((f.check, f.state, f.found, f.mend) for f in findings),
+        )
     return FAILED if any(finding.state == "fail" for finding in findings) else 0
 
 

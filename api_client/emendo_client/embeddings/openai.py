@@ -41,13 +41,14 @@ class OpenAIEmbedder:
         self._sync: openai.OpenAI | None = None
         self._async: openai.AsyncOpenAI | None = None
 
+    def prepare(self) -> None:
+        """Makes the client; the provider is not asked, since a worker may start while it is away."""
+        self._client()
+
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """See `Embedder.embed`."""
-        with self._lock:
-            if self._sync is None:
-                self._sync = openai.OpenAI(**self._options)
         try:
-            answer = self._sync.embeddings.create(input=list(texts), **self._request())
+            answer = self._client().embeddings.create(input=list(texts), **self._request())
         except _FAILURES as error:
             raise translate(error) from None
         return self._read(answer, texts)
@@ -61,6 +62,12 @@ class OpenAIEmbedder:
         except _FAILURES as error:
             raise translate(error) from None
         return self._read(answer, texts)
+
+    def _client(self) -> openai.OpenAI:
+        with self._lock:
+            if self._sync is None:
+                self._sync = openai.OpenAI(**self._options)
+            return self._sync
 
     def close(self) -> None:
         """Closes the synchronous client; the asynchronous one ends with its event loop."""

@@ -1,0 +1,1 @@
+"""`emendo demo`: real jobs, end to end, on an embedded stack; each claim is checked."""

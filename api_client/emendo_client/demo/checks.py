@@ -1,0 +1,28 @@
+"""The demo's claims: each is counted, and each can fail."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+
+class Checks:
+    """Collects claims; printed as they are made."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.held = 0
+        self.failed: list[str] = []
+
+    def that(self, holds: bool, claim: str) -> None:  # reads as a sentence
+        """Counts a claim; a failed one is printed at once and again at the end."""
+        if holds:
+            self.held += 1
+            return
+        self.failed.append(claim)
+        self._console.print(f"[bold red]did not hold:[/] {claim}")
+
+    def summary(self) -> str:
+        """One line."""
+        if not self.failed:
+            return f"{self.held} checks held"
+        return f"{self.held} checks held, {len(self.failed)} did NOT: {'; '.join(self.failed)}"
