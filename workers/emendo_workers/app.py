@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from celery.exceptions import WorkerShutdown
-from celery.signals import setup_logging, worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    worker_process_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 from emendo_client.errors import ConfigurationError
 from emendo_config import Settings
@@ -48,3 +54,9 @@ def _begin(**_: Any) -> None:
 def _stop_sweeping(**_: Any) -> None:
     while _sweepers:
         _sweepers.pop().stop()
+
+
+@worker_shutdown.connect
+def _sign_off(**_: Any) -> None:
+    # Only now: drains that were finishing still needed their leases kept.
+    close_services()
