@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format up clean
+.PHONY: help install demo test chaos lint format up clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ lint: install ## ruff, mypy strict, import directions
 format: install ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+chaos: install ## kill things at full size; a table with zeros in the last four columns
+	$(BIN)/python tests/chaos
 
 up: install ## the whole stack in the foreground; Ctrl-C stops it
 	$(BIN)/emendo up

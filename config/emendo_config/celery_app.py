@@ -50,6 +50,7 @@ def create_app(settings: Settings) -> Celery:
         task_soft_time_limit=settings.task_soft_time_limit,
         task_time_limit=settings.task_time_limit,
         worker_prefetch_multiplier=1,  # the default 4 hides waiting drains behind running ones
+        worker_disable_prefetch=True,  # and on a Redis broker, take a message only when a thread is free for it
         worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_soft_shutdown_timeout=10.0,
         worker_enable_remote_control=True,

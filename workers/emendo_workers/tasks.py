@@ -17,7 +17,10 @@ from emendo_workers.services import open_services
 def register(app: Celery, settings: Settings) -> None:
     """Adds Emendo's tasks to the app."""
 
-    @app.task(name=DRAIN_TASK, bind=True)
+    # Acknowledged when it begins: a ring is not a job. One that is lost is rung again when the lease runs out,
+    # so late acknowledgement would add nothing but a stale second ring (and kombu 5.7 ends the worker when the
+    # broker goes away while messages are unacknowledged: Channel.close restores them over a closed connection).
+    @app.task(name=DRAIN_TASK, bind=True, acks_late=False)
     def drain(self: Task[Any, Any], shard: int) -> int:
         """Works one shard's inbox; the number of attempts made."""
         return Drain(open_services(settings, app), shard, self.request.hostname).run()

@@ -63,6 +63,11 @@ class WorkerProcess:
             raise RuntimeError("the worker was not started")
         return self._process.pid
 
+    @property
+    def is_alive(self) -> bool:
+        """True while the process runs."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> Self:
         """Starts the process and waits until it has signed on.
 
