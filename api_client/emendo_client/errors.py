@@ -15,9 +15,9 @@ EmendoError                   message, error_code, details, suggestion, debug_in
 ├── InferenceError            the chat model's answer cannot be used
 ├── VectorStoreError          Redis answered, but refused
 └── NetworkError              something could not be reached in time
-├── RateLimitError        told to slow down; carries retry_after
-│   └── QuotaExceededError  waiting will not help: the account is used up
-└── CircuitOpenError      not even tried: the other side has been failing
+    ├── RateLimitError        told to slow down; carries retry_after
+    │   └── QuotaExceededError  waiting will not help: the account is used up
+    └── CircuitOpenError      not even tried: the other side has been failing
 """
 
 from __future__ import annotations
@@ -137,7 +137,11 @@ class RateLimitError(NetworkError):
 
     def __init__(self, message: str, *, retry_after: float | None = None, **more: Any) -> None:
         super().__init__(message, **more)
-        self.retry_after = retry_after
+        if retry_after is None:
+            retry_after = self.details.get("retry_after")
+        else:
+            self.details = {**self.details, "retry_after": retry_after}
+        self.retry_after: float | None = retry_after
 
 
 class QuotaExceededError(RateLimitError):

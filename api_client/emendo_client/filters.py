@@ -60,8 +60,7 @@ def scoped(
     Raises:
         ValidationError: no scope and not all_users, or a filter that does not exist.
     """
-    if not isinstance(all_users, bool):
-        raise ValidationError("all_users is not True or False")
+    validation.flag(all_users, "all_users")
     expression = Filter()
     expression.require("project", project)
     scope = validation.scope(user_id, agent_id, run_id, required=not all_users)
@@ -86,8 +85,7 @@ def _add_metadata(expression: Filter, wanted: Any) -> None:
     if not isinstance(wanted, Mapping):
         raise ValidationError("filters['metadata'] is not a mapping of keys to values")
     for key, value in wanted.items():
-        if not isinstance(key, str):
-            raise ValidationError("filters['metadata'] has a key that is not a string")
+        validation.json_value({key: value if not isinstance(value, set | frozenset) else list(value)}, "filters")
         tags = [metadata_tag(key, alternative) for alternative in _alternatives("metadata", value)]
         if None in tags:
             raise ValidationError(

@@ -19,6 +19,7 @@ from emendo_client.errors import ValidationError
 from emendo_config import Keys, Settings
 from emendo_config.keys import shard_of
 
+NO_CHAT_MODEL = "no chat model is configured: messages were stored as they are"
 CONFLICT_MODES = ("last_write_wins", "reject")
 CONSISTENCIES = ("eventual", "strong", "weak")
 # Ids of new memories come from the job id, so that a job worked twice names the same memories.
@@ -86,7 +87,7 @@ class JobRequest:
         operations = json.loads(self.payload)["operations"]
         if self.kind == "add":
             operations = [{**operation, "memory_id": ""} for operation in operations]
-        canonical = json.dumps([self.kind, operations], sort_keys=True)
+        canonical = json.dumps([self.kind, bool(self.degraded_reason), operations], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -141,7 +142,7 @@ class RequestBuilder:
             operations,
             idempotency_key,
             consistency,
-            degraded_reason="no chat model is configured: messages were stored as they are" if infer else "",
+            degraded_reason=NO_CHAT_MODEL if validation.flag(infer, "infer") else "",
         )
 
     def update(
@@ -158,7 +159,7 @@ class RequestBuilder:
         consistency: str,
     ) -> JobRequest:
         """New text, metadata to merge, or both."""
-        if text is None and metadata is None:
+        if text is None and (metadata is None or metadata == {}):
             raise ValidationError("nothing to update", suggestion="give text, metadata or both")
         operation: dict[str, Any] = {
             "op": "update",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -25,14 +26,13 @@ _MEMORY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _FORBIDDEN_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _FORBIDDEN_IN_ID = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 MAX_METADATA_DEPTH = 16
+MAX_WHOLE_NUMBER = 2**63 - 1
 
 
 def text(value: Any, name: str, settings: Settings) -> str:
     """A memory text: not blank, within the limit, no control characters or lone surrogates."""
     if not isinstance(value, str):
         raise _wrong_type(name, value, "a string")
-    if not value.strip():
-        raise ValidationError(f"{name} is empty", suggestion="give at least one visible character")
     if len(value) > settings.max_text_chars:
         raise ValidationError(
             f"{name} has {len(value)} characters; the limit is {settings.max_text_chars}",
@@ -41,7 +41,14 @@ def text(value: Any, name: str, settings: Settings) -> str:
     found = _FORBIDDEN_IN_TEXT.search(value)
     if found:
         raise _forbidden(name, found)
+    if not any(map(_is_visible, value)):
+        raise ValidationError(f"{name} is empty", suggestion="give at least one visible character")
     return value
+
+
+def _is_visible(character: str) -> bool:
+    # Separators, controls and format characters show nothing; what this Python does not know yet may well.
+    return unicodedata.category(character) not in ("Zs", "Zl", "Zp", "Cc", "Cf")
 
 
 def memory_id(value: Any) -> str:
@@ -91,9 +98,7 @@ def scope(user_id: Any, agent_id: Any, run_id: Any, *, required: bool) -> dict[s
 
 def role(value: Any, name: str = "role") -> str | None:
     """A message role, or None."""
-    if value is not None and value not in ROLES:
-        raise ValidationError(f"{name} is unknown", suggestion=f"use one of {', '.join(ROLES)}")
-    return value  # type: ignore[no-any-return]  # one of ROLES or None, both checked above
+    return None if value is None else one_of(value, name, ROLES)
 
 
 def metadata(value: Any, settings: Settings, *, none_removes: bool) -> dict[str, Any] | None:
@@ -106,8 +111,7 @@ def metadata(value: Any, settings: Settings, *, none_removes: bool) -> dict[str,
         return None
     if not isinstance(value, Mapping):
         raise _wrong_type("metadata", value, "a mapping of strings to JSON values, or None")
-    document = dict(value)
-    _check_json(document, "metadata", 0)
+    document = dict(json_value(value, "metadata"))
     identity = sorted(IDENTITY_KEYS & document.keys())
     if identity:
         raise ValidationError(
@@ -151,7 +155,7 @@ def messages(value: Any, settings: Settings) -> list[dict[str, str]]:
 def _message(item: Any, name: str, settings: Settings) -> dict[str, str]:
     if not isinstance(item, Mapping):
         raise _wrong_type(name, item, "a mapping with role and content")
-    unknown = sorted(str(key) for key in item.keys() - {"role", "content", "name"})
+    unknown = sorted(ascii(key) for key in item.keys() - {"role", "content", "name"})
     if unknown:
         raise ValidationError(
             f"{name} has unknown keys: {', '.join(unknown)}",
@@ -202,7 +206,10 @@ def expiry(value: Any) -> str | None:
         raise _wrong_type("expires_at", value, "a datetime, an ISO-8601 string or None")
     if value.tzinfo is None:
         raise ValidationError("expires_at has no time zone", suggestion="use datetime.now(UTC) + …")
-    return value.astimezone(UTC).isoformat(timespec="microseconds")
+    try:
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+    except OverflowError:
+        raise ValidationError("expires_at is beyond the calendar", suggestion="give None for never") from None
 
 
 def opaque_key(value: Any, name: str) -> str | None:
@@ -212,33 +219,47 @@ def opaque_key(value: Any, name: str) -> str | None:
 
 def one_of(value: Any, name: str, allowed: Sequence[str]) -> str:
     """One of a few words."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValidationError(f"{name} is unknown", suggestion=f"use one of {', '.join(allowed)}")
-    return str(value)
+    return str(allowed[list(allowed).index(value)])  # ours, not the caller's enum that equals it
 
 
-def _check_json(value: Any, name: str, depth: int) -> None:
-    """Refuses what JSON cannot carry, before json.dumps would quietly change it (keys, NaN, tuples are fine)."""
+def flag(value: Any, name: str) -> bool:
+    """True or False, and nothing that merely looks like it."""
+    if not isinstance(value, bool):
+        raise _wrong_type(name, value, "True or False")
+    return value
+
+
+def json_value(value: Any, name: str, depth: int = 0) -> Any:
+    """The value as plain JSON types; refuses what JSON cannot carry before json.dumps would quietly change it."""
     if depth > MAX_METADATA_DEPTH:
         raise ValidationError(f"{name} is nested deeper than {MAX_METADATA_DEPTH} levels")
+    if isinstance(value, Mapping):
+        return {_json_key(key, name): json_value(item, name, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(item, name, depth + 1) for item in value]
     if isinstance(value, str):
         found = _FORBIDDEN_IN_TEXT.search(value)
         if found:
-            raise _forbidden(name, found)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if not isinstance(key, str) or not key:
-                raise ValidationError(f"{name} has a key that is not a non-empty string")
-            _check_json(key, f"a key of {name}", depth)
-            _check_json(item, f"{name} value", depth + 1)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _check_json(item, f"{name} value", depth + 1)
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValidationError(f"{name} is NaN or infinite, which JSON cannot carry")
-    elif value is not None and not isinstance(value, bool | int):
-        raise _wrong_type(name, value, "a JSON value")
+            raise _forbidden(f"a value of {name}", found)
+        return str.__str__(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValidationError(f"{name} holds NaN or infinity, which JSON cannot carry")
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_WHOLE_NUMBER:
+        raise ValidationError(f"{name} holds a whole number beyond 64 bits", suggestion="give it as a string")
+    if value is not None and not isinstance(value, bool | int | float):
+        raise _wrong_type(f"a value of {name}", value, "a JSON value")
+    return value
+
+
+def _json_key(key: Any, name: str) -> str:
+    if not isinstance(key, str) or not key:
+        raise ValidationError(f"{name} has a key that is not a non-empty string")
+    found = _FORBIDDEN_IN_TEXT.search(key)
+    if found:
+        raise _forbidden(f"a key of {name}", found)
+    return key
 
 
 def _wrong_type(name: str, value: Any, expected: str) -> ValidationError:

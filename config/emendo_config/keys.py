@@ -55,7 +55,8 @@ class Keys:
 
     def idempotency(self, project: str, key: str) -> str:
         """Hash with TTL: the job first accepted under the caller's idempotency key, and its fingerprint."""
-        return f"{self.prefix}idempotency:{project}:{key}"
+        # The length keeps project "a" with key "b:c" apart from project "a:b" with key "c".
+        return f"{self.prefix}idempotency:{len(project)}:{project}:{key}"
 
     def inbox(self, shard: int) -> str:
         """Stream with consumer group `workers`: accepted single jobs, oldest first."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import pydantic
 from pydantic import Field, SecretStr, model_validator
@@ -34,10 +34,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="EMENDO_", frozen=True, extra="ignore")
 
     # Where things are.
-    redis_url: str = Field("redis://localhost:6379/0", description="Data Redis with search; search lives in db 0.")
-    broker_url: str = Field("", description="Celery broker; default: the data Redis, db 1. amqp://… for RabbitMQ.")
-    control_url: str = Field("", description="Redis of the control plane (jobs); default: the data Redis.")
-    key_prefix: str = Field("emendo:", description="What every key and the index alias begin with.")
+    redis_url: str = Field("redis://localhost:6379/0", repr=False, description="Data Redis with search, db 0.")
+    broker_url: str = Field("", repr=False, description="Celery broker; default: the data Redis, db 1.")
+    control_url: str = Field("", repr=False, description="Control plane (jobs); default: the data Redis.")
+    key_prefix: str = Field(
+        "emendo:", pattern=r"^[^{}\s]*$", description="What every key and the index alias begin with."
+    )
     project: str = Field("default", description="The tenant this client works for.")
     redis_timeout: float = Field(5.0, gt=0, le=60, description="Seconds one Redis call may take.")
     redis_max_connections: int = Field(64, ge=1, description="Connections one process may open to each Redis.")
@@ -49,7 +51,7 @@ class Settings(BaseSettings):
     )
     embedding_model: str = Field("", description="Default: text-embedding-3-small (openai).")
     embedding_dimensions: int = Field(0, ge=0, le=16_384, description="Default: 1536 (openai), 512 (local).")
-    embedding_base_url: str = Field("", description="Any OpenAI-compatible server.")
+    embedding_base_url: str = Field("", repr=False, description="Any OpenAI-compatible server.")
     embedding_api_key: SecretStr = Field(SecretStr(""), description="Falls back to OPENAI_API_KEY.")
     embedding_timeout: float = Field(20.0, gt=0, le=120, description="Seconds one provider request may take.")
     embedding_max_inputs: int = Field(2_048, ge=1, le=2_048, description="Texts in one provider request.")
@@ -112,7 +114,8 @@ class Settings(BaseSettings):
         """Settings that follow from others; an empty environment variable counts as not set."""
         values = {key: value for key, value in values.items() if value not in ("", None)}
         redis_url = values.get("redis_url", "redis://localhost:6379/0")
-        values.setdefault("broker_url", _with_database(redis_url, 1))
+        if "broker_url" not in values:
+            values["broker_url"] = _with_database(redis_url, 1)
         values.setdefault("control_url", redis_url)
         values.setdefault("embedding_api_key", os.environ.get("OPENAI_API_KEY", ""))
         remote = values["embedding_api_key"] not in ("", SecretStr("")) or values.get("embedding_base_url")
@@ -174,10 +177,14 @@ class Settings(BaseSettings):
 
 
 def redact_url(url: str) -> str:
-    """The URL without user name and password, fit for a log."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return urlunsplit(parts._replace(netloc=f"{host}:{parts.port}" if parts.port else host, query=""))
+    """The URL without user name, password and query, fit for a log; a URL nobody can read is not shown at all."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "(unreadable URL)"
+    host = f"[{host}]" if ":" in host else host
+    return urlunsplit(parts._replace(netloc=f"{host}:{port}" if port else host, query="", fragment=""))
 
 
 def _require(held: bool, problem: str, suggestion: str) -> None:
@@ -186,8 +193,9 @@ def _require(held: bool, problem: str, suggestion: str) -> None:
 
 
 def _database(redis_url: str) -> int:
-    path = urlsplit(redis_url).path.strip("/")
-    return int(path) if path.isdigit() else 0
+    parts = urlsplit(redis_url)
+    named = parse_qs(parts.query).get("db", [parts.path.strip("/")])[-1]  # redis-py lets ?db= win over the path
+    return int(named) if named.isdigit() else 0
 
 
 def _with_database(redis_url: str, database: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
@@ -224,6 +225,54 @@ def test_a_delayed_job_is_requeued_once_by_many_sweepers(services, client, opena
     for _ in range(3):
         Sweeper(services).sweep()
     assert services.control.xlen(services.keys.inbox(shard)) == 1
+
+
+def test_two_requeues_of_one_delayed_job_make_one_entry(services, client):
+    job = client.add("hello", user_id="ana", infer=False)
+    drain(services, job)
+    shard, keys = shard_of_job(services, job), services.keys
+    services.control.zadd(keys.delayed, {f"{shard}:{job.id}": 0})
+    requeue = scripts.requeue(
+        keys.delayed,
+        keys.inbox(shard),
+        keys.bell(shard),
+        keys.shards,
+        job_id=job.id,
+        shard=shard,
+        ring_id="a ring",
+        ring_ttl_ms=60_000,
+    )
+    assert scripts.run(services.control, [requeue, requeue]) == [1, 0]
+    assert services.control.xlen(keys.inbox(shard)) == 1
+
+
+def test_the_first_outcome_of_a_job_stands(services, client):
+    """Two readers may work one job when a lease was lost; the second one's word must not undo the first one's."""
+    job = client.add("hello", user_id="ana", infer=False)
+    drain(services, job)
+    first = job.info()
+    keys = services.keys
+    late = {"job": job.id, "entry": "1-1", "status": "failed", "results": "[]", "due": 0, "channel": "x", "feed": []}
+    finish = scripts.finish(
+        keys.inbox(shard_of_job(services, job)),
+        keys,
+        [keys.job(job.id)],
+        ttl=60,
+        feed_length=10,
+        outcomes=[json.dumps(late)],
+    )
+    assert scripts.run(services.control, [finish]) == [0]
+    assert job.info() == first
+    assert client.dead_letters() == []
+
+
+def test_submission_times_rise_even_when_the_clock_steps_back(services, client):
+    services.control.set(services.keys.clock, "9000000000000000")
+    jobs = [client.add(f"fact {number}", user_id="ana", infer=False) for number in range(3)]
+    stamps = [int(services.control.hget(services.keys.job(job.id), "submitted")) for job in jobs]
+    assert stamps == [9000000000000001, 9000000000000002, 9000000000000003]
+    for job in jobs:
+        drain(services, job)
 
 
 def test_attempts_end_in_a_dead_letter_that_can_be_replayed(services, client, openai_server):

@@ -122,7 +122,22 @@ def test_an_update_never_brings_a_deleted_memory_back():
     with pytest.raises(MemoryNotFoundError):
         apply(deleted, op("update", 300, text="zombie"))
     late = apply(deleted, op("update", 150, text="was on its way"))
-    assert (late.event, late.after.is_deleted) == (Event.SUPERSEDED, True)
+    assert (late.event, late.after.is_deleted, late.after.memory) == (Event.UPDATE, True, "was on its way")
+    assert late.result()["memory"] is None
+
+
+def test_arrival_order_of_update_delete_and_restore_does_not_matter():
+    operations = [op("update", 200, text="new"), op("delete", 300), op("restore", 400)]
+    for arrival in itertools.permutations(operations):
+        state = fresh()
+        for operation in arrival:
+            state = apply(state, operation).after
+        assert (state.memory, state.is_deleted, state.version) == ("new", False, 4), [each.op for each in arrival]
+
+
+def test_a_second_delete_counts_against_a_late_restore():
+    deleted = apply(apply(fresh(), op("delete", 200)).after, op("delete", 400)).after
+    assert apply(deleted, op("restore", 300)).after.is_deleted is True
 
 
 def test_a_late_delete_does_not_undo_a_newer_restore():

@@ -17,7 +17,7 @@ ids = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min
 )
 
 
-@given(ids, ids, st.dictionaries(ids, ids | st.integers() | st.booleans(), max_size=3))
+@given(ids, ids, st.dictionaries(ids, ids | st.integers(-(2**63) + 1, 2**63 - 1) | st.booleans(), max_size=3))
 def test_no_value_ever_reaches_the_query_text(user_id, role, metadata):
     wanted = scoped("p", user_id, None, None, {"role": [role], "metadata": metadata}, all_users=False)
     assert SAFE.fullmatch(wanted.expression)

@@ -38,7 +38,8 @@ def work(attempts: int = 1) -> Work:
         ([GOOD, SHAKY], 3, "partially_succeeded"),
         ([BUSY], 3, "retrying"),
         ([GOOD, BUSY], 1, "retrying"),
-        ([CANCELLED, GOOD], 1, "cancelled"),
+        ([CANCELLED, CANCELLED], 1, "cancelled"),
+        ([CANCELLED, GOOD], 1, "partially_succeeded"),
     ],
 )
 def test_the_status_follows_from_the_items(items, attempts, status):

@@ -117,7 +117,6 @@ def test_retry_after_in_all_its_forms():
     assert retry_after_seconds({"retry-after": "3"}) == 3.0
     assert retry_after_seconds({"retry-after": "1.5"}) == 1.5
     assert retry_after_seconds({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
-    assert 8 < retry_after_seconds({"retry-after": email.utils.formatdate(time.time() + 10, usegmt=True)}) <= 10
     assert retry_after_seconds({"retry-after": email.utils.formatdate(time.time() - 10, usegmt=True)}) == 0.0
     assert retry_after_seconds({"retry-after": "soon"}) is None
     assert retry_after_seconds({}) is None

@@ -82,7 +82,7 @@ def _documents(state: MemoryState, horizon: int | None) -> dict[str, str]:
 def _pruned(stamps: Stamps, horizon: int) -> Stamps:
     """Without what no submission can be older than any more: the map stays as small as recent edits."""
     recent = {key: stamp for key, stamp in stamps.metadata.items() if stamp > horizon}
-    return Stamps(stamps.born, stamps.text, stamps.deleted, recent)
+    return Stamps(stamps.base, stamps.text, stamps.deleted, recent)
 
 
 def _tags(metadata: dict[str, Any]) -> str:

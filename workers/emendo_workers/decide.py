@@ -54,9 +54,9 @@ class Change:
             "version": str(after.version),
             "event": self.event.value,
             "old_memory": before.memory,
-            "new_memory": "" if after.is_deleted else after.memory,
+            "new_memory": "" if self.event is Event.DELETE else after.memory,
             "old_metadata": metadata_json(before.metadata) if before.version else "",
-            "new_metadata": "" if after.is_deleted else metadata_json(after.metadata),
+            "new_metadata": "" if self.event is Event.DELETE else metadata_json(after.metadata),
             "created_at": after.created_at,
             "updated_at": iso(operation.submitted),
             "is_deleted": "1" if after.is_deleted else "0",
@@ -138,7 +138,7 @@ def _add(state: MemoryState, operation: Operation) -> Change:
         created_at=moment,
         updated_at=moment,
         expires_at=operation.expires_at or "",
-        stamps=Stamps(born=operation.submitted),
+        stamps=Stamps(base=operation.submitted),
     )
     return Change(operation, Event.ADD, state, after)
 
@@ -147,7 +147,7 @@ def _require_present(state: MemoryState, operation: Operation, now: int) -> None
     expired = bool(state.expires_at) and state.expires_at <= iso(now)
     if not state.version or state.project != operation.project or expired:
         raise _gone(operation, "no such memory in this project")
-    if state.is_deleted and operation.op != "restore" and operation.submitted > state.stamps.deleted:
+    if state.is_deleted and operation.op == "update" and operation.submitted > state.stamps.deleted:
         raise _gone(operation, "the memory is deleted")
 
 
@@ -161,7 +161,6 @@ def _update(after: MemoryState, operation: Operation, metadata_limit: int) -> Ev
     fresh = [key for key in patch if submitted > stamps.of_key(key)]
     takes_text = operation.text is not None and submitted > stamps.of_text()
     asked = len(patch) + (operation.text is not None)
-    # An empty patch asks for nothing, and of nothing nothing can be too late.
     applies = len(fresh) + takes_text
     if operation.on_conflict == "reject" and (applies < asked or after.is_deleted):
         raise ConflictError(
@@ -169,8 +168,10 @@ def _update(after: MemoryState, operation: Operation, metadata_limit: int) -> Ev
             error_code="SUPERSEDED",
             details={"current_version": after.version - 1},
         )
-    if after.is_deleted or (asked and not applies):
+    if asked and not applies:
         return Event.SUPERSEDED
+    # On a deleted memory only submissions older than the delete come this far: they change what a restore would
+    # bring back, as they would have in time, and leave the memory deleted.
     if takes_text and operation.text is not None:
         after.memory, after.hash = operation.text, text_hash(operation.text)
         stamps.text = submitted
@@ -219,3 +220,4 @@ def _return_to(after: MemoryState, operation: Operation, snapshot: Snapshot) -> 
     patch.update(snapshot.metadata)
     as_update = replace(operation, text=snapshot.memory, metadata=patch, on_conflict="last_write_wins")
     _update(after, as_update, metadata_limit=1 << 30)
+    after.stamps.base = max(after.stamps.base, operation.submitted)  # keys that are not there were set back, too

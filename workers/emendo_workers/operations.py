@@ -88,25 +88,26 @@ STATE_FIELDS = (
 class Stamps:
     """Which submission last set each field, so that an older one that arrives late cannot undo it.
 
-    Times in microseconds, unique over all submissions. `born` stands for every field not named.
+    Times in microseconds, unique over all submissions. `base` stands for every field not named: it is the
+    submission that made the memory, or that set it back to a version.
     """
 
-    born: int = 0
+    base: int = 0
     text: int = 0
     deleted: int = 0
     metadata: dict[str, int] = field(default_factory=dict)
 
     def of_text(self) -> int:
         """When the text was set."""
-        return self.text or self.born
+        return max(self.text, self.base)
 
     def of_key(self, key: str) -> int:
         """When the metadata key was set or removed."""
-        return self.metadata.get(key, self.born)
+        return self.metadata.get(key, self.base)
 
     def to_json(self) -> str:
         """As the hash keeps it."""
-        return json.dumps([self.born, self.text, self.deleted, self.metadata], separators=(",", ":"))
+        return json.dumps([self.base, self.text, self.deleted, self.metadata], separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Stamps:

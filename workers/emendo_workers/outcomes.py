@@ -61,7 +61,10 @@ def judge(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.
     Items that were committed keep their applied marks, so a further attempt does only what is left.
     """
     if any(item.cancelled for item in items):
-        return Outcome(work, JobStatus.CANCELLED)
+        if not any(item.result for item in items):
+            return Outcome(work, JobStatus.CANCELLED)
+        # What was committed before the cancellation came stays; nothing else of the job is tried any more.
+        items = [item if item.result else _cancelled(item) for item in items]
     waiting = _waiting(work, items, settings, rng)
     if waiting is not None:
         return waiting
@@ -90,6 +93,11 @@ def poisoned(work: Work, deliveries: int) -> Outcome:
     return Outcome(
         work, JobStatus.FAILED, [_failed_item(ItemOutcome(op, error=error)) for op in work.operations], error
     )
+
+
+def _cancelled(item: ItemOutcome) -> ItemOutcome:
+    error = EmendoError("the job was cancelled before this item was committed", error_code="CANCELLED")
+    return ItemOutcome(item.operation, error=error)
 
 
 def _waiting(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.Random) -> Outcome | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from emendo_client.embeddings.base import MALFORMED
 from emendo_client.errors import (
+    CircuitOpenError,
     EmendoError,
     NetworkError,
     QuotaExceededError,
@@ -47,9 +48,11 @@ def decide(error: EmendoError, attempts: int, settings: Settings, rng: random.Ra
     Exponential backoff with full jitter on its upper half (so that jobs that failed together do not come
     back together), never shorter than the provider's Retry-After, never longer than `EMENDO_RETRY_MAX`.
     """
+    if isinstance(error, CircuitOpenError):  # nothing was tried, so nothing is counted
+        return RetryDecision(retry=True, delay=settings.retry_base * rng.uniform(1.0, 2.0), refund=True)
     if not is_transient(error) or attempts >= settings.max_attempts:
         return RetryDecision(retry=False)
-    ceiling = min(settings.retry_max, settings.retry_base * 2.0 ** (attempts - 1))
+    ceiling = min(settings.retry_max, settings.retry_base * 2.0 ** min(attempts - 1, 60))
     if isinstance(error, QuotaExceededError):
         ceiling = settings.retry_max  # an account is not filled up within seconds
     delay = ceiling * rng.uniform(0.5, 1.0)

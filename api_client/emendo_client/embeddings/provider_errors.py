@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import openai
@@ -72,6 +73,9 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     if not after:
         return None
     try:
-        return max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
+        moment = parsedate_to_datetime(after)
     except ValueError:
         return None
+    if moment.tzinfo is None:  # the obsolete form names no zone, and means GMT
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, moment.timestamp() - time.time())

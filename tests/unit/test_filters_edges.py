@@ -1,0 +1,131 @@
+"""Corners of the filters: the expression depends on the shape alone; values that no tag can carry are refused."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emendo_client.errors import ValidationError
+from emendo_client.filters import FILTER_FIELDS, MAX_ALTERNATIVES, scoped
+from emendo_client.records import MAX_TAG_CHARS, metadata_tag
+
+# Everything the query language gives a meaning to, and some that it does not.
+hostile = st.text(st.sampled_from("ab0 *|(){}[]@$:-\"'\\,;~%=>\U0001f600é"), min_size=1, max_size=12).filter(
+    lambda value: value == value.strip()
+)
+END = re.compile(r" @is_deleted:\{0\} -@expires_ms:\[-inf \d+\]\)")
+
+
+def shape(expression: str) -> str:
+    assert END.search(expression)
+    return END.sub("", expression)
+
+
+@given(st.lists(hostile, min_size=8, max_size=8))
+def test_the_expression_is_the_same_whatever_the_values(values):
+    project, user, agent, run, *roles, key, value = values
+    filters = {"role": roles, "metadata": {key: value}}
+    wanted = scoped(project, user, agent, run, filters, all_users=False)
+    assert shape(wanted.expression) == (
+        "(@project:{$p0} @user_id:{$p1} @agent_id:{$p2} @run_id:{$p3} @role:{$p4|$p5} @metadata_tags:{$p6}"
+    )
+    escaped = [given.replace("\\", "\\\\") for given in (project, user, agent, run, *roles, metadata_tag(key, value))]
+    assert wanted.parameters[::2] == [f"p{number}" for number in range(7)]
+    assert wanted.parameters[1::2] == escaped
+
+
+@pytest.mark.parametrize("all_users", [True, False])
+def test_the_project_is_required_of_every_read(all_users):
+    wanted = scoped("tenant", "ana", None, None, {"user_id": "ben"}, all_users=all_users)
+    assert shape(wanted.expression) == "(@project:{$p0} @user_id:{$p1} @user_id:{$p2}"
+    assert wanted.parameters[1] == "tenant"
+
+
+@pytest.mark.parametrize("field", ["project", "Project", "memory", "is_deleted", "expires_ms", "id", "", "*", 7, None])
+def test_only_the_listed_fields_can_be_filtered_on(field):
+    with pytest.raises(ValidationError, match="unknown field") as refused:
+        scoped("p", "ana", None, None, {field: "x"}, all_users=False)
+    assert all(name in refused.value.suggestion for name in FILTER_FIELDS)
+
+
+@pytest.mark.parametrize("field", [*FILTER_FIELDS, "metadata"])
+@pytest.mark.parametrize("values", [[], None, [None], ["a", None], ["a"] * (MAX_ALTERNATIVES + 1)])
+def test_alternatives_are_one_to_a_hundred_and_never_none(field, values):
+    wanted = {"metadata": {"k": values}} if field == "metadata" else {field: values}
+    with pytest.raises(ValidationError, match="needs 1 to 100 values"):
+        scoped("p", "ana", None, None, wanted, all_users=False)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, frozenset])
+def test_a_hundred_alternatives_pass_in_any_collection(kind):
+    values = kind(str(number) for number in range(MAX_ALTERNATIVES))
+    wanted = scoped("p", "ana", None, None, {"run_id": values}, all_users=False)
+    assert wanted.clauses[2].count("$") == MAX_ALTERNATIVES
+    assert set(wanted.parameters[5::2]) == set(values)
+
+
+def test_every_metadata_key_must_hold():
+    wanted = scoped("p", "ana", None, None, {"metadata": {"a": 1, "b": [True, "x"]}}, all_users=False)
+    assert shape(wanted.expression) == "(@project:{$p0} @user_id:{$p1} @metadata_tags:{$p2} @metadata_tags:{$p3|$p4}"
+    assert wanted.parameters[5::2] == ["a=1", "b=true", 'b="x"']
+
+
+@pytest.mark.parametrize("value", ["", " x", "x" * 257, "a\x1fb", "\ud800", 7, b"x"])
+def test_a_filter_value_no_id_can_have_is_refused(value):
+    with pytest.raises(ValidationError, match=r"filters\['actor_id'\]"):
+        scoped("p", "ana", None, None, {"actor_id": [value]}, all_users=False)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["\ud800", b"x", object(), 10**5_000, {"a": 1}, [["a"]], [{"a": 1}], "x" * 1_100],
+    ids=["surrogate", "bytes", "object", "huge", "mapping", "list", "list-of-mappings", "long"],
+)
+def test_a_metadata_value_no_tag_can_carry_is_refused(value):
+    with pytest.raises(ValidationError, match="filters"):
+        scoped("p", "ana", None, None, {"metadata": {"k": value}}, all_users=False)
+
+
+def test_a_metadata_key_no_memory_can_have_is_refused():
+    with pytest.raises(ValidationError, match="filters"):
+        scoped("p", "ana", None, None, {"metadata": {"\ud800": "x"}}, all_users=False)
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, "True", []])
+def test_all_users_must_be_said_with_a_boolean(value):
+    with pytest.raises(ValidationError, match=r"all_users is of type .*; it must be True or False"):
+        scoped("p", "ana", None, None, None, all_users=value)
+
+
+# Tags.
+
+
+@pytest.mark.parametrize(
+    ("value", "tag"),
+    [("x", 'k="x"'), ("", 'k=""'), (1, "k=1"), (1.5, "k=1.5"), (True, "k=true"), ("1", 'k="1"'), ("ü", 'k="ü"')],
+)
+def test_a_tag_tells_types_apart(value, tag):
+    assert metadata_tag("k", value) == tag
+
+
+@pytest.mark.parametrize("value", [None, {}, {"a": 1}, [], [1], (1,)])
+def test_what_has_no_single_value_has_no_tag(value):
+    assert metadata_tag("k", value) is None
+
+
+def test_a_tag_may_be_exactly_as_long_as_the_limit():
+    longest = "x" * (MAX_TAG_CHARS - len('k=""'))
+    assert len(metadata_tag("k", longest)) == MAX_TAG_CHARS
+    assert metadata_tag("k", longest + "x") is None
+
+
+scalars = st.text(st.sampled_from('a="\\'), max_size=4) | st.booleans() | st.integers(-2, 2)
+
+
+@given(st.text(st.sampled_from('a="\\'), max_size=4), scalars, st.text(st.sampled_from('a="\\'), max_size=4), scalars)
+def test_no_two_pairs_share_a_tag(key, value, other_key, other_value):
+    same = (key, repr(value)) == (other_key, repr(other_value))
+    assert (metadata_tag(key, value) == metadata_tag(other_key, other_value)) is same
