@@ -106,6 +106,10 @@ class Keys:
         """Sorted set: live worker processes by the time of their last heartbeat (milliseconds)."""
         return f"{self.prefix}workers"
 
+    def breaker(self, provider: str) -> str:
+        """Hash with TTL: failures in a row, and until when the provider is left alone."""
+        return f"{self.prefix}breaker:{provider}"
+
     def embedding(self, space: str, digest: str) -> str:
         """String with TTL: a cached vector (float32 bytes)."""
         return f"{self.prefix}embedding:{space}:{digest}"

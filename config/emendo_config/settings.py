@@ -60,6 +60,10 @@ class Settings(BaseSettings):
         2, ge=0, le=10, description="Retries inside a task before the job is put aside."
     )
 
+    breaker_failures: int = Field(5, ge=1, description="Failures in a row that open the circuit breaker.")
+    breaker_pause: float = Field(5.0, gt=0, description="Seconds a failing provider is left alone; doubles.")
+    breaker_longest_pause: float = Field(60.0, gt=0, description="Longest such pause, in seconds.")
+
     # Index.
     index_algorithm: Literal["flat", "hnsw", "svs-vamana"] = Field("flat", description="Vector index kind.")
 

@@ -8,8 +8,16 @@ from collections.abc import Iterator, Sequence
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from emendo_client.embeddings import Embedder
-from emendo_client.errors import EmbeddingError, EmendoError, NetworkError, QuotaExceededError, RateLimitError
+from emendo_client.errors import (
+    CircuitOpenError,
+    EmbeddingError,
+    EmendoError,
+    NetworkError,
+    QuotaExceededError,
+    RateLimitError,
+)
 from emendo_config import Settings
+from emendo_workers.breaker import Breaker
 from emendo_workers.retry import is_transient
 
 logger = logging.getLogger(__name__)
@@ -21,7 +29,8 @@ LONGEST_QUICK_PAUSE = 1.0
 class EmbeddingPipeline:
     """Embeds batches through one embedder; thread-safe when the embedder is."""
 
-    def __init__(self, embedder: Embedder, settings: Settings) -> None:
+    def __init__(self, embedder: Embedder, settings: Settings, breaker: Breaker) -> None:
+        self._breaker = breaker
         self._embedder = embedder
         self._settings = settings
         self._backoff = wait_random_exponential(multiplier=0.1, max=LONGEST_QUICK_PAUSE)
@@ -53,8 +62,19 @@ class EmbeddingPipeline:
             reraise=True,
         ):
             with attempt:
-                return self._embedder.embed(texts).vectors
+                return self._ask_provider(texts)
         raise AssertionError("tenacity ends by returning or raising")
+
+    def _ask_provider(self, texts: list[str]) -> list[bytes]:
+        had_failed = self._breaker.ask()
+        try:
+            vectors = self._embedder.embed(texts).vectors
+        except EmendoError as error:
+            self._breaker.report(error)
+            raise
+        if had_failed:
+            self._breaker.report(None)
+        return vectors
 
     def _pause(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -90,7 +110,7 @@ def _most_tokens(text: str) -> int:
 
 
 def _worth_a_quick_retry(error: BaseException) -> bool:
-    if isinstance(error, QuotaExceededError):
+    if isinstance(error, QuotaExceededError | CircuitOpenError):
         return False
     if isinstance(error, RateLimitError):
         return (error.retry_after or 0.0) <= LONGEST_QUICK_PAUSE

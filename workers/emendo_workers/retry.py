@@ -49,7 +49,9 @@ def decide(error: EmendoError, attempts: int, settings: Settings, rng: random.Ra
     back together), never shorter than the provider's Retry-After, never longer than `EMENDO_RETRY_MAX`.
     """
     if isinstance(error, CircuitOpenError):  # nothing was tried, so nothing is counted
-        return RetryDecision(retry=True, delay=settings.retry_base * rng.uniform(1.0, 2.0), refund=True)
+        pause = float(error.details.get("retry_after", settings.retry_base))
+        delay = min(settings.retry_max, pause + settings.retry_base * rng.uniform(0.0, 1.0))
+        return RetryDecision(retry=True, delay=delay, refund=True)
     if not is_transient(error) or attempts >= settings.max_attempts:
         return RetryDecision(retry=False)
     ceiling = min(settings.retry_max, settings.retry_base * 2.0 ** min(attempts - 1, 60))

@@ -13,7 +13,7 @@ from emendo_config.keys import Keys
 from emendo_config.redis_io import lua_source, script_digest
 
 Command = tuple[Any, ...]
-_NAMES = ("claim", "close", "commit", "finish", "open", "release", "renew", "requeue", "ring", "start")
+_NAMES = ("breaker", "claim", "close", "commit", "finish", "open", "release", "renew", "requeue", "ring", "start")
 
 
 def run(connection: redis.Redis, commands: Sequence[Command]) -> list[Any]:
@@ -39,6 +39,11 @@ def _send(connection: redis.Redis, commands: Sequence[Command]) -> list[Any]:
     for command in commands:
         pipeline.execute_command(*command)
     return pipeline.execute()
+
+
+def breaker(key: str, word: str, *, failures: int, pause_ms: int, longest_ms: int, probe_ms: int) -> Command:
+    """→ 0: call; -1: call and report a success, too; else how long to wait (ms)."""
+    return _call("breaker", (key,), (word, failures, pause_ms, longest_ms, probe_ms))
 
 
 def claim(bell: str, owner: str, lease_ms: int) -> Command:

@@ -14,6 +14,7 @@ from emendo_client.embeddings import create_embedder
 from emendo_config import Keys, Settings
 from emendo_config.index import ensure_index
 from emendo_config.redis_io import connect
+from emendo_workers.breaker import Breaker
 from emendo_workers.embedding import EmbeddingPipeline
 from emendo_workers.events import JobEvents
 from emendo_workers.keeper import Keeper
@@ -37,7 +38,9 @@ class Services:
         self.bell = Bell(settings, app)
         self.events = JobEvents(app, enabled=settings.task_events)
         self.embedder = create_embedder(settings)
-        self.embedding = EmbeddingPipeline(self.embedder, settings)
+        self.embedding = EmbeddingPipeline(
+            self.embedder, settings, Breaker(self.control, self.keys, settings, settings.embedding_provider)
+        )
         self.keeper = Keeper(self.data, self.control, self.keys, settings, self.worker)
 
     def start(self) -> None:

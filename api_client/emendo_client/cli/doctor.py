@@ -148,6 +148,7 @@ def _control_plane(settings: Settings) -> Iterator[Finding]:
         since = int((time.time() - WORKER_SILENCE) * 1000)
         workers = int(connection.zcount(keys.workers, since, "+inf"))
         waiting = sum(int(connection.xlen(keys.inbox(int(shard)))) for shard in connection.smembers(keys.shards))
+        waits = connection.hget(keys.breaker(settings.embedding_provider), "until")
         delayed, dead = int(connection.zcard(keys.delayed)), int(connection.zcard(keys.dead))
     except RedisError as error:
         yield Finding("jobs", "fail", f"the control Redis does not answer ({type(error).__name__})", "start it")
@@ -157,6 +158,12 @@ def _control_plane(settings: Settings) -> Iterator[Finding]:
     mend = "" if workers else "start one: emendo worker; until then jobs are accepted and wait"
     yield Finding("workers", "ok" if workers else "warn", f"{workers} alive", mend)
     yield Finding("backlog", "ok", f"{waiting} in the inboxes, {delayed} waiting for another attempt")
+    left = 0.0 if waits is None else float(waits) / 1000 - time.time()
+    state = (
+        "closed" if waits is None else f"open for another {left:.0f} s" if left > 0 else "half open: one call probes"
+    )
+    hint = "" if waits is None else "the embedding provider has been failing; jobs wait and spend no attempts"
+    yield Finding("circuit breaker", "ok" if waits is None else "warn", state, hint)
     look = "emendo dead lists them; emendo dead replay tries one again" if dead else ""
     yield Finding("dead letters", "warn" if dead else "ok", str(dead), look)
 

@@ -68,7 +68,11 @@ def _print_jobs(title: str, found: Sequence[JobInfo], *, as_json: bool) -> None:
         print_json(list(found))
         return
     rows = (
-        (info.job_id, info.kind, info.status, info.attempts, info.submitted_at, info.error and info.error["message"])
+        (info.job_id, info.kind, info.status, info.attempts, f"{info.submitted_at:%m-%d %H:%M:%S}", _message(info))
         for info in found
     )
     print_table(title, ("job", "kind", "status", "attempts", "submitted", "error"), rows)
+
+
+def _message(info: JobInfo) -> str | None:
+    return str(info.error["message"]) if info.error else None

@@ -129,8 +129,8 @@ def search(  # noqa: PLR0917
     if as_json:
         print_json(list(hits))
     else:
-        rows = ((f"{hit.score:.3f}", hit.memory, hit.id, hit.version) for hit in hits)
-        print_table(f"{len(hits)} found", ("score", "memory", "id", "version"), rows)
+        rows = ((f"{hit.score:.3f}", hit.id, hit.version, hit.memory) for hit in hits)
+        print_table(f"{len(hits)} found", ("score", "id", "version", "text"), rows)
 
 
 @click.command()
@@ -143,5 +143,8 @@ def history(memory_id: str, as_json: bool) -> None:
     if as_json:
         print_json(list(entries))
     else:
-        rows = ((e.version, e.event, e.updated_at, e.old_memory, e.new_memory, e.actor_id, e.job_id) for e in entries)
-        print_table(f"history of {memory_id}", ("version", "event", "at", "old", "new", "actor", "job"), rows)
+        rows = (
+            (e.version, e.event, f"{e.updated_at:%Y-%m-%d %H:%M:%S}", e.old_memory, e.new_memory, e.actor_id)
+            for e in entries
+        )
+        print_table(f"history of {memory_id}", ("version", "event", "at (UTC)", "old", "new", "actor"), rows)

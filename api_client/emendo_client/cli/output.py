@@ -39,7 +39,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     """A table for people."""
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        # Ids are copied from here: broken over two lines they would be useless.
+        table.add_column(column, overflow="fold", no_wrap=column in ("memory", "id", "job"))
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     Console().print(table)

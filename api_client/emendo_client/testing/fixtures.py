@@ -33,6 +33,7 @@ def settings_for(redis_url: str, base_url: str, **more: Any) -> Settings:
         "embedding_dimensions": DIMENSIONS,
         "embedding_timeout": 5.0,
         "retry_base": 0.2,
+        "breaker_failures": 1_000,  # tests of single failures must not open it
         "lease": 2.0,
         "ring_ttl": 1.0,
         "sweep_interval": 0.2,
