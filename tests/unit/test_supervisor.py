@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from emendo_client.local import supervisor as supervision
 from emendo_client.local.ports import free_port, is_taken, require_free
 from emendo_client.local.supervisor import ProcessSpec, Supervisor
 from emendo_config import ConfigurationError
@@ -100,6 +103,110 @@ def test_a_part_that_dies_at_start_stops_the_others(tmp_path):
     with pytest.raises(ConfigurationError, match="broken ended with 3"):
         supervisor.start()
     assert not alive(supervisor.pids["first"])
+
+
+def test_another_part_that_dies_during_a_restart_pause_is_seen_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervision, "FIRST_PAUSE", 600.0)
+    log, output = tmp_path / "log", io.StringIO()
+    supervisor = Supervisor([sleeper("redis", log), sleeper("worker", log, restart=True)], output)
+    supervisor.start()
+    codes = []
+    runner = threading.Thread(target=lambda: codes.append(supervisor.run()))
+    runner.start()
+    os.kill(supervisor.pids["worker"], 9)
+    until(lambda: "starting it again" in output.getvalue())
+    os.kill(supervisor.pids["redis"], 9)
+    runner.join(15)
+    assert codes == [1]
+
+
+def test_pauses_double_and_begin_anew_after_a_steady_run(monkeypatch):
+    supervisor = Supervisor([], io.StringIO())
+    dead = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
+    dead.wait()
+    spec = ProcessSpec("worker", ["unused"], restart=True)
+    said = []
+    monkeypatch.setattr(supervisor, "say", said.append)
+    for started, pause in ((time.monotonic(), 4.0), (time.monotonic() - supervision.STEADY - 1, 4.0)):
+        child = supervision._Child(spec, dead, started, pause)
+        assert supervisor._look_after(child)
+        said.append(child.pause)
+    assert said == [
+        "worker ended with 0; starting it again in 4 s",
+        8.0,
+        "worker ended with 0; starting it again in 0.5 s",
+        1.0,
+    ]
+
+
+def test_what_a_part_leaves_behind_is_killed_and_does_not_hold_up_the_stop(tmp_path):
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('child up', flush=True); time.sleep(600)"
+    parent = (
+        f"import pathlib, subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {stubborn!r}]);"
+        "pathlib.Path(sys.argv[1]).write_text(str(child.pid)); child.wait()"
+    )
+    output, pid = io.StringIO(), tmp_path / "pid"
+    spec = ProcessSpec(
+        "parent", [sys.executable, "-c", parent, str(pid)], ready=lambda: "child up" in output.getvalue()
+    )
+    supervisor = Supervisor([spec], output)
+    supervisor.start()
+    began = time.monotonic()
+    supervisor.stop()
+    assert time.monotonic() - began < 10
+    until(lambda: not alive(int(pid.read_text())))
+
+
+def test_a_signal_while_starting_is_an_interruption_and_no_mistake(tmp_path):
+    log = tmp_path / "log"
+    supervisor = Supervisor([sleeper("first", log), ProcessSpec("second", ["never started"])], io.StringIO())
+    supervisor._interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        supervisor.start()
+    assert not alive(supervisor.pids["first"])
+    assert "second" not in supervisor.pids
+
+
+STACK = """
+import pathlib, sys
+from emendo_client.local.supervisor import ProcessSpec, Supervisor
+busy = "import time\\nwhile True: print('x' * 2000, flush=True); time.sleep(0.01)"
+stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+specs = [ProcessSpec(n, [sys.executable, "-c", c], stop_timeout=0.5) for n, c in (("a", busy), ("b", stubborn))]
+supervisor = Supervisor(specs)
+supervisor.handle_signals()
+supervisor.start()
+path = pathlib.Path(sys.argv[1])
+path.with_suffix(".new").write_text(" ".join(map(str, supervisor.pids.values())))
+path.with_suffix(".new").rename(path)
+code = supervisor.run()
+sys.stdout = None
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(("number", "close"), [(signal.SIGHUP, False), (signal.SIGTERM, True)])
+def test_a_closed_terminal_leaves_nothing_running(tmp_path, number, close):
+    path = tmp_path / "pids"
+    process = subprocess.Popen([sys.executable, "-c", STACK, str(path)], stdout=subprocess.PIPE, start_new_session=True)
+    drain = None
+    try:
+        until(path.exists)
+        if close:
+            process.stdout.close()
+        else:
+            drain = threading.Thread(target=process.stdout.read)
+            drain.start()
+        process.send_signal(number)
+        assert process.wait(20) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if drain is not None:
+            drain.join()
+        process.stdout.close()
+    until(lambda: not any(alive(int(pid)) for pid in path.read_text().split()))
 
 
 def test_ports_are_free_or_refused_by_number():

@@ -61,6 +61,7 @@ def examine() -> Iterator[Finding]:
         return
     yield Finding("settings", "ok", "valid")
     yield _embedder(settings)
+    yield _embedded_server()
     connection = connect(settings.redis_url, settings)
     try:
         yield from _data_redis(connection, settings)
@@ -94,7 +95,25 @@ def _embedder(settings: Settings) -> Finding:
         described += f", {redact_url(settings.embedding_base_url) if settings.embedding_base_url else 'OpenAI itself'}"
         if not settings.embedding_api_key.get_secret_value() and not settings.embedding_base_url:
             return Finding("embedder", "fail", described, "set OPENAI_API_KEY or EMENDO_EMBEDDING_API_KEY")
+        described += f", {_key_origin(settings)}"
     return Finding("embedder", "ok", described)
+
+
+def _key_origin(settings: Settings) -> str:
+    if not settings.embedding_api_key.get_secret_value():
+        return "no key"
+    own = os.environ.get("EMENDO_EMBEDDING_API_KEY")
+    return f"key from {'EMENDO_EMBEDDING_API_KEY' if own else 'OPENAI_API_KEY'}"
+
+
+def _embedded_server() -> Finding:
+    from emendo_client.local.embedded_redis import find_server
+
+    try:
+        return Finding("embedded redis", "ok", find_server().origin)
+    except ConfigurationError as error:
+        # Only `emendo up` and `emendo redis` need one; a machine with an EMENDO_REDIS_URL is well without.
+        return Finding("embedded redis", "warn", error.message, error.suggestion or "")
 
 
 def _data_redis(connection: Redis, settings: Settings) -> Iterator[Finding]:

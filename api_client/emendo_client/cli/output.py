@@ -10,6 +10,7 @@ import click
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from emendo_client import Job, JobResult, JobStatus
 from emendo_client.cli import FAILED
@@ -42,7 +43,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
         # Ids are copied from here: broken over two lines they would be useless.
         table.add_column(column, overflow="fold", no_wrap=column in ("memory", "id", "job"))
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        # As Text: in a plain str rich would read "[red]" as markup, and fail at "[/x]" in somebody's memory.
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     Console().print(table)
 
 

@@ -30,6 +30,9 @@ def up(  # noqa: PLR0917  # click passes every option
     specs, addresses = prepare(StackOptions(directory.resolve(), redis_port, gateway_port, flower_port, concurrency))
     supervisor = Supervisor(specs)
     supervisor.handle_signals()
+    if ready_file is not None:
+        # One left by a run that was killed would send whoever waits for it to addresses nobody answers at.
+        ready_file.unlink(missing_ok=True)
     supervisor.start()
     try:
         supervisor.say("everything answers:")

