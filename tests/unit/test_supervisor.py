@@ -171,12 +171,19 @@ STACK = """
 import pathlib, sys
 from emendo_client.local.supervisor import ProcessSpec, Supervisor
 busy = "import time\\nwhile True: print('x' * 2000, flush=True); time.sleep(0.01)"
-stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
-specs = [ProcessSpec(n, [sys.executable, "-c", c], stop_timeout=0.5) for n, c in (("a", busy), ("b", stubborn))]
+stubborn = (
+    "import pathlib, signal, sys, time; signal.signal(15, signal.SIG_IGN);"
+    "pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"
+)
+path = pathlib.Path(sys.argv[1])
+deaf = path.with_suffix(".deaf")
+specs = [
+    ProcessSpec("busy", [sys.executable, "-c", busy]),
+    ProcessSpec("stubborn", [sys.executable, "-c", stubborn, str(deaf)], ready=deaf.exists, stop_timeout=0.5),
+]
 supervisor = Supervisor(specs)
 supervisor.handle_signals()
 supervisor.start()
-path = pathlib.Path(sys.argv[1])
 path.with_suffix(".new").write_text(" ".join(map(str, supervisor.pids.values())))
 path.with_suffix(".new").rename(path)
 code = supervisor.run()
