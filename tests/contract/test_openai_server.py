@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import time
 import urllib.error
+import urllib.request
 
 import openai
 import pytest

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from emendo_client.testing.faults import Fault
+from emendo_client.testing.limits import Limits
+from emendo_client.testing.rate_limits import RateLimits
 from emendo_client.testing.server import OpenAIServer, RemoteOpenAIServer, start_server_process
 
-__all__ = ["Fault", "OpenAIServer", "RemoteOpenAIServer", "start_server_process"]
+__all__ = ["Fault", "Limits", "OpenAIServer", "RateLimits", "RemoteOpenAIServer", "start_server_process"]

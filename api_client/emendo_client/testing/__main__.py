@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import threading
+from pathlib import Path
 
 from emendo_client.testing.server import OpenAIServer
 
@@ -16,13 +17,27 @@ def main() -> None:
     parser.add_argument("--latency-ms", type=float, default=0.0)
     parser.add_argument("--api-key", default="", help="refuse other keys")
     parser.add_argument("--dimensions", type=int, default=1536, help="when the request does not say")
+    parser.add_argument("--jitter-ms", type=float, default=0.0, help="at most so much more, at random")
+    parser.add_argument("--seed", type=int, default=0, help="of the jitter and of faults that strike at a rate")
+    parser.add_argument("--ready-file", type=Path, help="written with the base URL once the server answers")
     given = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with OpenAIServer(given.port, given.latency_ms, given.api_key, given.dimensions) as server:
+    with OpenAIServer(
+        given.port, given.latency_ms, given.api_key, given.dimensions, given.seed, jitter_ms=given.jitter_ms
+    ) as server:
+        if given.ready_file is not None:
+            _write_whole(given.ready_file, server.base_url + "\n")
         print(server.base_url, flush=True)  # noqa: T201  # what callers read
         stop.wait()
+
+
+def _write_whole(path: Path, text: str) -> None:
+    # Under another name first: who waits for the file must never read half of it.
+    draft = path.with_name(f"{path.name}.part")
+    draft.write_text(text)
+    draft.replace(path)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ Kind = Literal[
     "nan",  # a vector with an element that is not a number
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
+_OF_VECTORS = frozenset({"wrong_dimension", "missing_item", "nan"})
+_ENDPOINTS = ("embeddings", "chat", "*")
 
 
 @dataclass(slots=True)
@@ -40,6 +42,9 @@ class Fault:
         retry_after: seconds, for the 429 kinds; how long `timeout` keeps silent at most.
         endpoint: `embeddings`, `chat` or `*`.
         match: strikes only requests with an input that contains this.
+
+    Raises:
+        ValueError: an unknown kind or endpoint, a rate that is no share, or fewer than one time.
     """
 
     kind: Kind
@@ -52,12 +57,20 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"unknown fault {self.kind!r}; use one of {', '.join(KINDS)}")
+        if self.endpoint not in _ENDPOINTS:
+            raise ValueError(f"unknown endpoint {self.endpoint!r}; use one of {', '.join(_ENDPOINTS)}")
         if self.rate is not None:
+            if not 0 <= self.rate <= 1:
+                raise ValueError(f"rate must be between 0 and 1, not {self.rate}")
             self.times = None
+        elif self.times is None or self.times < 1:
+            raise ValueError(f"times must be 1 or more without a rate, not {self.times}")
 
     def concerns(self, endpoint: str, inputs: list[str]) -> bool:
         """True when the fault may strike this request."""
         if self.endpoint not in ("*", endpoint):
+            return False
+        if self.kind in _OF_VECTORS and endpoint != "embeddings":
             return False
         return not self.match or any(self.match in text for text in inputs)
 

@@ -1,0 +1,184 @@
+"""The test server's sockets: HTTP/1.1 with keep-alive, answers sent late, cut short or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import struct
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+from emendo_client.testing import answers
+from emendo_client.testing.answers import Answer
+from emendo_client.testing.control import control
+from emendo_client.testing.faults import Fault
+from emendo_client.testing.request_log import Request
+
+if TYPE_CHECKING:
+    from emendo_client.testing.server import OpenAIServer
+
+_ENDPOINTS = {"/v1/embeddings": "embeddings", "/v1/chat/completions": "chat"}
+_CONTROLS = "/_test/"
+_NO_ANSWER = 0  # what the log holds for the status of a request that got none
+_SILENCE = 60.0  # seconds a `timeout` lasts at most, unless the fault says more than a second
+
+
+class Listener(ThreadingHTTPServer):
+    """Accepts connections on loopback, one thread each, and can cut them all.
+
+    Args:
+        port: 0 picks a free one.
+        owner: what knows the answers.
+    """
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self, port: int, owner: OpenAIServer) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.owner = owner
+        self._connections: set[socket.socket] = set()
+        self._connections_lock = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remembers the connection: one kept alive would be answered long after the listener closed."""
+        with self._connections_lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forgets the connection."""
+        with self._connections_lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def cut_connections(self) -> None:
+        """Ends every open connection; its thread sees the end of the stream and goes."""
+        with self._connections_lock:
+            for connection in self._connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that ended early is no news, whoever ended it; anything else is."""
+        if not isinstance(sys.exception(), ConnectionError) and not self.owner.stopping.is_set():
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one segment for headers and body
+    disable_nagle_algorithm = True
+    server: Listener
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's signature
+        """The request log is kept in memory instead."""
+
+    def do_GET(self) -> None:
+        self._dispatch("GET")
+
+    def do_POST(self) -> None:
+        self._dispatch("POST")
+
+    def do_DELETE(self) -> None:
+        self._dispatch("DELETE")
+
+    def _dispatch(self, verb: str) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        try:
+            document = json.loads(body) if body else None
+        except ValueError:
+            self._send(answers.error(400, "the body is not JSON"))
+            return
+        owner = self.server.owner
+        path = self.path.partition("?")[0].rstrip("/")
+        if self.path.startswith(_CONTROLS):
+            self._send(control(owner, verb, self.path.removeprefix(_CONTROLS), document))
+        elif (verb, path) == ("GET", "/v1/models"):
+            self._send(self._unauthorised() or owner.models())
+        elif verb == "POST" and path in _ENDPOINTS:
+            self._api(path, document if isinstance(document, dict) else {})
+        else:
+            self._send(answers.error(404, f"no such endpoint: {verb} {path}"))
+
+    def _unauthorised(self) -> Answer | None:
+        key = self.server.owner.api_key
+        if not key or self.headers.get("authorization") == f"Bearer {key}":
+            return None
+        return answers.error(401, "Incorrect API key provided", "invalid_api_key")
+
+    def _api(self, path: str, document: dict[str, Any]) -> None:
+        owner = self.server.owner
+        endpoint = _ENDPOINTS[path]
+        began = time.monotonic()
+        inputs = _texts(endpoint, document)
+        tokens = sum(map(answers.tokens_of, inputs))
+        fault = None
+        answer = self._unauthorised()
+        if answer is None:
+            fault = owner.faults.strike(endpoint, inputs)
+            answer = owner.respond(endpoint, document, fault)
+        kind = fault.kind if fault is not None else None
+        status = _NO_ANSWER if kind in ("timeout", "reset") else answer.status
+        # Logged before the latency, so that a test can act while the request is under way.
+        owner.log(Request(endpoint, inputs, tokens, status, kind, path))
+        if owner.rate_limits is not None:
+            answer.headers |= owner.rate_limits.spend(tokens)
+        left = owner.delay() - (time.monotonic() - began)
+        if left > 0:
+            owner.stopping.wait(left)
+        if fault is not None and kind == "timeout":
+            self._keep_silent(fault)
+        elif kind == "reset":
+            self._reset()
+        elif owner.stopping.is_set():
+            self.close_connection = True
+        else:
+            self._send(answer)
+
+    def _send(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        self.send_header("content-type", "application/json")
+        self.send_header("x-request-id", "req_test")
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(answer.body)))
+        self.end_headers()
+        if answer.truncate:
+            self.wfile.write(answer.body[: len(answer.body) // 2])
+            self.close_connection = True
+        else:
+            self.wfile.write(answer.body)
+        self.wfile.flush()
+
+    def _keep_silent(self, fault: Fault) -> None:
+        # A client that gives up closes, which makes the connection readable; so does cut_connections.
+        waiting = select.poll()
+        waiting.register(self.connection, select.POLLIN)
+        waiting.poll((fault.retry_after if fault.retry_after > 1 else _SILENCE) * 1_000)
+        self.close_connection = True
+
+    def _reset(self) -> None:
+        # Lingering for zero seconds makes close() send RST instead of FIN. The descriptor closes only when
+        # the file objects made from it do too, and an orderly shutdown() before that would send a FIN first.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        self.rfile.close()
+        self.wfile.close()
+        self.connection.close()
+
+
+def _texts(endpoint: str, document: dict[str, Any]) -> list[str]:
+    """The request's texts, whatever form it has: the log must hold the requests that are refused, too."""
+    if endpoint == "embeddings":
+        given = document.get("input")
+        return [given] if isinstance(given, str) else [str(text) for text in given] if isinstance(given, list) else []
+    messages = document.get("messages")
+    if not isinstance(messages, list):
+        return []
+    return [str(message.get("content")) for message in messages if isinstance(message, dict)]

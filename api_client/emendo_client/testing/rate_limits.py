@@ -1,0 +1,49 @@
+"""The rate-limit headers of the test server: OpenAI's names and forms, counted down for real."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+_WINDOW = 60.0  # seconds; OpenAI's limits are per minute
+
+
+@dataclass(slots=True)
+class RateLimits:
+    """Says in every answer what is left of a minute's allowance; refuses nothing (faults do); thread-safe.
+
+    The names and the form of the values are those of
+    https://platform.openai.com/docs/guides/rate-limits (rate limits in headers).
+
+    Attributes:
+        requests: per minute.
+        tokens: per minute.
+    """
+
+    requests: int = 3_000
+    tokens: int = 1_000_000
+    _used_requests: int = field(default=0, init=False)
+    _used_tokens: int = field(default=0, init=False)
+    _began: float = field(default_factory=time.monotonic, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def spend(self, tokens: int) -> dict[str, str]:
+        """Counts one request of so many tokens and returns the headers of its answer."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._began >= _WINDOW:
+                self._began, self._used_requests, self._used_tokens = now, 0, 0
+            self._used_requests += 1
+            self._used_tokens += tokens
+            reset = f"{self._began + _WINDOW - now:.3f}s"
+            left_requests = max(0, self.requests - self._used_requests)
+            left_tokens = max(0, self.tokens - self._used_tokens)
+        return {
+            "x-ratelimit-limit-requests": str(self.requests),
+            "x-ratelimit-limit-tokens": str(self.tokens),
+            "x-ratelimit-remaining-requests": str(left_requests),
+            "x-ratelimit-remaining-tokens": str(left_tokens),
+            "x-ratelimit-reset-requests": reset,
+            "x-ratelimit-reset-tokens": reset,
+        }

@@ -1,0 +1,64 @@
+"""The test server's memory of what it was asked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+_MOST_KEPT = 100_000
+
+
+@dataclass(slots=True)
+class Request:
+    """One API request as the server saw it.
+
+    Attributes:
+        endpoint: `embeddings` or `chat`.
+        inputs: the texts, or the messages' contents.
+        tokens: about what a tokeniser would count.
+        status: of the answer; 0 when the connection was cut or kept silent instead.
+        fault: the kind that struck, if any.
+        path: without the query.
+        time: when it was read, in seconds since 1970.
+    """
+
+    endpoint: str
+    inputs: list[str] = field(repr=False)
+    tokens: int
+    status: int
+    fault: str | None
+    path: str = ""
+    time: float = field(default_factory=time.time)
+
+    def document(self, *, texts: bool = True) -> dict[str, Any]:
+        """The request as JSON values, with the number of inputs as `count`; without the inputs if so wished."""
+        document = {**asdict(self), "count": len(self.inputs)}
+        if not texts:
+            del document["inputs"]
+        return document
+
+
+class RequestLog:
+    """The newest requests, oldest first; thread-safe."""
+
+    def __init__(self) -> None:
+        self._requests: deque[Request] = deque(maxlen=_MOST_KEPT)
+        self._lock = threading.Lock()
+
+    def add(self, request: Request) -> None:
+        """Keeps one more; the oldest is forgotten when there are too many."""
+        with self._lock:
+            self._requests.append(request)
+
+    def all(self) -> list[Request]:
+        """A copy of what is kept."""
+        with self._lock:
+            return list(self._requests)
+
+    def clear(self) -> None:
+        """Forgets them."""
+        with self._lock:
+            self._requests.clear()
