@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.text import Text
 
 
 class Checks:
@@ -19,7 +20,8 @@ class Checks:
             self.held += 1
             return
         self.failed.append(claim)
-        self._console.print(f"[bold red]did not hold:[/] {claim}")
+        # As Text: a claim may quote a memory, whose "[x]" is no markup.
+        self._console.print(Text.assemble(("did not hold: ", "bold red"), claim))
 
     def summary(self) -> str:
         """One line."""
