@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from emendo_config import Settings
 from emendo_config.celery_app import DRAIN_TASK, create_app
+from emendo_config.shards import queue_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class Bell:
         self._app = app
         self._lock = threading.Lock()
 
-    def ring(self, shard: int) -> bool:
+    def ring(self, shard: str) -> bool:
         """Publishes one drain message; False when the broker cannot be reached, which is logged."""
         with self._lock:
             if self._app is None:
@@ -36,6 +37,7 @@ class Bell:
             self._app.send_task(
                 DRAIN_TASK,
                 args=[shard],
+                queue=queue_of(shard),
                 # A ring that waited longer was rung again; two drains of a shard do no harm, only less good.
                 expires=self._settings.visibility_timeout,
                 retry=False,

@@ -8,8 +8,8 @@ from typing import Any
 from emendo_client import records
 from emendo_client.errors import JobNotFoundError, MemoryNotFoundError
 from emendo_client.filters import Filter
-from emendo_client.models import HistoryEntry, JobInfo, JobStatus, Memory, Page, Progress, SearchHit
-from emendo_client.records import JOB_FIELDS, MEMORY_FIELDS
+from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobStatus, Memory, Page, Progress, SearchHit
+from emendo_client.records import JOB_FIELDS, MEMORY_FIELDS, split_conflict_id
 from emendo_client.steps import Batch, Command, Steps
 from emendo_config import Keys
 from emendo_config.redis_io import as_text
@@ -91,8 +91,9 @@ def job(keys: Keys, project: str, job_id: str) -> Steps[JobInfo]:
 def progress(keys: Keys, project: str, job_id: str) -> Steps[Progress]:
     """How many of a job's items are done."""
     document = yield from _job_document(keys, project, job_id)
-    status = JobStatus(document["status"])
-    return Progress(done=document["items"] if status.is_final else 0, total=document["items"], status=status)
+    status, total = JobStatus(document["status"]), document["items"]
+    done = total if status.is_final else document["done"]
+    return Progress(done=done, total=total, status=status)
 
 
 def jobs(keys: Keys, project: str, status: JobStatus | None, limit: int) -> Steps[list[JobInfo]]:
@@ -107,6 +108,25 @@ def jobs(keys: Keys, project: str, status: JobStatus | None, limit: int) -> Step
         replies = yield Batch("control", _record_reads(keys, ids))
         found += (info for info in _infos(replies, project) if status is None or info.status == status)
     return found[:limit]
+
+
+def conflicts(keys: Keys, project: str, limit: int) -> Steps[list[Conflict]]:
+    """The project's conflicts that wait for a person, newest first."""
+    (listed,) = yield Batch("control", [("ZREVRANGE", keys.conflicts(project), 0, limit - 1, "WITHSCORES")])
+    moments = dict(zip(map(as_text, listed[::2]), listed[1::2], strict=True))
+    if not moments:
+        return []
+    commands: list[Command] = []
+    for conflict_id in moments:
+        memory_id, mark = split_conflict_id(conflict_id)
+        commands.append(("HGET", keys.conflict(memory_id), mark))
+        commands.append(("HMGET", keys.memory(memory_id), *MEMORY_FIELDS))
+    replies = iter((yield Batch("data", commands)))
+    found = [
+        records.conflict(conflict_id, int(moment), next(replies), next(replies))
+        for conflict_id, moment in moments.items()
+    ]
+    return [conflict for conflict in found if conflict is not None]  # resolved, or erased, a moment ago
 
 
 def dead_letters(keys: Keys, project: str, limit: int) -> Steps[list[JobInfo]]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from emendo_client._time import iso
-from emendo_client.models import HistoryEntry, JobInfo, JobResult, Memory, SearchHit
+from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobResult, Memory, SearchHit
 from emendo_config.redis_io import as_text
 
 # The fields of `emendo:memory:{<id>}` that make a Memory, in the order they are asked for.
@@ -46,8 +46,26 @@ JOB_FIELDS = (
     "next_attempt",
     "degraded",
     "items",
+    "chunks",
+    "done",
 )
 MAX_TAG_CHARS = 1_024
+
+
+def job_of(record_id: str) -> str:
+    """The job's id, of a job's record or of a batch job's chunk (`<job id>:<n>`)."""
+    return record_id.partition(":")[0]
+
+
+def split_conflict_id(conflict_id: str) -> tuple[str, str]:
+    """The memory's id and the mark of the submission that waits (a mark may hold colons, a memory id cannot)."""
+    memory_id, _, mark = conflict_id.partition(":")
+    return memory_id, mark
+
+
+def version_entry_id(version: int) -> str:
+    """The id of a version's entry in its memory's history stream (see `commit.lua`)."""
+    return f"{version}-0"
 
 
 def memory_document(values: Sequence[Any]) -> dict[str, Any] | None:
@@ -124,6 +142,8 @@ def job_document(values: Sequence[Any]) -> dict[str, Any] | None:
         "degraded": bool(fields["degraded"]),
         "degraded_reason": fields["degraded"] or None,
         "items": int(fields["items"] or 0),
+        "chunks": int(fields["chunks"] or 0),
+        "done": int(fields["done"] or 0),
     }
 
 
@@ -135,6 +155,38 @@ def job_result(document: Mapping[str, Any]) -> JobResult:
 def job_info(document: Mapping[str, Any]) -> JobInfo:
     """The document of `job_document` as one line of a listing."""
     return JobInfo.model_validate(document)
+
+
+def conflict(conflict_id: str, arose: int, raw: Any, values: Sequence[Any]) -> Conflict | None:
+    """A waiting conflict, from its document and the memory as it is; None when there is none any more.
+
+    Args:
+        conflict_id: its id.
+        arose: when, in microseconds.
+        raw: the document `reconcile.conflict_document` made.
+        values: of MEMORY_FIELDS.
+    """
+    memory = memory_document(values)
+    if raw is None or memory is None:
+        return None
+    document = json.loads(raw)
+    ours = document.get("metadata", {})
+    return Conflict.model_validate(
+        {
+            **document,
+            "id": conflict_id,
+            "memory_id": memory["id"],
+            "submitted_at": _moment(str(document["submitted"])),
+            "created_at": _moment(str(arose)),
+            "base": document.get("base_memory"),
+            "ours": document.get("memory"),
+            "theirs": memory["memory"] if "memory" in document else None,
+            "base_metadata": document.get("base_metadata", {}),
+            "our_metadata": ours,
+            "their_metadata": {key: memory["metadata"].get(key) for key in ours},
+            "current_version": int(memory["version"]),
+        }
+    )
 
 
 def metadata_tag(key: str, value: Any) -> str | None:

@@ -20,7 +20,8 @@ import yaml
 from celery.bin.celery import celery as celery_cli
 
 from emendo_config import Settings
-from emendo_config.celery_app import QUEUES, create_app
+from emendo_config.celery_app import create_app
+from emendo_config.queues import QUEUES
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"

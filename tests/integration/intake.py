@@ -8,7 +8,7 @@ from typing import Any
 import redis
 
 from emendo_client import Job, MemoryClient
-from emendo_config.keys import shard_of
+from emendo_config.shards import shard_of
 from emendo_workers import scripts
 from emendo_workers.drain import Drain
 from emendo_workers.services import Services
@@ -28,17 +28,17 @@ def messages_waiting(services: Services) -> int:
         return int(connection.llen(f"{services.settings.key_prefix}interactive"))
 
 
-def bell_of(services: Services, shard: int) -> str | None:
+def bell_of(services: Services, shard: str) -> str | None:
     value = services.control.get(services.keys.bell(shard))
     return value.decode() if value else None
 
 
-def shard_of_job(services: Services, job: Job) -> int:
-    return int(services.control.hget(services.keys.job(job.id), "shard"))
+def shard_of_job(services: Services, job: Job) -> str:
+    return services.control.hget(services.keys.job(job.id), "shard").decode()
 
 
-def shard_of_memory(services: Services, memory_id: str) -> int:
-    return shard_of(memory_id, services.settings.inbox_shards)
+def shard_of_memory(services: Services, memory_id: str) -> str:
+    return shard_of(memory_id, services.settings)
 
 
 def drain(services: Services, job: Job) -> int:

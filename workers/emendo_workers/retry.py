@@ -63,6 +63,11 @@ def decide(error: EmendoError, attempts: int, settings: Settings, rng: random.Ra
     return RetryDecision(retry=True, delay=min(delay, settings.retry_max))
 
 
+def hand_over() -> RetryDecision:
+    """The decision for a job that goes on at once, on a shard where it may wait for the chat model."""
+    return RetryDecision(retry=True, refund=True)
+
+
 def busy() -> RetryDecision:
     """The decision for a job whose memory another worker holds just now."""
     return RetryDecision(retry=True, delay=BUSY_DELAY, refund=True)

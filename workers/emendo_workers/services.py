@@ -18,6 +18,7 @@ from emendo_workers.breaker import Breaker
 from emendo_workers.embedding import EmbeddingPipeline
 from emendo_workers.events import JobEvents
 from emendo_workers.keeper import Keeper
+from emendo_workers.merging import Merger
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Services:
         self.embedding = EmbeddingPipeline(
             self.embedder, settings, Breaker(self.control, self.keys, settings, settings.embedding_provider)
         )
+        self.merger: Merger | None = None
         self.keeper = Keeper(self.data, self.control, self.keys, settings, self.worker)
 
     def start(self) -> None:

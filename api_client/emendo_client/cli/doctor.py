@@ -18,7 +18,7 @@ from emendo_client.cli.output import json_option, print_json, print_table
 from emendo_client.health import WORKER_SILENCE
 from emendo_config import ConfigurationError, Keys, Settings
 from emendo_config.index import indexed_space
-from emendo_config.redis_io import connect
+from emendo_config.redis_io import as_text, connect
 from emendo_config.settings import redact_url
 
 # Variables of ours that are no settings.
@@ -166,7 +166,8 @@ def _control_plane(settings: Settings) -> Iterator[Finding]:
     try:
         since = int((time.time() - WORKER_SILENCE) * 1000)
         workers = int(connection.zcount(keys.workers, since, "+inf"))
-        waiting = sum(int(connection.xlen(keys.inbox(int(shard)))) for shard in connection.smembers(keys.shards))
+        shards: Any = connection.smembers(keys.shards)
+        waiting = sum(int(connection.xlen(keys.inbox(as_text(shard)))) for shard in shards)
         waits = connection.hget(keys.breaker(settings.embedding_provider), "until")
         delayed, dead = int(connection.zcard(keys.delayed)), int(connection.zcard(keys.dead))
     except RedisError as error:

@@ -12,7 +12,7 @@ import click
 
 from emendo_client.local.ports import LOOPBACK, require_free
 from emendo_config import ConfigurationError, Settings
-from emendo_config.celery_app import QUEUES
+from emendo_config.queues import QUEUES
 
 
 def celery_command(*words: str) -> list[str]:
