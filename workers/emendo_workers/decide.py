@@ -8,7 +8,6 @@ SUPERSEDED. Every recorded change, superseded ones too, gets the next version.
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from emendo_client._time import iso
 from emendo_client.errors import ConflictError, EmendoError, MemoryNotFoundError, ValidationError
 from emendo_client.models import Event
+from emendo_client.records import text_hash
 from emendo_workers.operations import MemoryState, Operation, Stamps
 
 
@@ -66,11 +66,6 @@ class Change:
             "previous_hash": before.hash,
         }
         return [part for name, value in entry.items() if value for part in (name, value)]
-
-
-def text_hash(text: str) -> str:
-    """SHA-256 of the text, in hexadecimal: the memory's `hash` and the embedding cache's key."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def metadata_json(metadata: dict[str, Any]) -> str:
