@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from emendo_client import health, purging, reads, validation, writes
+from emendo_client import diagnosis_reads, health, purging, reads, validation, writes
 from emendo_client.aio_job import AsyncJob
 from emendo_client.batches import BatchBuilder, BatchRequest
 from emendo_client.bell import Bell
 from emendo_client.client import MAX_PAGE, MAX_PAGE_SIZE, MAX_SEARCH_LIMIT
+from emendo_client.diagnosis import Diagnosis
 from emendo_client.filters import scoped
 from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobStatus, Memory, Page, SearchHit
 from emendo_client.operations import Messages
@@ -374,6 +375,11 @@ class AsyncMemoryClient:
     async def history(self, memory_id: str) -> list[HistoryEntry]:
         """See `MemoryClient.history`."""
         return await self._run(reads.history(self._keys, self.project, validation.memory_id(memory_id)))
+
+    async def diagnose(self, memory_id: str) -> Diagnosis:
+        """See `MemoryClient.diagnose`."""
+        checked = validation.memory_id(memory_id)
+        return await self._run(diagnosis_reads.diagnose(self.settings, self._keys, self.project, checked))
 
     async def health(self) -> health.Health:
         """See `MemoryClient.health`."""

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from emendo_client import health, purging, reads, validation, writes
+from emendo_client import diagnosis_reads, health, purging, reads, validation, writes
 from emendo_client.batches import BatchBuilder, BatchRequest
 from emendo_client.bell import Bell
+from emendo_client.diagnosis import Diagnosis
 from emendo_client.filters import scoped
 from emendo_client.job import Job
 from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobStatus, Memory, Page, SearchHit
@@ -400,6 +401,16 @@ class MemoryClient:
     def history(self, memory_id: str) -> list[HistoryEntry]:
         """Every change of the memory, oldest first; also of a deleted one."""
         return self._run(reads.history(self._keys, self.project, validation.memory_id(memory_id)))
+
+    def diagnose(self, memory_id: str) -> Diagnosis:
+        """Whether one memory is whole: hash, vector, index and history agree; also for a deleted one.
+
+        Raises:
+            MemoryNotFoundError: no such memory in this project.
+            VectorStoreError: there is no index yet.
+        """
+        checked = validation.memory_id(memory_id)
+        return self._run(diagnosis_reads.diagnose(self.settings, self._keys, self.project, checked))
 
     def health(self) -> health.Health:
         """What this client can reach; never raises for what it cannot."""

@@ -23,7 +23,7 @@ def get(keys: Keys, project: str, memory_id: str, *, include_deleted: bool) -> S
     (values,) = yield Batch("data", [("HMGET", keys.memory(memory_id), *MEMORY_FIELDS)])
     memory = records.visible_memory(values, project, include_deleted=include_deleted)
     if memory is None:
-        raise _no_memory(memory_id)
+        raise no_memory(memory_id)
     return memory
 
 
@@ -37,7 +37,7 @@ def history(keys: Keys, project: str, memory_id: str) -> Steps[list[HistoryEntry
         ],
     )
     if as_text(owner[0]) != project:
-        raise _no_memory(memory_id)
+        raise no_memory(memory_id)
     return [records.history_entry(memory_id, entry_id, raw) for entry_id, raw in entries]
 
 
@@ -171,7 +171,8 @@ def no_job(job_id: str) -> JobNotFoundError:
     )
 
 
-def _no_memory(memory_id: str) -> MemoryNotFoundError:
+def no_memory(memory_id: str) -> MemoryNotFoundError:
+    """The error for a memory id this project does not have."""
     return MemoryNotFoundError(
         "no such memory in this project",
         details={"memory_id": memory_id},

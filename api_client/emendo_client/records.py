@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from emendo_client._time import iso
+from emendo_client._time import iso, microseconds_of
 from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobResult, Memory, SearchHit
+from emendo_config.index import TAG_SEPARATOR
 from emendo_config.redis_io import as_text
 
 # The fields of `emendo:memory:{<id>}` that make a Memory, in the order they are asked for.
@@ -195,3 +197,19 @@ def metadata_tag(key: str, value: Any) -> str | None:
         return None
     tag = f"{key}={json.dumps(value, ensure_ascii=False)}"
     return tag if len(tag) <= MAX_TAG_CHARS else None
+
+
+def metadata_tags(metadata: Mapping[str, Any]) -> str:
+    """The `metadata_tags` field that follows from a memory's metadata."""
+    tags = (metadata_tag(key, value) for key, value in metadata.items())
+    return TAG_SEPARATOR.join(tag for tag in tags if tag is not None)
+
+
+def expires_ms(expires_at: str) -> str:
+    """The `expires_ms` field (milliseconds since the epoch) that follows from `expires_at`; empty when it is."""
+    return str(microseconds_of(datetime.fromisoformat(expires_at)) // 1_000) if expires_at else ""
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of the text, in hexadecimal: the memory's `hash` and the embedding cache's key."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -6,6 +6,7 @@ change them together. Nothing outside this module spells a key.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -25,6 +26,16 @@ class Keys:
     def memory(self, memory_id: str) -> str:
         """Hash: the memory as it is now."""
         return f"{self.prefix}memory:{{{memory_id}}}"
+
+    @property
+    def memory_pattern(self) -> str:
+        """Glob for SCAN's MATCH: the memory hashes of this prefix, whatever characters the prefix has."""
+        return re.sub(r"([*?\[\\])", r"\\\1", self.memory_prefix) + "{*}"
+
+    def memory_id(self, key: str) -> str | None:
+        """The inverse of `memory`; None for a key that is none of ours."""
+        start, end = f"{self.memory_prefix}{{", "}"
+        return key[len(start) : -len(end)] if key.startswith(start) and key.endswith(end) else None
 
     def history(self, memory_id: str) -> str:
         """Stream: every change of the memory, oldest first."""

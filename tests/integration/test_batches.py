@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-from intake import added
-
-from emendo_client.errors import ValidationError
-from emendo_client.testing.faults import Fault
 from emendo_config.redis_io import as_text
 from emendo_workers.drain import Drain
-from emendo_workers.sweeper import Sweeper
 
 
 def drain_all(services):

@@ -23,24 +23,7 @@ from emendo_client.gateway.app import create_app
 from emendo_client.local import embedded_redis
 from emendo_client.local.embedded_redis import EmbeddedRedis, ServerCommand, find_server
 from emendo_client.testing.worker import environment
-from emendo_config import ConfigurationError, Keys, Settings
-
-
-@pytest.fixture
-def cli(monkeypatch, capfd):
-    """Runs `emendo …` in this process with a settings' environment: exit code, output, errors."""
-
-    def call(settings: Settings | None, *words: str):
-        if settings is not None:
-            for name, value in environment(settings).items():
-                if name.startswith("EMENDO_"):
-                    monkeypatch.setenv(name, value)
-        capfd.readouterr()
-        code = run(list(words))
-        written = capfd.readouterr()
-        return code, written.out, written.err
-
-    return call
+from emendo_config import ConfigurationError, Keys
 
 
 def test_data_survives_a_kill_and_a_restart_on_the_same_port(tmp_path):
@@ -230,6 +213,6 @@ def test_housekeeping_forgets_jobs_whose_records_expired(services, client):
     gone = client.jobs()[1].job_id
     services.control.delete(services.keys.job(gone))
     tomorrow = time.time() + services.settings.job_ttl + 60
-    assert keep_house(services, tomorrow) == {"lists": 1, "removed": 1}
+    assert keep_house(services, tomorrow) == {"lists": 1, "removed": 1, "expired": 0}
     jobs = services.control.zrange(Keys(services.settings.key_prefix).jobs("default"), 0, -1)
     assert jobs == [waiting.id.encode()]

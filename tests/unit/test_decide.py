@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from emendo_client._time import iso
 from emendo_client.errors import ConflictError, MemoryNotFoundError, ValidationError
 from emendo_client.models import Event
+from emendo_client.records import text_hash
 from emendo_workers.decide import Change, apply_operation
 from emendo_workers.operations import Operation
-from emendo_workers.state import MemoryState, Snapshot, Stamps, text_hash
+from emendo_workers.state import MemoryState, Snapshot, Stamps
 
 NOW = 10_000_000
 _serial = itertools.count(1)

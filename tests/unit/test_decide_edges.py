@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from emendo_client._time import iso
 from emendo_client.errors import ConflictError, MemoryNotFoundError, ValidationError
 from emendo_client.models import Event
-from emendo_client.records import history_entry
+from emendo_client.records import history_entry, text_hash
 from emendo_workers.decide import Change, apply_operation
 from emendo_workers.operations import Operation, parse_work
-from emendo_workers.state import STATE_FIELDS, MemoryState, Snapshot, Stamps, metadata_json, parse_state, text_hash
+from emendo_workers.state import STATE_FIELDS, MemoryState, Snapshot, Stamps, metadata_json, parse_state
 
 NOW = 1_800_000_000_000_000
 BORN = 1_000

@@ -46,6 +46,14 @@ def test_only_memories_match_the_index_prefix():
     assert not any(name.startswith(KEYS.memory_prefix) for name in others)
 
 
+@pytest.mark.parametrize("prefix", ["emendo:", "a*b:", "[ab]?:", "back\\slash:", ""])
+def test_a_memorys_key_gives_its_id_back_and_no_other_key_does(prefix):
+    keys = Keys(prefix)
+    assert keys.memory_id(keys.memory("m-1")) == "m-1"
+    for other in (keys.history("m-1"), keys.lock("m-1"), keys.index_alias, f"x{keys.memory('m-1')}", "", "{m-1}"):
+        assert keys.memory_id(other) is None
+
+
 def test_shards_are_stable_and_spread():
     settings = Settings(embedding_provider="local")
     assert [shard_of(name, settings) for name in ("a", "b", "memory-1")] == ["3", "9", "4"]

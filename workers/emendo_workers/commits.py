@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
-from emendo_client._time import microseconds_of
-from emendo_client.records import metadata_tag
-from emendo_config.index import TAG_SEPARATOR
+from emendo_client.records import expires_ms, metadata_tags
 from emendo_workers import scripts
 from emendo_workers.decide import Change
 from emendo_workers.operations import Operation
@@ -104,13 +101,13 @@ def _documents(state: MemoryState, horizon: int | None) -> dict[str, str]:
         "actor_id": state.actor_id,
         "role": state.role,
         "metadata": "" if state.erased else metadata_json(state.metadata),
-        "metadata_tags": _tags(state.metadata),
+        "metadata_tags": metadata_tags(state.metadata),
         "hash": state.hash,
         "version": str(state.version),
         "created_at": state.created_at,
         "updated_at": state.updated_at,
         "expires_at": state.expires_at,
-        "expires_ms": _milliseconds(state.expires_at),
+        "expires_ms": expires_ms(state.expires_at),
         "is_deleted": "1" if state.is_deleted else "0",
         "deleted_ms": str(stamps.deleted // 1_000) if state.is_deleted and not state.erased else "",
         "erased": "1" if state.erased else "",
@@ -122,12 +119,3 @@ def _pruned(stamps: Stamps, horizon: int) -> Stamps:
     """Without what no submission can be older than any more: the map stays as small as recent edits."""
     recent = {key: stamp for key, stamp in stamps.metadata.items() if stamp > horizon}
     return Stamps(stamps.base, stamps.text, stamps.deleted, recent)
-
-
-def _tags(metadata: dict[str, Any]) -> str:
-    tags = (metadata_tag(key, value) for key, value in metadata.items())
-    return TAG_SEPARATOR.join(tag for tag in tags if tag is not None)
-
-
-def _milliseconds(moment: str) -> str:
-    return str(microseconds_of(datetime.fromisoformat(moment)) // 1_000) if moment else ""

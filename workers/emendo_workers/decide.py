@@ -14,9 +14,10 @@ from typing import Any
 from emendo_client._time import iso
 from emendo_client.errors import ConflictError, EmendoError, MemoryNotFoundError, ValidationError, from_document
 from emendo_client.models import Event
+from emendo_client.records import text_hash
 from emendo_workers.operations import Operation
 from emendo_workers.reconcile import Merges, conflict_document, is_contested, reconcile
-from emendo_workers.state import MemoryState, Snapshot, Stamps, metadata_json, text_hash
+from emendo_workers.state import MemoryState, Snapshot, Stamps, metadata_json
 
 MERGING = ("merge", "manual")
 

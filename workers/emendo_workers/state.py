@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -124,11 +123,6 @@ def parse_state(memory_id: str, values: Sequence[Any]) -> MemoryState:
         stamps=Stamps.from_json(fields["stamps"]),
         erased=fields["erased"] == "1",
     )
-
-
-def text_hash(text: str) -> str:
-    """SHA-256 of the text, in hexadecimal: the memory's `hash` and the embedding cache's key."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def metadata_json(metadata: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ _COMMANDS = {
     "dead": "jobs:dead",
     "delete": "memories:delete",
     "demo": "demo:demo",
+    "diagnose": "diagnose:diagnose",
     "doctor": "doctor:doctor",
     "flower": "processes:flower",
     "gateway": "processes:gateway",

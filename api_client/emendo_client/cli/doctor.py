@@ -13,8 +13,11 @@ import click
 from redis import Redis
 from redis.exceptions import RedisError
 
+from emendo_client.audit import Audit
 from emendo_client.cli import FAILED
+from emendo_client.cli.deep import look_deep, print_audit
 from emendo_client.cli.output import json_option, print_json, print_table
+from emendo_client.errors import EmendoError
 from emendo_client.health import WORKER_SILENCE
 from emendo_config import ConfigurationError, Keys, Settings
 from emendo_config.index import indexed_space
@@ -23,6 +26,8 @@ from emendo_config.settings import redact_url
 
 # Variables of ours that are no settings.
 _KNOWN_OTHERS = frozenset({"EMENDO_VERSION"})
+DEEP_SAMPLE = 1_000
+_NEEDED_BY_MEMORIES = frozenset({"settings", "redis", "search"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +41,36 @@ class Finding:
 
 
 @click.command()
+@click.option("--deep", is_flag=True, help="Diagnose memories, too: of all projects, as emendo diagnose does.")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    help=f"With --deep: so many memories, drawn by lot.  [default: {DEEP_SAMPLE}]",
+)
+@click.option("--all", "everything", is_flag=True, help="With --deep: every memory.")
 @json_option
-def doctor(as_json: bool) -> int:
-    """Look at settings, Redis, index, broker, workers and backlog."""
+def doctor(deep: bool, sample: int | None, everything: bool, as_json: bool) -> int:
+    """Look at settings, Redis, index, broker, workers and backlog; with --deep also at the memories."""
+    if (sample is not None or everything) and not deep:
+        raise click.UsageError("--sample and --all go with --deep")
+    if sample is not None and everything:
+        raise click.UsageError("give --sample or --all, not both")
     findings = list(examine())
+    audit: Audit | None = None
+    if deep:
+        finding, audit = _memories(findings, None if everything else sample or DEEP_SAMPLE, quiet=as_json)
+        findings.append(finding)
     if as_json:
-        print_json([asdict(finding) for finding in findings])
+        plain = [asdict(finding) for finding in findings]
+        print_json({"findings": plain, "memories": audit and audit.model_dump(mode="json")} if deep else plain)
     else:
         print_table(
             "emendo doctor",
             ("check", "state", "found", "mend"),
             ((f.check, f.state, f.found, f.mend) for f in findings),
         )
+        if audit is not None:
+            print_audit(audit)
     return FAILED if any(finding.state == "fail" for finding in findings) else 0
 
 
@@ -77,6 +100,19 @@ def examine() -> Iterator[Finding]:
         connection.close()
     yield from _control_plane(settings)
     yield _broker(settings)
+
+
+def _memories(findings: list[Finding], sample: int | None, *, quiet: bool) -> tuple[Finding, Audit | None]:
+    """What the memories themselves say, when they can be looked at."""
+    if any(finding.state == "fail" and finding.check in _NEEDED_BY_MEMORIES for finding in findings):
+        return Finding("memories", "fail", "not looked at", "mend the above first"), None
+    try:
+        audit = look_deep(Settings(), sample, quiet=quiet)
+    except EmendoError as error:
+        return Finding("memories", "fail", error.message, error.suggestion or ""), None
+    found = f"{audit.looked_at:,} looked at, {audit.wrong:,} damaged"
+    mend = "docs/how-to/diagnose.md says how to mend each kind" if audit.wrong else ""
+    return Finding("memories", "fail" if audit.wrong else "ok", found, mend), audit
 
 
 def _unknown_variables() -> Iterator[Finding]:
