@@ -148,6 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         self.send_header("content-type", "application/json")
         self.send_header("x-request-id", "req_test")
+        if self.close_connection:
+            self.send_header("connection", "close")
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.send_header("content-length", str(len(answer.body)))
