@@ -192,6 +192,7 @@ def test_reset_undoes_everything(remote, api):
         ("limits", b"null"),
         ("rate_limits", b'{"requests": "many"}'),
         ("rate_limits", b"[]"),
+        ("rate_limits", b"{"),
     ],
 )
 def test_a_document_of_no_use_is_refused_and_changes_nothing(remote, api, what, body):

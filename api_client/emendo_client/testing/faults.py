@@ -119,6 +119,5 @@ class Faults:
             return self._random.random() < (fault.rate or 0.0)
         fault.times -= 1
         if fault.times == 0:
-            # By identity: a fault equal to this one is another fault.
-            self._faults = [other for other in self._faults if other is not fault]
+            self._faults.remove(fault)
         return True
