@@ -57,7 +57,7 @@ def _provider() -> Iterator[OpenAIServer]:
 
 @pytest.fixture
 def openai_server(_provider: OpenAIServer) -> OpenAIServer:
-    """The OpenAI-protocol server, with no faults, no latency and an empty request log."""
+    """The OpenAI-protocol server as it was made: no faults, no latency, OpenAI's limits, an empty request log."""
     _provider.reset()
     return _provider
 
