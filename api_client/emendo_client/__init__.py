@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from emendo_client.health import Health
     from emendo_client.job import Job
     from emendo_client.models import (
+        Conflict,
         Event,
         HistoryEntry,
         ItemResult,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncJob",
     "AsyncMemoryClient",
+    "Conflict",
     "Diagnosis",
     "EmendoError",
     "Event",

@@ -267,6 +267,16 @@ class AsyncMemoryClient:
         checked = validation.positive(limit, "limit", MAX_PAGE_SIZE)
         return await self._run(reads.conflicts(self._keys, self.project, checked))
 
+    async def conflict(self, conflict_id: str) -> Conflict:
+        """One submission that waits for a person's decision.
+
+        Raises:
+            ValidationError: the id is malformed.
+            ConflictError: nothing waits under it in this project, or not any more.
+        """
+        validation.conflict_id(conflict_id)
+        return await self._run(reads.conflict(self._keys, self.project, conflict_id))
+
     async def resolve_conflict(
         self,
         conflict_id: str,

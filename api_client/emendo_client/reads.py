@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from emendo_client import records
-from emendo_client.errors import JobNotFoundError, MemoryNotFoundError
+from emendo_client.errors import ConflictError, JobNotFoundError, MemoryNotFoundError
 from emendo_client.filters import Filter
 from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobStatus, Memory, Page, Progress, SearchHit
 from emendo_client.records import JOB_FIELDS, MEMORY_FIELDS, split_conflict_id
@@ -129,6 +129,25 @@ def conflicts(keys: Keys, project: str, limit: int) -> Steps[list[Conflict]]:
     return [conflict for conflict in found if conflict is not None]  # resolved, or erased, a moment ago
 
 
+def conflict(keys: Keys, project: str, conflict_id: str) -> Steps[Conflict]:
+    """One conflict that waits for a person.
+
+    Raises:
+        ConflictError: (NO_SUCH_CONFLICT) it does not wait in this project, or not any more.
+    """
+    memory_id, mark = split_conflict_id(conflict_id)
+    (moment,) = yield Batch("control", [("ZSCORE", keys.conflicts(project), conflict_id)])
+    if moment is None:
+        raise no_conflict(conflict_id)
+    document, values = yield Batch(
+        "data", [("HGET", keys.conflict(memory_id), mark), ("HMGET", keys.memory(memory_id), *MEMORY_FIELDS)]
+    )
+    found = records.conflict(conflict_id, int(moment), document, values)
+    if found is None:
+        raise no_conflict(conflict_id)
+    return found
+
+
 def dead_letters(keys: Keys, project: str, limit: int) -> Steps[list[JobInfo]]:
     """The project's dead-lettered jobs, newest first."""
     found: list[JobInfo] = []
@@ -160,6 +179,16 @@ def _infos(replies: list[Any], project: str) -> Iterator[JobInfo]:
         document = records.job_document(values)
         if document is not None and document["project"] == project:
             yield records.job_info(document)
+
+
+def no_conflict(conflict_id: str) -> ConflictError:
+    """The error for a conflict id under which nothing waits."""
+    return ConflictError(
+        "no such conflict waits",
+        error_code="NO_SUCH_CONFLICT",
+        details={"conflict_id": conflict_id},
+        suggestion="it may be resolved already; conflicts() lists those that wait",
+    )
 
 
 def no_job(job_id: str) -> JobNotFoundError:
