@@ -24,16 +24,19 @@ def snapshot_at(services: Services, memory_id: str, version: int) -> Snapshot | 
 
 
 def snapshot_before(services: Services, memory_id: str, submitted: int) -> Snapshot | None:
-    """The memory as it was when something was submitted (microseconds): after the newest older submission.
+    """The memory as it was before the first change that was submitted later (microseconds); None when there was none.
 
-    Late arrivals stand after newer ones in the history, so the newest of the older ones is looked for, not the last.
+    Not after the newest older submission: one that arrived late stands behind newer ones, and its entry holds what
+    they had set.
     """
-    moment, newest = iso(submitted), ""
-    best: dict[str, str] | None = None
+    moment = iso(submitted)
+    last: dict[str, str] | None = None
     for entry in _newest_first(services, memory_id):
-        if newest < entry["updated_at"] < moment:
-            best, newest = entry, entry["updated_at"]
-    return _snapshot(best) if best is not None else None
+        if entry["updated_at"] >= moment:
+            last = None
+        elif last is None:
+            last = entry
+    return _snapshot(last) if last is not None else None
 
 
 def effect_of(services: Services, operation: Operation) -> str | None:
