@@ -154,9 +154,11 @@ class _Batch:
         pipeline = self._services.data.pipeline(transaction=False)
         for unit, operation in asked:
             pipeline.hget(self._services.keys.conflict(unit.memory_id), operation.conflict or "")
+        for unit, _ in asked:
+            unit.queued.clear()  # of an earlier round: it may be resolved since
         for (unit, operation), document in zip(asked, pipeline.execute(), strict=True):
             if document is not None:
-                unit.queued[operation.mark] = json.loads(document)
+                unit.queued[operation.conflict or ""] = json.loads(document)
 
     def _decide(self, units: list[_Unit]) -> None:
         for unit in units:
@@ -186,7 +188,7 @@ class _Batch:
                     snapshot=self._snapshot(unit, state, operation),
                     now=time.time_ns() // 1_000,
                     metadata_limit=self._services.settings.max_metadata_bytes,
-                    queued=unit.queued.get(operation.mark),
+                    queued=_queued(unit, operation),
                     merges=self._merges,
                 )
             except NeedsMerge as question:
@@ -260,6 +262,13 @@ def _group(operations: Sequence[Operation]) -> list[_Unit]:
     for operation in sorted(operations, key=lambda operation: operation.submitted):
         units.setdefault(operation.memory_id, _Unit(operation.memory_id, [])).waiting.append(operation)
     return list(units.values())
+
+
+def _queued(unit: _Unit, operation: Operation) -> dict[str, Any] | None:
+    """The submission a resolve is about, unless it was resolved by a change decided just now."""
+    if any(change.resolved == operation.conflict for change in unit.changes):
+        return None
+    return unit.queued.get(operation.conflict or "")
 
 
 def _nothing_done(state: MemoryState) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def commit_command(services: Services, changes: Sequence[Change], vector: bytes 
         disputed=[
             part
             for change in changes
-            if change.conflict is not None
+            if change.conflict is not None and not after.erased
             for part in (change.operation.mark, json.dumps(change.conflict, ensure_ascii=False))
         ],
         resolved=[change.resolved for change in changes if change.resolved],
