@@ -14,6 +14,7 @@ from typing import Any
 from emendo_client._time import iso
 from emendo_client.errors import ConflictError, EmendoError, MemoryNotFoundError, ValidationError, from_document
 from emendo_client.models import Event
+from emendo_client.reads import no_conflict
 from emendo_client.records import text_hash
 from emendo_workers.operations import Operation
 from emendo_workers.reconcile import Merges, conflict_document, is_contested, reconcile
@@ -149,6 +150,14 @@ def version_mismatch(operation: Operation, current: int) -> ConflictError:
     )
 
 
+def _superseded(current: int) -> ConflictError:
+    return ConflictError(
+        "a newer submission changed the memory first",
+        error_code="SUPERSEDED",
+        details={"current_version": current},
+    )
+
+
 def _add(state: MemoryState, operation: Operation) -> Change:
     if state.version:
         raise ConflictError("a memory with this id exists", details={"current_version": state.version})
@@ -202,11 +211,7 @@ def _update(after: MemoryState, operation: Operation, metadata_limit: int) -> Ev
     asked = len(patch) + (operation.text is not None)
     applies = len(fresh) + takes_text
     if operation.on_conflict == "reject" and (applies < asked or after.is_deleted):
-        raise ConflictError(
-            "a newer submission changed the memory first",
-            error_code="SUPERSEDED",
-            details={"current_version": after.version - 1},
-        )
+        raise _superseded(after.version - 1)
     if asked and not applies:
         return Event.SUPERSEDED
     # On a deleted memory only submissions older than the delete come this far: they change what a restore would
@@ -238,7 +243,8 @@ def _merge(change: Change, base: Snapshot | None, merges: Merges | None, metadat
     """An update that others were faster than, brought together with what they did."""
     state, after, operation = change.before, change.after, change.operation
     if base is None:
-        raise version_mismatch(operation, state.version)
+        known = operation.expected_version is not None
+        raise version_mismatch(operation, state.version) if known else _superseded(state.version)
     done = reconcile(base, state, operation, merges)
     applies = done.text is not None or bool(done.metadata)
     _set(after, done.text, done.metadata, operation.submitted, metadata_limit)
@@ -250,12 +256,7 @@ def _resolve(change: Change, queued: dict[str, Any] | None, metadata_limit: int)
     """A person's decision on a submission that waits, recorded with that person as its actor."""
     operation, after = change.operation, change.after
     if queued is None:
-        raise ConflictError(
-            "no such conflict waits",
-            error_code="NO_SUCH_CONFLICT",
-            details={"conflict_id": f"{operation.memory_id}:{operation.conflict}"},
-            suggestion="it may be resolved already; conflicts() lists those that wait",
-        )
+        raise no_conflict(f"{operation.memory_id}:{operation.conflict}")
     text, metadata = operation.text, operation.metadata
     if operation.choice == "ours":
         text, metadata = queued.get("memory"), queued.get("metadata")

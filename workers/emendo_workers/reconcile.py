@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -79,14 +80,16 @@ def reconcile(base: Snapshot, state: MemoryState, operation: Operation, merges: 
     done = Reconciled()
     for key, ours in (operation.metadata or {}).items():
         was, theirs = base.metadata.get(key), state.metadata.get(key)
-        if theirs in (was, ours):
+        if _json(ours) == _json(was):
+            continue  # a value that says what the base said changes nothing
+        if _json(theirs) in (_json(was), _json(ours)):
             done.metadata[key] = ours
         elif manual:
             done.disputed_metadata[key] = ours
         elif operation.submitted > state.stamps.of_key(key):
             done.metadata[key] = ours
     text = operation.text
-    if text is not None and text != base.memory:  # a text that says what the base said changes nothing
+    if text is not None and text != base.memory:  # nor does such a text
         if state.memory in (base.memory, text):
             done.text = text
         else:
@@ -94,6 +97,11 @@ def reconcile(base: Snapshot, state: MemoryState, operation: Operation, merges: 
             done.text = merged
             done.disputed_text = text if merged is None else None
     return done
+
+
+def _json(value: Any) -> str:
+    """What tells metadata values apart; Python takes 1 and True for the same."""
+    return json.dumps(value, sort_keys=True)
 
 
 def conflict_document(base: Snapshot, state: MemoryState, operation: Operation, done: Reconciled) -> dict[str, Any]:
