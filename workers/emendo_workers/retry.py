@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from emendo_client.embeddings.base import MALFORMED
+from emendo_client.chat import base as chat
+from emendo_client.embeddings import base as embeddings
 from emendo_client.errors import (
     CircuitOpenError,
     EmendoError,
@@ -18,6 +19,10 @@ from emendo_config import Settings
 
 # A job that only waits for another worker's lock comes back this soon (seconds).
 BUSY_DELAY = 0.2
+
+
+# Another answer may be better. A refusal or a cut-off answer would be the same again, at temperature 0.
+_MAY_PASS = (embeddings.MALFORMED, chat.MALFORMED, "UNEXPECTED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ def is_transient(error: EmendoError) -> bool:
     """True when the same request may succeed later, with nothing changed but time."""
     if isinstance(error, NetworkError):
         return True
-    return error.error_code in (MALFORMED, "UNEXPECTED") or isinstance(error, VectorStoreError)
+    return error.error_code in _MAY_PASS or isinstance(error, VectorStoreError)
 
 
 def decide(error: EmendoError, attempts: int, settings: Settings, rng: random.Random) -> RetryDecision:

@@ -15,8 +15,8 @@ import openai
 import pydantic
 
 from emendo_client.embeddings.base import MALFORMED, Embeddings, checked
-from emendo_client.embeddings.provider_errors import translate
 from emendo_client.errors import EmbeddingError
+from emendo_client.provider_errors import EMBEDDING, translate
 from emendo_config import Settings
 
 # What the openai client, and the parsing of its answer, can raise for one request.
@@ -50,7 +50,7 @@ class OpenAIEmbedder:
         try:
             answer = self._client().embeddings.create(input=list(texts), **self._request())
         except _FAILURES as error:
-            raise translate(error) from None
+            raise translate(error, EMBEDDING) from None
         return self._read(answer, texts)
 
     async def embed_async(self, texts: Sequence[str]) -> Embeddings:
@@ -60,7 +60,7 @@ class OpenAIEmbedder:
         try:
             answer = await self._async.embeddings.create(input=list(texts), **self._request())
         except _FAILURES as error:
-            raise translate(error) from None
+            raise translate(error, EMBEDDING) from None
         return self._read(answer, texts)
 
     def _client(self) -> openai.OpenAI:
