@@ -19,13 +19,22 @@ logger = logging.getLogger(__name__)
 
 
 class Breaker:
-    """One provider's breaker; thread-safe."""
+    """One provider's breaker; thread-safe.
 
-    def __init__(self, control: redis.Redis, keys: Keys, settings: Settings, provider: str) -> None:
+    Args:
+        control, keys, settings: the worker's.
+        provider: its name, which tells the breakers apart.
+        timeout: seconds one call may take; default: an embedding's.
+    """
+
+    def __init__(
+        self, control: redis.Redis, keys: Keys, settings: Settings, provider: str, timeout: float | None = None
+    ) -> None:
         self._control = control
         self._key = keys.breaker(provider)
         self._settings = settings
         self._provider = provider
+        self._timeout = settings.embedding_timeout if timeout is None else timeout
 
     def ask(self) -> bool:
         """Returns when a call may be made: True when there were failures, so that its success is worth reporting.
@@ -56,6 +65,6 @@ class Breaker:
             failures=settings.breaker_failures,
             pause_ms=int(settings.breaker_pause * 1000),
             longest_ms=int(settings.breaker_longest_pause * 1000),
-            probe_ms=int(settings.embedding_timeout * 1000),
+            probe_ms=int(self._timeout * 1000),
         )
         return int(scripts.run(self._control, [command])[0])

@@ -10,15 +10,17 @@ import threading
 from celery import Celery
 
 from emendo_client.bell import Bell
+from emendo_client.chat import ChatModel, create_chat_model
 from emendo_client.embeddings import create_embedder
 from emendo_config import Keys, Settings
 from emendo_config.index import ensure_index
 from emendo_config.redis_io import connect
 from emendo_workers.breaker import Breaker
+from emendo_workers.chat import PROVIDER, GuardedChatModel
 from emendo_workers.embedding import EmbeddingPipeline
 from emendo_workers.events import JobEvents
 from emendo_workers.keeper import Keeper
-from emendo_workers.merging import Merger
+from emendo_workers.merging import ChatMerger, Merger
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,12 @@ class Services:
         self.embedding = EmbeddingPipeline(
             self.embedder, settings, Breaker(self.control, self.keys, settings, settings.embedding_provider)
         )
+        self.chat: ChatModel | None = None
         self.merger: Merger | None = None
+        if settings.has_chat_model:
+            breaker = Breaker(self.control, self.keys, settings, PROVIDER, settings.chat_timeout)
+            self.chat = GuardedChatModel(create_chat_model(settings), breaker)
+            self.merger = ChatMerger(self.chat, settings)
         self.keeper = Keeper(self.data, self.control, self.keys, settings, self.worker)
 
     def start(self) -> None:
@@ -70,6 +77,8 @@ class Services:
         self.keeper.stop()
         self.events.close()
         self.embedder.close()
+        if self.chat is not None:
+            self.chat.close()
         self.data.close()
         self.control.close()
 
