@@ -69,7 +69,7 @@ class Settings(BaseSettings):
 
     # Chat model.
     chat_base_url: str = Field("", repr=False, description="Any OpenAI-compatible server; default: OpenAI itself.")
-    chat_model: str = Field("", description="Default: none; adds then store messages as they are.")
+    chat_model: str = Field("", description="Default: none; adds store messages as they are, merges wait for a person.")
     chat_api_key: SecretStr = Field(SecretStr(""), description="Falls back to OPENAI_API_KEY.")
     chat_timeout: float = Field(60.0, gt=0, le=170, description="Seconds one chat request may take.")
 

@@ -15,6 +15,7 @@ _COMMANDS = {
     "add": "memories:add",
     "beat": "processes:beat",
     "cancel": "jobs:cancel",
+    "conflicts": "conflicts:conflicts",
     "dead": "jobs:dead",
     "delete": "memories:delete",
     "demo": "demo:demo",

@@ -73,6 +73,9 @@ def _print_result(result: JobResult) -> None:
             for item in result.results
         ),
     )
+    for item in result.results:
+        if item.conflict_id is not None:
+            click.echo(f"waits for a person: emendo conflicts show {item.conflict_id}")
     if result.degraded_reason:
         click.echo(f"degraded: {result.degraded_reason}")
 
