@@ -7,7 +7,6 @@ sits in memory. An item that is refused becomes an `invalid` operation: it fails
 from __future__ import annotations
 
 import itertools
-import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from emendo_client.errors import EmendoError, ValidationError
 from emendo_client.operations import Document, new_memory_id
 from emendo_client.requests import CONSISTENCIES, NO_CHAT_MODEL, consistency_fields, fingerprint
 from emendo_config import Keys, Settings
+from emendo_config.compact import compact_json
 from emendo_config.queues import BULK
 from emendo_config.shards import shard_name
 
@@ -278,7 +278,7 @@ def _chunks(documents: Iterable[Document], most: int) -> Iterator[Chunk]:
     number = first = size = 0
     taken: list[str] = []
     for document in documents:
-        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        text = compact_json(document)
         if taken and (len(taken) >= most or size + len(text) > CHUNK_BYTES):
             yield Chunk(number, first, taken)
             number, first, taken, size = number + 1, first + len(taken), [], 0
