@@ -12,14 +12,15 @@ from emendo_client.aio_job import AsyncJob
 from emendo_client.batches import BatchBuilder, BatchRequest
 from emendo_client.bell import Bell
 from emendo_client.client import MAX_PAGE, MAX_PAGE_SIZE, MAX_SEARCH_LIMIT
+from emendo_client.collector import AsyncCollector
 from emendo_client.diagnosis import Diagnosis
 from emendo_client.filters import scoped
 from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobStatus, Memory, Page, SearchHit
-from emendo_client.operations import Messages
+from emendo_client.operations import Document, Messages
 from emendo_client.requests import JobRequest, RequestBuilder
 from emendo_client.steps import Steps, run_async
 from emendo_config import Keys, Settings
-from emendo_config.queues import MAINTENANCE
+from emendo_config.queues import BULK, MAINTENANCE
 from emendo_config.redis_io import connect_async
 
 if TYPE_CHECKING:
@@ -246,6 +247,10 @@ class AsyncMemoryClient:
             self._batch.add(items, infer=infer, idempotency_key=idempotency_key, consistency=consistency)
         )
 
+    def batch(self) -> AsyncCollector:
+        """See `MemoryClient.batch`; `async with client.batch() as batch: await batch.update(…)`."""
+        return AsyncCollector(self)
+
     async def purge(self, deleted_before: datetime | str) -> AsyncJob | None:
         """Erases what was deleted or has expired before a moment, as `delete(hard=True)` does; None if nothing was.
 
@@ -402,6 +407,9 @@ class AsyncMemoryClient:
                 parts = request.appends(self.settings, resumed=True)
             elif done.is_over:
                 return await self._accepted(done.job_id, request.consistency)
+
+    async def _submit_documents(self, documents: list[Document]) -> AsyncJob:
+        return await self._submit_batch(self._batch.documents("batch", documents, BULK))
 
     async def _accepted(self, job_id: str, consistency: str) -> AsyncJob:
         job = AsyncJob(self, job_id)

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from emendo_client import diagnosis_reads, health, purging, reads, validation, writes
 from emendo_client.batches import BatchBuilder, BatchRequest
 from emendo_client.bell import Bell
+from emendo_client.collector import Collector
 from emendo_client.diagnosis import Diagnosis
 from emendo_client.filters import scoped
 from emendo_client.job import Job
 from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobStatus, Memory, Page, SearchHit
-from emendo_client.operations import Messages
+from emendo_client.operations import Document, Messages
 from emendo_client.requests import JobRequest, RequestBuilder
 from emendo_client.steps import Steps, run
 from emendo_config import Keys, Settings
-from emendo_config.queues import MAINTENANCE
+from emendo_config.queues import BULK, MAINTENANCE
 from emendo_config.redis_io import connect
 
 if TYPE_CHECKING:
@@ -253,6 +254,13 @@ class MemoryClient:
             self._batch.add(items, infer=infer, idempotency_key=idempotency_key, consistency=consistency)
         )
 
+    def batch(self) -> Collector:
+        """Collects single calls into batch jobs: `with client.batch() as batch: batch.update(…)`, then `batch.jobs`.
+
+        A call is checked when it is made, and accepted when the block ends or some thousand calls are together.
+        """
+        return Collector(self)
+
     def purge(self, deleted_before: datetime | str) -> Job | None:
         """Erases what was deleted or has expired before a moment, as `delete(hard=True)` does; None if nothing was.
 
@@ -433,6 +441,9 @@ class MemoryClient:
                 parts = request.appends(self.settings, resumed=True)
             elif done.is_over:
                 return self._accepted(done.job_id, request.consistency)
+
+    def _submit_documents(self, documents: list[Document]) -> Job:
+        return self._submit_batch(self._batch.documents("batch", documents, BULK))
 
     def _accepted(self, job_id: str, consistency: str) -> Job:
         job = Job(self, job_id)
