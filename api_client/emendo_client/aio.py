@@ -388,7 +388,7 @@ class AsyncMemoryClient:
 
     async def health(self) -> health.Health:
         """See `MemoryClient.health`."""
-        return await health.check_async(self._planes, self._keys)
+        return await health.check_async(self._planes, self._keys, self.settings)
 
     # Inside.
 

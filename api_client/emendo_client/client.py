@@ -422,7 +422,7 @@ class MemoryClient:
 
     def health(self) -> health.Health:
         """What this client can reach; never raises for what it cannot."""
-        return health.check(self._planes, self._keys)
+        return health.check(self._planes, self._keys, self.settings)
 
     # Inside.
 
