@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from emendo_client.health import CircuitBreaker, Health
     from emendo_client.job import Job
     from emendo_client.models import (
+        DeadLetter,
+        DeadLetterProgress,
         Event,
         HistoryEntry,
         ItemResult,
@@ -40,6 +42,8 @@ __all__ = [
     "AsyncJob",
     "AsyncMemoryClient",
     "CircuitBreaker",
+    "DeadLetter",
+    "DeadLetterProgress",
     "Diagnosis",
     "EmendoError",
     "Event",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
@@ -55,6 +56,12 @@ class Bell:
             )
             return False
         return True
+
+    def ring_each(self, shards: Iterable[str]) -> None:
+        """Publishes one drain message for each shard; gives up at the first that fails, since the others would, too."""
+        for shard in shards:
+            if not self.ring(shard):
+                return
 
     def close(self) -> None:
         """Closes the broker connections."""
