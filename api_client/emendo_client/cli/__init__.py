@@ -15,7 +15,7 @@ _COMMANDS = {
     "add": "memories:add",
     "beat": "processes:beat",
     "cancel": "jobs:cancel",
-    "dead": "jobs:dead",
+    "dead": "dead:dead",
     "delete": "memories:delete",
     "demo": "demo:demo",
     "diagnose": "diagnose:diagnose",
