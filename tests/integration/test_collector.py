@@ -34,12 +34,18 @@ def test_calls_of_a_hot_path_become_one_batch_job(services, client):
 
 def test_a_refused_call_of_a_hot_path_says_so_at_once_and_the_others_are_sent(services, client):
     memory_id = added(services, client)
-    with pytest.raises(ValidationError), client.batch() as batch:
-        batch.update(memory_id, "kept")
-        batch.update(memory_id, "")
+    batch = client.batch()
+    with pytest.raises(ValidationError):
+        _kept_and_refused(batch, memory_id)
     drain_all(services)
     assert batch.jobs[0].wait(1).status == "succeeded"
     assert client.get(memory_id).memory == "kept"
+
+
+def _kept_and_refused(batch, memory_id):
+    with batch:
+        batch.update(memory_id, "kept")
+        batch.update(memory_id, "")
 
 
 async def test_the_async_collector_sends_at_the_end_of_its_block(services, client, emendo_settings):
