@@ -168,6 +168,7 @@ def _control_plane(settings: Settings) -> Iterator[Finding]:
         workers = int(connection.zcount(keys.workers, since, "+inf"))
         waiting = sum(int(connection.xlen(keys.inbox(int(shard)))) for shard in connection.smembers(keys.shards))
         waits = connection.hget(keys.breaker(settings.embedding_provider), "until")
+        pace = connection.hmget(keys.pace(settings.embedding_provider), "limit_requests", "limit_tokens", "paused")
         delayed, dead = int(connection.zcard(keys.delayed)), int(connection.zcard(keys.dead))
     except RedisError as error:
         yield Finding("jobs", "fail", f"the control Redis does not answer ({type(error).__name__})", "start it")
@@ -183,8 +184,28 @@ def _control_plane(settings: Settings) -> Iterator[Finding]:
     )
     hint = "" if waits is None else "the embedding provider has been failing; jobs wait and spend no attempts"
     yield Finding("circuit breaker", "ok" if waits is None else "warn", state, hint)
+    yield _pace(settings, *(float(value or 0) for value in pace))
     look = "emendo dead lists them; emendo dead replay tries one again" if dead else ""
     yield Finding("dead letters", "warn" if dead else "ok", str(dead), look)
+
+
+def _pace(settings: Settings, told_requests: float, told_tokens: float, paused: float) -> Finding:
+    """What the workers keep to: for each limit the lower of the setting and what the provider told of."""
+    limits = []
+    for what, told, setting in (
+        ("requests", told_requests, settings.embedding_requests_per_minute or 0),
+        ("tokens", told_tokens, settings.embedding_tokens_per_minute or 0),
+    ):
+        if setting and (not told or setting <= told):
+            limits.append(f"{setting:,} {what} a minute (set)")
+        elif told:
+            limits.append(f"{told:,.0f} {what} a minute (the provider's)")
+    described = ", ".join(limits) or "no limit, neither set nor told of by the provider"
+    left = paused / 1000 - time.time()
+    if left <= 0:
+        return Finding("pace", "ok", described)
+    hint = "the provider asked to slow down; jobs wait and spend no attempts"
+    return Finding("pace", "warn", f"{described}; all workers pause for another {left:.0f} s", hint)
 
 
 def _broker(settings: Settings) -> Finding:
