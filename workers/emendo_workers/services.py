@@ -17,8 +17,10 @@ from emendo_config.redis_io import connect
 from emendo_workers.breaker import Breaker
 from emendo_workers.embedding import EmbeddingPipeline
 from emendo_workers.events import JobEvents
+from emendo_workers.gate import Gate
 from emendo_workers.keeper import Keeper
 from emendo_workers.merging import Merger
+from emendo_workers.pacing import Pacer
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +41,10 @@ class Services:
         self.bell = Bell(settings, app)
         self.events = JobEvents(app, enabled=settings.task_events)
         self.embedder = create_embedder(settings)
-        self.embedding = EmbeddingPipeline(
-            self.embedder, settings, Breaker(self.control, self.keys, settings, settings.embedding_provider)
-        )
         self.merger: Merger | None = None
+        provider = settings.embedding_provider
+        gate = Gate(self.control, Breaker(self.keys, settings, provider), Pacer(self.keys, settings, provider))
+        self.embedding = EmbeddingPipeline(self.embedder, settings, gate)
         self.keeper = Keeper(self.data, self.control, self.keys, settings, self.worker)
 
     def start(self) -> None:

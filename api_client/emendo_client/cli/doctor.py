@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -201,7 +202,9 @@ def _backlog(settings: Settings) -> Iterator[Finding]:
         "control": connect(settings.control_url, settings),
     }
     try:
-        found = check(planes, Keys(settings.key_prefix), settings)
+        keys = Keys(settings.key_prefix)
+        found = check(planes, keys, settings)
+        pace = _pace_fields(planes["control"], keys, settings) if found.redis else []
     finally:
         for connection in planes.values():
             connection.close()
@@ -218,6 +221,7 @@ def _backlog(settings: Settings) -> Iterator[Finding]:
     )
     for provider, breaker in found.circuit_breakers.items():
         yield _circuit_breaker(provider, breaker)
+    yield _pace(settings, *pace)
     look = "emendo dead lists them; emendo dead replay tries them again" if found.dead else ""
     yield Finding("dead letters", "warn" if found.dead else "ok", str(found.dead), look)
 
@@ -232,6 +236,30 @@ def _circuit_breaker(provider: str, breaker: CircuitBreaker) -> Finding:
         f"{provider}: {breaker.state.replace('_', ' ')}{left}",
         "the provider has been failing; jobs wait and spend no attempts",
     )
+
+
+def _pace_fields(control: Redis, keys: Keys, settings: Settings) -> list[float]:
+    fields: Any = control.hmget(keys.pace(settings.embedding_provider), "limit_requests", "limit_tokens", "paused")
+    return [float(value or 0) for value in fields]
+
+
+def _pace(settings: Settings, told_requests: float, told_tokens: float, paused: float) -> Finding:
+    """What the workers keep to: for each limit the lower of the setting and what the provider told of."""
+    limits = []
+    for what, told, setting in (
+        ("requests", told_requests, settings.embedding_requests_per_minute or 0),
+        ("tokens", told_tokens, settings.embedding_tokens_per_minute or 0),
+    ):
+        if setting and (not told or setting <= told):
+            limits.append(f"{setting:,} {what} a minute (set)")
+        elif told:
+            limits.append(f"{told:,.0f} {what} a minute (the provider's)")
+    described = ", ".join(limits) or "no limit, neither set nor told of by the provider"
+    left = paused / 1000 - time.time()
+    if left <= 0:
+        return Finding("pace", "ok", described)
+    hint = "the provider asked to slow down; jobs wait and spend no attempts"
+    return Finding("pace", "warn", f"{described}; all workers pause for another {left:.0f} s", hint)
 
 
 def _broker(settings: Settings) -> Finding:
