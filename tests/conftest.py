@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from emendo_config import Keys, Settings
 from emendo_config.redis_io import connect
+
+# How long an example takes says something about the machine, not about the code.
+hypothesis.settings.register_profile("emendo", deadline=None)
+hypothesis.settings.load_profile("emendo")
 
 pytest_plugins = ["emendo_client.testing.fixtures"]
 

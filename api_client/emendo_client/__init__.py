@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from emendo_client.client import MemoryClient
     from emendo_client.diagnosis import Diagnosis, Finding
     from emendo_client.errors import EmendoError
-    from emendo_client.health import Health
+    from emendo_client.health import CircuitBreaker, Health
     from emendo_client.job import Job
     from emendo_client.models import (
         Conflict,
+        DeadLetter,
+        DeadLetterProgress,
         Event,
         HistoryEntry,
         ItemResult,
@@ -40,7 +42,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncJob",
     "AsyncMemoryClient",
+    "CircuitBreaker",
     "Conflict",
+    "DeadLetter",
+    "DeadLetterProgress",
     "Diagnosis",
     "EmendoError",
     "Event",
@@ -63,6 +68,7 @@ __all__ = [
 _HOMES = {
     "AsyncJob": "emendo_client.aio_job",
     "AsyncMemoryClient": "emendo_client.aio",
+    "CircuitBreaker": "emendo_client.health",
     "Diagnosis": "emendo_client.diagnosis",
     "EmendoError": "emendo_client.errors",
     "Finding": "emendo_client.diagnosis",

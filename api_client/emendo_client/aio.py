@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from emendo_client import diagnosis_reads, health, purging, reads, validation, writes
+from emendo_client import dead_letters, diagnosis_reads, health, purging, reads, validation, writes
 from emendo_client.aio_job import AsyncJob
 from emendo_client.batches import BatchBuilder, BatchRequest
 from emendo_client.bell import Bell
 from emendo_client.client import MAX_PAGE, MAX_PAGE_SIZE, MAX_SEARCH_LIMIT
+from emendo_client.collector import AsyncCollector
+from emendo_client.dead_letters import LetterFilter
 from emendo_client.diagnosis import Diagnosis
 from emendo_client.filters import scoped
-from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobStatus, Memory, Page, SearchHit
-from emendo_client.operations import Messages
+from emendo_client.models import (
+    Conflict,
+    DeadLetter,
+    DeadLetterProgress,
+    HistoryEntry,
+    JobInfo,
+    JobStatus,
+    Memory,
+    Page,
+    SearchHit,
+)
+from emendo_client.operations import Document, Messages
 from emendo_client.requests import JobRequest, RequestBuilder
 from emendo_client.steps import Steps, run_async
 from emendo_config import Keys, Settings
-from emendo_config.queues import MAINTENANCE
+from emendo_config.queues import BULK, MAINTENANCE
 from emendo_config.redis_io import connect_async
 
 if TYPE_CHECKING:
@@ -246,6 +258,10 @@ class AsyncMemoryClient:
             self._batch.add(items, infer=infer, idempotency_key=idempotency_key, consistency=consistency)
         )
 
+    def batch(self) -> AsyncCollector:
+        """See `MemoryClient.batch`; `async with client.batch() as batch: await batch.update(…)`."""
+        return AsyncCollector(self)
+
     async def purge(self, deleted_before: datetime | str) -> AsyncJob | None:
         """Erases what was deleted or has expired before a moment, as `delete(hard=True)` does; None if nothing was.
 
@@ -326,19 +342,71 @@ class AsyncMemoryClient:
         checked = validation.positive(limit, "limit", MAX_PAGE_SIZE)
         return await self._run(reads.jobs(self._keys, self.project, wanted, checked))
 
-    async def dead_letters(self, limit: int = 100) -> list[JobInfo]:
+    async def dead_letters(
+        self,
+        limit: int = 100,
+        *,
+        kind: str | None = None,
+        error_code: str | None = None,
+        memory_id: str | None = None,
+        before: datetime | str | None = None,
+        after: datetime | str | None = None,
+    ) -> list[DeadLetter]:
         """See `MemoryClient.dead_letters`."""
+        wanted = LetterFilter.checked(kind=kind, error_code=error_code, memory_id=memory_id, before=before, after=after)
         checked = validation.positive(limit, "limit", MAX_PAGE_SIZE)
-        return await self._run(reads.dead_letters(self._keys, self.project, checked))
+        return await self._run(dead_letters.find(self._keys, self.project, wanted, checked))
+
+    async def dead_letter(self, job_id: str) -> DeadLetter:
+        """See `MemoryClient.dead_letter`."""
+        return await self._run(dead_letters.get(self._keys, self.project, job_id))
 
     async def replay(self, job_id: str) -> AsyncJob:
         """See `MemoryClient.replay`."""
-        await self._ring(await self._run(writes.replay(self.settings, self._keys, self.project, job_id)))
+        await self._ring(await self._run(dead_letters.replay(self.settings, self._keys, self.project, job_id)))
         return AsyncJob(self, job_id)
+
+    async def replay_all(
+        self,
+        *,
+        kind: str | None = None,
+        error_code: str | None = None,
+        memory_id: str | None = None,
+        before: datetime | str | None = None,
+        after: datetime | str | None = None,
+        on_progress: Callable[[DeadLetterProgress], None] | None = None,
+    ) -> int:
+        """See `MemoryClient.replay_all`."""
+        wanted = LetterFilter.checked(kind=kind, error_code=error_code, memory_id=memory_id, before=before, after=after)
+        run = await self._run(dead_letters.begin(self._keys, wanted))
+        while not run.ended:
+            await self._ring(await self._run(dead_letters.replay_page(self.settings, self._keys, self.project, run)))
+            if on_progress is not None:
+                on_progress(run.progress)
+        return run.done
 
     async def discard(self, job_id: str) -> None:
         """See `MemoryClient.discard`."""
-        await self._run(writes.discard(self.settings, self._keys, self.project, job_id))
+        await self._run(dead_letters.discard(self.settings, self._keys, self.project, job_id))
+
+    async def discard_all(
+        self,
+        *,
+        kind: str | None = None,
+        error_code: str | None = None,
+        memory_id: str | None = None,
+        before: datetime | str | None = None,
+        after: datetime | str | None = None,
+        on_progress: Callable[[DeadLetterProgress], None] | None = None,
+    ) -> int:
+        """See `MemoryClient.discard_all`."""
+        wanted = LetterFilter.checked(kind=kind, error_code=error_code, memory_id=memory_id, before=before, after=after)
+        run = await self._run(dead_letters.begin(self._keys, wanted))
+        while not run.ended:
+            await self._run(dead_letters.discard_page(self.settings, self._keys, self.project, run))
+            if on_progress is not None:
+                on_progress(run.progress)
+        return run.done
 
     # Reads.
 
@@ -393,7 +461,7 @@ class AsyncMemoryClient:
 
     async def health(self) -> health.Health:
         """See `MemoryClient.health`."""
-        return await health.check_async(self._planes, self._keys)
+        return await health.check_async(self._planes, self._keys, self.settings)
 
     # Inside.
 
@@ -413,6 +481,9 @@ class AsyncMemoryClient:
             elif done.is_over:
                 return await self._accepted(done.job_id, request.consistency)
 
+    async def _submit_documents(self, documents: list[Document]) -> AsyncJob:
+        return await self._submit_batch(self._batch.documents("batch", documents, BULK))
+
     async def _accepted(self, job_id: str, consistency: str) -> AsyncJob:
         job = AsyncJob(self, job_id)
         if consistency == "strong":
@@ -420,9 +491,9 @@ class AsyncMemoryClient:
         return job
 
     async def _ring(self, shards: list[str]) -> None:
-        for shard in shards:
+        if shards:
             # Publishing blocks on the broker; only the client that found the bell silent pays for it.
-            await asyncio.to_thread(self._bell.ring, shard)
+            await asyncio.to_thread(self._bell.ring_each, shards)
 
     async def _run(self, steps: Steps[T]) -> T:
         return await run_async(self._planes, steps)

@@ -7,7 +7,6 @@ sits in memory. An item that is refused becomes an `invalid` operation: it fails
 from __future__ import annotations
 
 import itertools
-import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from emendo_client.errors import EmendoError, ValidationError
 from emendo_client.operations import Document, new_memory_id
 from emendo_client.requests import CONSISTENCIES, NO_CHAT_MODEL, consistency_fields, fingerprint
 from emendo_config import Keys, Settings
+from emendo_config.compact import compact_json
 from emendo_config.queues import BULK
 from emendo_config.shards import shard_name
 
@@ -78,9 +78,7 @@ class BatchRequest:
 
     def resumed(self, job_id: str) -> BatchRequest:
         """The same items as the job that was accepted under the same key, to go on where its caller broke off."""
-        documents = list(self.documents)
-        _name_memories(documents, job_id)
-        return replace(self, job_id=job_id, documents=documents)
+        return replace(self, job_id=job_id, documents=list(_with_ids(self.documents, job_id)))
 
     def appends(self, settings: Settings, *, resumed: bool = False) -> Iterator[Append]:
         """The calls that accept it, in order.
@@ -171,8 +169,9 @@ class BatchBuilder:
         return self._request("batch_add", items, build, degraded_reason=degraded, **options)
 
     def documents(self, kind: str, documents: Iterable[Document], queue: str) -> BatchRequest:
-        """Operations that need no check: our own."""
-        return BatchRequest(str(uuid.uuid4()), kind, self._project, documents, queue)
+        """Operations that were checked already; adds get their memory ids here."""
+        job_id = str(uuid.uuid4())
+        return BatchRequest(job_id, kind, self._project, _with_ids(documents, job_id), queue)
 
     def _request(
         self,
@@ -189,7 +188,7 @@ class BatchBuilder:
                 f"items is of type {type(items).__name__}; it must be a list or another iterable of mappings"
             )
         job_id = str(uuid.uuid4())
-        documents: Iterable[Document] = _checked(items, build, job_id)
+        documents: Iterable[Document] = _with_ids(_checked(items, build), job_id)
         key = validation.opaque_key(idempotency_key, "idempotency_key")
         whole = ""
         if key or isinstance(items, Sequence):
@@ -208,8 +207,7 @@ class BatchBuilder:
         )
 
 
-def _checked(items: Iterable[Mapping[str, Any]], build: Builder, job_id: str) -> Iterator[Document]:
-    added = itertools.count()
+def _checked(items: Iterable[Mapping[str, Any]], build: Builder) -> Iterator[Document]:
     for item in items:
         try:
             if not isinstance(item, Mapping):
@@ -218,17 +216,16 @@ def _checked(items: Iterable[Mapping[str, Any]], build: Builder, job_id: str) ->
         except EmendoError as error:
             yield {"op": "invalid", "memory_id": _id_given(item), "error": error.to_dict()}
             continue
-        for document in documents:
-            if document["op"] == "add":
-                document["memory_id"] = new_memory_id(job_id, next(added))
-            yield document
+        yield from documents
 
 
-def _name_memories(documents: list[Document], job_id: str) -> None:
+def _with_ids(documents: Iterable[Document], job_id: str) -> Iterator[Document]:
+    """The documents; those that make memories name them after the job."""
     added = itertools.count()
     for document in documents:
         if document["op"] == "add":
             document["memory_id"] = new_memory_id(job_id, next(added))
+        yield document
 
 
 def _named(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,7 +275,7 @@ def _chunks(documents: Iterable[Document], most: int) -> Iterator[Chunk]:
     number = first = size = 0
     taken: list[str] = []
     for document in documents:
-        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        text = compact_json(document)
         if taken and (len(taken) >= most or size + len(text) > CHUNK_BYTES):
             yield Chunk(number, first, taken)
             number, first, taken, size = number + 1, first + len(taken), [], 0

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from emendo_client import diagnosis_reads, health, purging, reads, validation, writes
+from emendo_client import dead_letters, diagnosis_reads, health, purging, reads, validation, writes
 from emendo_client.batches import BatchBuilder, BatchRequest
 from emendo_client.bell import Bell
+from emendo_client.collector import Collector
+from emendo_client.dead_letters import LetterFilter
 from emendo_client.diagnosis import Diagnosis
 from emendo_client.filters import scoped
 from emendo_client.job import Job
-from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobStatus, Memory, Page, SearchHit
-from emendo_client.operations import Messages
+from emendo_client.models import (
+    Conflict,
+    DeadLetter,
+    DeadLetterProgress,
+    HistoryEntry,
+    JobInfo,
+    JobStatus,
+    Memory,
+    Page,
+    SearchHit,
+)
+from emendo_client.operations import Document, Messages
 from emendo_client.requests import JobRequest, RequestBuilder
 from emendo_client.steps import Steps, run
 from emendo_config import Keys, Settings
-from emendo_config.queues import MAINTENANCE
+from emendo_config.queues import BULK, MAINTENANCE
 from emendo_config.redis_io import connect
 
 if TYPE_CHECKING:
@@ -253,6 +265,13 @@ class MemoryClient:
             self._batch.add(items, infer=infer, idempotency_key=idempotency_key, consistency=consistency)
         )
 
+    def batch(self) -> Collector:
+        """Collects single calls into batch jobs: `with client.batch() as batch: batch.update(…)`, then `batch.jobs`.
+
+        A call is checked when it is made, and accepted when the block ends or some thousand calls are together.
+        """
+        return Collector(self)
+
     def purge(self, deleted_before: datetime | str) -> Job | None:
         """Erases what was deleted or has expired before a moment, as `delete(hard=True)` does; None if nothing was.
 
@@ -337,19 +356,109 @@ class MemoryClient:
         checked = validation.positive(limit, "limit", MAX_PAGE_SIZE)
         return self._run(reads.jobs(self._keys, self.project, wanted, checked))
 
-    def dead_letters(self, limit: int = 100) -> list[JobInfo]:
-        """Jobs that failed for good and wait for `replay` or `discard`, newest first."""
+    def dead_letters(
+        self,
+        limit: int = 100,
+        *,
+        kind: str | None = None,
+        error_code: str | None = None,
+        memory_id: str | None = None,
+        before: datetime | str | None = None,
+        after: datetime | str | None = None,
+    ) -> list[DeadLetter]:
+        """Jobs that failed for good and wait for `replay` or `discard`, with their payload, newest first.
+
+        Args:
+            kind: of the job, such as `update`.
+            error_code: of the first error the job died of, such as `MEMORY_NOT_FOUND`.
+            memory_id: one of the memories the job was to change.
+            before, after: with a time zone; the job died before the first, and at or after the second.
+
+        Raises:
+            ValidationError, NetworkError
+        """
+        wanted = LetterFilter.checked(kind=kind, error_code=error_code, memory_id=memory_id, before=before, after=after)
         checked = validation.positive(limit, "limit", MAX_PAGE_SIZE)
-        return self._run(reads.dead_letters(self._keys, self.project, checked))
+        return self._run(dead_letters.find(self._keys, self.project, wanted, checked))
+
+    def dead_letter(self, job_id: str) -> DeadLetter:
+        """One dead letter.
+
+        Raises:
+            JobNotFoundError: no such job. JobError: it is not dead-lettered.
+        """
+        return self._run(dead_letters.get(self._keys, self.project, job_id))
 
     def replay(self, job_id: str) -> Job:
-        """Puts a dead letter back to work under its own id: effects it already had stay single."""
-        self._ring(self._run(writes.replay(self.settings, self._keys, self.project, job_id)))
+        """Puts a dead letter back to work under its own id: effects it already had stay single.
+
+        A batch job's id stands for all its dead chunks.
+
+        Raises:
+            JobNotFoundError: no such job. JobError: it is not dead-lettered.
+        """
+        self._ring(self._run(dead_letters.replay(self.settings, self._keys, self.project, job_id)))
         return Job(self, job_id)
 
+    def replay_all(
+        self,
+        *,
+        kind: str | None = None,
+        error_code: str | None = None,
+        memory_id: str | None = None,
+        before: datetime | str | None = None,
+        after: datetime | str | None = None,
+        on_progress: Callable[[DeadLetterProgress], None] | None = None,
+    ) -> int:
+        """Replays the project's dead letters that match; all of them when nothing is given. Returns how many.
+
+        Takes the letters there are now, oldest first: one that dies again meanwhile is not replayed again, and
+        of two calls at once each letter is replayed by one. A call that was interrupted is simply made again.
+
+        Args:
+            kind, error_code, memory_id, before, after: see `dead_letters`.
+            on_progress: called after every few hundred letters.
+
+        Raises:
+            ValidationError, NetworkError
+        """
+        wanted = LetterFilter.checked(kind=kind, error_code=error_code, memory_id=memory_id, before=before, after=after)
+        run = self._run(dead_letters.begin(self._keys, wanted))
+        while not run.ended:
+            self._ring(self._run(dead_letters.replay_page(self.settings, self._keys, self.project, run)))
+            if on_progress is not None:
+                on_progress(run.progress)
+        return run.done
+
     def discard(self, job_id: str) -> None:
-        """Gives a dead letter up and drops its payload."""
-        self._run(writes.discard(self.settings, self._keys, self.project, job_id))
+        """Gives a dead letter up and drops its payload; a batch job's id stands for all its dead chunks.
+
+        Raises:
+            JobNotFoundError: no such job. JobError: it is not dead-lettered.
+        """
+        self._run(dead_letters.discard(self.settings, self._keys, self.project, job_id))
+
+    def discard_all(
+        self,
+        *,
+        kind: str | None = None,
+        error_code: str | None = None,
+        memory_id: str | None = None,
+        before: datetime | str | None = None,
+        after: datetime | str | None = None,
+        on_progress: Callable[[DeadLetterProgress], None] | None = None,
+    ) -> int:
+        """Gives up the project's dead letters that match; all of them when nothing is given. Returns how many.
+
+        Args and Raises: see `replay_all`.
+        """
+        wanted = LetterFilter.checked(kind=kind, error_code=error_code, memory_id=memory_id, before=before, after=after)
+        run = self._run(dead_letters.begin(self._keys, wanted))
+        while not run.ended:
+            self._run(dead_letters.discard_page(self.settings, self._keys, self.project, run))
+            if on_progress is not None:
+                on_progress(run.progress)
+        return run.done
 
     # Reads.
 
@@ -424,7 +533,7 @@ class MemoryClient:
 
     def health(self) -> health.Health:
         """What this client can reach; never raises for what it cannot."""
-        return health.check(self._planes, self._keys)
+        return health.check(self._planes, self._keys, self.settings)
 
     # Inside.
 
@@ -444,6 +553,9 @@ class MemoryClient:
             elif done.is_over:
                 return self._accepted(done.job_id, request.consistency)
 
+    def _submit_documents(self, documents: list[Document]) -> Job:
+        return self._submit_batch(self._batch.documents("batch", documents, BULK))
+
     def _accepted(self, job_id: str, consistency: str) -> Job:
         job = Job(self, job_id)
         if consistency == "strong":
@@ -451,8 +563,7 @@ class MemoryClient:
         return job
 
     def _ring(self, shards: list[str]) -> None:
-        for shard in shards:
-            self._bell.ring(shard)
+        self._bell.ring_each(shards)
 
     def _run(self, steps: Steps[T]) -> T:
         return run(self._planes, steps)

@@ -142,7 +142,7 @@ class JobResult(_Model):
 
 
 class JobInfo(JobResult):
-    """One line of `jobs()` or `dead_letters()`: how the job stands, and what kind of job it is.
+    """One line of `jobs()`: how the job stands, and what kind of job it is.
 
     Its results carry no texts, and those of a batch job stand in its chunks: `wait` reads both.
 
@@ -155,6 +155,30 @@ class JobInfo(JobResult):
     items: int = 0
     done: int = 0
     chunks: int = 0
+
+
+class DeadLetter(JobInfo):
+    """A job of which something failed for good, and what it asked for; it died at `finished_at`.
+
+    Of a batch job each chunk is a letter of its own, with the id `<job id>:<n>`. `results` says which of the payload's
+    operations failed. `attempts` counts from the last replay, `first_attempt_at` from the beginning. `payload` holds
+    the operations as their caller gave them, texts too (but for memories erased since): never log it.
+    """
+
+    first_attempt_at: datetime | None = None
+    last_attempt_at: datetime | None = None
+    payload: list[dict[str, Any]] = Field(repr=False)
+
+
+class DeadLetterProgress(_Model):
+    """How far `replay_all` or `discard_all` is: letters looked at, all there were when it began, and those done.
+
+    `total` counts the letters of every project in that time; `examined` ends below it when others take letters away.
+    """
+
+    examined: int
+    total: int
+    done: int
 
 
 class Conflict(_Model):

@@ -22,6 +22,7 @@ from emendo_client.errors import (
     QuotaExceededError,
     RateLimitError,
 )
+from emendo_client.rate_limits import read_rate_limits
 
 _REQUEST_TIMEOUT, _CONFLICT, _TOO_MANY, _SERVER_ERROR = 408, 409, 429, 500
 # Of what was asked, not of how: too long, against the provider's rules, not understood.
@@ -71,6 +72,7 @@ def _from_status(error: openai.APIStatusError, provider: Provider) -> EmendoErro
         return RateLimitError(
             "the provider asks to slow down",
             retry_after=retry_after_seconds(error.response.headers),
+            rate_limits=read_rate_limits(error.response.headers),
             details=details,
         )
     if status in (_REQUEST_TIMEOUT, _CONFLICT) or status >= _SERVER_ERROR:

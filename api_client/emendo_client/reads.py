@@ -148,20 +148,6 @@ def conflict(keys: Keys, project: str, conflict_id: str) -> Steps[Conflict]:
     return found
 
 
-def dead_letters(keys: Keys, project: str, limit: int) -> Steps[list[JobInfo]]:
-    """The project's dead-lettered jobs, newest first."""
-    found: list[JobInfo] = []
-    start = 0
-    while len(found) < limit:
-        (ids,) = yield Batch("control", [("ZREVRANGE", keys.dead, start, start + _JOBS_AT_A_TIME - 1)])
-        if not ids:
-            break
-        start += len(ids)
-        replies = yield Batch("control", _record_reads(keys, ids))
-        found += _infos(replies, project)
-    return found[:limit]
-
-
 def _job_document(keys: Keys, project: str, job_id: str) -> Steps[dict[str, Any]]:
     (values,) = yield Batch("control", [("HMGET", keys.job(job_id), *JOB_FIELDS)])
     document = records.job_document(values)

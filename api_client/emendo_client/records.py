@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from emendo_client._time import iso, microseconds_of
-from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobResult, Memory, SearchHit
+from emendo_client.models import Conflict, DeadLetter, HistoryEntry, JobInfo, JobResult, JobStatus, Memory, SearchHit
 from emendo_config.index import TAG_SEPARATOR
 from emendo_config.redis_io import as_text
 
@@ -51,6 +51,7 @@ JOB_FIELDS = (
     "chunks",
     "done",
 )
+DEAD_LETTER_FIELDS = (*JOB_FIELDS, "began", "payload")
 MAX_TAG_CHARS = 1_024
 
 
@@ -157,6 +158,22 @@ def job_result(document: Mapping[str, Any]) -> JobResult:
 def job_info(document: Mapping[str, Any]) -> JobInfo:
     """The document of `job_document` as one line of a listing."""
     return JobInfo.model_validate(document)
+
+
+def dead_letter(values: Sequence[Any]) -> DeadLetter | None:
+    """The values of DEAD_LETTER_FIELDS; None when the record is no dead letter (any more)."""
+    *job, began, payload = values
+    document = job_document(job)
+    if document is None or payload is None or not JobStatus(document["status"]).is_final:
+        return None
+    return DeadLetter.model_validate(
+        {
+            **document,
+            "first_attempt_at": document["started_at"],
+            "last_attempt_at": _moment(as_text(began)),
+            "payload": json.loads(payload)["operations"],
+        }
+    )
 
 
 def conflict(conflict_id: str, arose: int, raw: Any, values: Sequence[Any]) -> Conflict | None:

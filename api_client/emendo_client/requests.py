@@ -17,6 +17,7 @@ from typing import Any
 from emendo_client import operations, validation
 from emendo_client.operations import Document, Messages, new_memory_id
 from emendo_config import Keys, Settings
+from emendo_config.compact import compact_json
 from emendo_config.shards import shard_of
 
 NO_CHAT_MODEL = "no chat model is configured: messages were stored as they are"
@@ -167,7 +168,7 @@ class RequestBuilder:
             project=self._project,
             routing_id=memory_id,
             memory_id=memory_id if len(documents) == 1 else "",
-            payload=json.dumps({"operations": documents}, ensure_ascii=False, separators=(",", ":")),
+            payload=compact_json({"operations": documents}),
             items=len(documents),
             consistency=validation.one_of(consistency, "consistency", CONSISTENCIES),
             idempotency_key=validation.opaque_key(idempotency_key, "idempotency_key"),

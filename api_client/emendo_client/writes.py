@@ -1,8 +1,7 @@
-"""The control-plane writes, each one conversation (see `steps`): accept, append, cancel, replay, discard."""
+"""The control-plane writes, each one conversation (see `steps`): accept, append, cancel."""
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,6 @@ from emendo_client.batches import Append, BatchRequest
 from emendo_client.errors import ConflictError, JobError
 from emendo_client.models import JobStatus
 from emendo_client.reads import no_job
-from emendo_client.records import job_of
 from emendo_client.requests import JobRequest
 from emendo_client.steps import Batch, Steps, script
 from emendo_config import Keys, Settings
@@ -84,82 +82,6 @@ def append(settings: Settings, keys: Keys, request: BatchRequest, part: Append) 
     if outcome == "resume":
         return Appended(job_id, [], resume=job_id)
     return Appended(job_id, rings, is_over=outcome == "duplicate" or part.is_last)
-
-
-def replay(settings: Settings, keys: Keys, project: str, job_id: str) -> Steps[list[str]]:
-    """Puts a dead letter back to work, of a batch job all its dead chunks; the shards to ring.
-
-    Raises:
-        JobNotFoundError: no such job. JobError: it is not dead-lettered.
-    """
-    shards = yield from _shards_of(keys, project, job_id)
-    replies = yield Batch(
-        "control",
-        [
-            script(
-                "replay",
-                [
-                    keys.job(record_id),
-                    keys.job(job_of(record_id)),
-                    keys.dead,
-                    keys.inbox(shard),
-                    keys.bell(shard),
-                    keys.shards,
-                ],
-                [record_id, project, uuid.uuid4().hex, int(settings.ring_ttl * 1000), shard],
-            )
-            for record_id, shard in shards.items()
-        ],
-    )
-    words = [as_text(word) for word, _ in replies]
-    _require_one(words, JobStatus.QUEUED.value, job_id)
-    return [shard for shard, (_, rings) in zip(shards.values(), replies, strict=True) if rings]
-
-
-def discard(settings: Settings, keys: Keys, project: str, job_id: str) -> Steps[None]:
-    """Gives a dead letter up, of a batch job all its dead chunks.
-
-    Raises:
-        JobNotFoundError: no such job. JobError: it is not dead-lettered.
-    """
-    shards = yield from _shards_of(keys, project, job_id)
-    replies = yield Batch(
-        "control",
-        [
-            script(
-                "discard",
-                [keys.job(record_id), keys.job(job_of(record_id)), keys.dead],
-                [record_id, project, settings.job_ttl],
-            )
-            for record_id in shards
-        ],
-    )
-    _require_one([as_text(word) for word in replies], "discarded", job_id)
-
-
-def _shards_of(keys: Keys, project: str, job_id: str) -> Steps[dict[str, str]]:
-    """The job's record, or the records of its chunks, and their shards."""
-    (found,) = yield Batch("control", [("HMGET", keys.job(job_id), "shard", "chunks", "project")])
-    shard, chunks, owner = map(as_text, found)
-    if owner != project:
-        raise no_job(job_id)
-    if not chunks:
-        return {job_id: shard}
-    records = [f"{job_id}:{number}" for number in range(int(chunks))]
-    replies = yield Batch("control", [("HGET", keys.job(record), "shard") for record in records])
-    return {record: as_text(reply) for record, reply in zip(records, replies, strict=True) if reply is not None}
-
-
-def _require_one(words: list[str], wanted: str, job_id: str) -> None:
-    if wanted in words:
-        return
-    if not words or "unknown" in words:
-        raise no_job(job_id)
-    raise JobError(
-        f"the job is not a dead letter; it is {words[0]}",
-        error_code="JOB_NOT_DEAD",
-        details={"job_id": job_id, "status": words[0]},
-    )
 
 
 def _key_reused(job_id: str) -> ConflictError:

@@ -133,6 +133,14 @@ class Keys:
         """Hash with TTL: failures in a row, and until when the provider is left alone."""
         return f"{self.prefix}breaker:{provider}"
 
+    def pace(self, provider: str) -> str:
+        """Hash with TTL: how much of the provider's rate limits is spent, and what it said of them."""
+        return f"{self.prefix}pace:{provider}"
+
+    def paced(self, provider: str, reservation_id: str) -> str:
+        """String with TTL: this reservation's turn (milliseconds), or `told`: its answer has been learnt from."""
+        return f"{self.prefix}paced:{provider}:{reservation_id}"
+
     def embedding(self, space: str, digest: str) -> str:
         """String with TTL: a cached vector (float32 bytes)."""
         return f"{self.prefix}embedding:{space}:{digest}"

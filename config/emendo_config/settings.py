@@ -59,6 +59,18 @@ class Settings(BaseSettings):
     embedding_quick_retries: int = Field(
         2, ge=0, le=10, description="Retries inside a task before the job is put aside."
     )
+    embedding_requests_per_minute: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="All workers together; default: as the provider says, and of both the lower counts.",
+    )
+    embedding_tokens_per_minute: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="All workers together; default: as the provider says, and of both the lower counts.",
+    )
 
     breaker_failures: int = Field(5, ge=1, description="Failures in a row that open the circuit breaker.")
     breaker_pause: float = Field(5.0, gt=0, description="Seconds a failing provider is left alone; doubles.")

@@ -109,7 +109,7 @@ def test_the_constructors_of_the_twins_agree():
 
 @pytest.mark.parametrize(
     "name", ["add", "update", "delete", "restore", "job", "jobs", "get", "get_all", "search", "history", "health",
-             "diagnose", "dead_letters", "replay", "discard"],
+             "diagnose", "dead_letters", "dead_letter", "replay", "replay_all", "discard", "discard_all"],
 )  # fmt: skip
 def test_the_client_has_the_documented_methods(name):
     assert inspect.isfunction(getattr(MemoryClient, name))

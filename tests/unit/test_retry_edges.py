@@ -24,7 +24,14 @@ from emendo_workers.retry import BUSY_DELAY, busy, decide, is_transient
 SETTINGS = Settings(retry_base=0.5, retry_max=30.0, max_attempts=12)
 REQUEST = httpx2.Request("POST", "http://127.0.0.1/v1/embeddings", json={"input": "private words"})
 NOW = 2_000_000_000.0
-TRANSIENT = {"NetworkError", "RateLimitError", "QuotaExceededError", "CircuitOpenError", "VectorStoreError"}
+TRANSIENT = {
+    "NetworkError",
+    "RateLimitError",
+    "QuotaExceededError",
+    "CircuitOpenError",
+    "ThrottledError",
+    "VectorStoreError",
+}
 
 
 @pytest.mark.parametrize("name", errors.__all__)

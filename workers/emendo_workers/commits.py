@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from emendo_client.records import expires_ms, metadata_tags
+from emendo_config.compact import compact_json
 from emendo_workers import scripts
 from emendo_workers.decide import Change
 from emendo_workers.operations import Operation
@@ -47,7 +47,7 @@ def commit_command(services: Services, changes: Sequence[Change], vector: bytes 
             part
             for change in changes
             if change.conflict is not None and not after.erased
-            for part in (change.operation.mark, json.dumps(change.conflict, ensure_ascii=False))
+            for part in (change.operation.mark, compact_json(change.conflict))
         ],
         resolved=[change.resolved for change in changes if change.resolved],
         erase=after.erased,

@@ -7,7 +7,6 @@ SUPERSEDED. Every recorded change, superseded ones too, gets the next version.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -109,7 +108,7 @@ def apply_operation(
     _require_present(state, operation, now)
     if operation.expected_version not in (None, state.version) and operation.on_conflict not in MERGING:
         raise version_mismatch(operation, state.version)
-    after = copy.deepcopy(state)
+    after = state.copy()
     after.version += 1
     change = Change(operation, Event.UPDATE, state, after)
     if operation.op == "update" and base_version(state, operation) is not None:

@@ -15,9 +15,10 @@ from emendo_client.errors import (
     NetworkError,
     QuotaExceededError,
     RateLimitError,
+    ThrottledError,
 )
 from emendo_config import Settings
-from emendo_workers.breaker import Breaker
+from emendo_workers.gate import Gate
 from emendo_workers.retry import is_transient
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ LONGEST_QUICK_PAUSE = 1.0
 class EmbeddingPipeline:
     """Embeds batches through one embedder; thread-safe when the embedder is."""
 
-    def __init__(self, embedder: Embedder, settings: Settings, breaker: Breaker) -> None:
-        self._breaker = breaker
+    def __init__(self, embedder: Embedder, settings: Settings, gate: Gate) -> None:
+        self._gate = gate
         self._embedder = embedder
         self._settings = settings
         self._backoff = wait_random_exponential(multiplier=0.1, max=LONGEST_QUICK_PAUSE)
@@ -66,15 +67,14 @@ class EmbeddingPipeline:
         raise AssertionError("tenacity ends by returning or raising")
 
     def _ask_provider(self, texts: list[str]) -> list[bytes]:
-        had_failed = self._breaker.ask()
+        admission = self._gate.enter(sum(map(_most_tokens, texts)), LONGEST_QUICK_PAUSE)
         try:
-            vectors = self._embedder.embed(texts).vectors
+            answer = self._embedder.embed(texts)
         except EmendoError as error:
-            self._breaker.report(error)
+            self._gate.failed(admission, error)
             raise
-        if had_failed:
-            self._breaker.report(None)
-        return vectors
+        self._gate.answered(admission, answer)
+        return answer.vectors
 
     def _pause(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -88,13 +88,14 @@ class EmbeddingPipeline:
         return pause
 
     def _requests(self, texts: list[str]) -> Iterator[list[str]]:
-        """The texts, split where the provider's limits ask for it."""
+        """The texts, split where the provider's limits, or its pace, ask for it."""
         request: list[str] = []
         tokens = 0
         for text in texts:
             cost = _most_tokens(text)
             full = len(request) >= self._settings.embedding_max_inputs
-            if request and (full or tokens + cost > self._settings.embedding_max_tokens):
+            most = min(self._settings.embedding_max_tokens, self._gate.largest_request)
+            if request and (full or tokens + cost > most):
                 yield request
                 request, tokens = [], 0
             request.append(text)
@@ -110,7 +111,7 @@ def _most_tokens(text: str) -> int:
 
 
 def _worth_a_quick_retry(error: BaseException) -> bool:
-    if isinstance(error, QuotaExceededError | CircuitOpenError):
+    if isinstance(error, QuotaExceededError | CircuitOpenError | ThrottledError):
         return False
     if isinstance(error, RateLimitError):
         return (error.retry_after or 0.0) <= LONGEST_QUICK_PAUSE

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from emendo_config.compact import compact_json
 from emendo_config.redis_io import as_text
 from emendo_workers import scripts
 from emendo_workers.outcomes import CONTENT, ItemOutcome
@@ -55,4 +56,4 @@ def _without(payload: str, erased: set[str]) -> str:
         if operation.get("memory_id") in erased:
             for name in CONTENT:
                 operation.pop(name, None)
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return compact_json(document)

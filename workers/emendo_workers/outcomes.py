@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from emendo_client.errors import EmendoError
 from emendo_client.models import JobStatus
 from emendo_config import Keys, Settings
+from emendo_config.compact import compact_json
 from emendo_config.queues import INFERENCE
 from emendo_config.shards import shard_of
 from emendo_workers import retry
@@ -77,7 +77,7 @@ class Outcome:
             "job": self.work.record_id,
             "entry": self.work.entry,
             "status": self.status.value,
-            "results": _compact(done),
+            "results": compact_json(done),
             "due": int(self.delay * 1000),
             "channel": keys.job_channel(self.work.job_id),
             "feed": self.feed,
@@ -89,13 +89,13 @@ class Outcome:
         if self.is_dead:
             document["dead"] = True
         if self.status is JobStatus.RETRYING and done:
-            document["settled"] = _compact(self.results)
+            document["settled"] = compact_json(self.results)
         if self.refund:
             document["refund"] = True
         if self.error is not None:
-            document["error"] = json.dumps(self.error.to_dict(), ensure_ascii=False)
+            document["error"] = compact_json(self.error.to_dict())
         document |= {name: value for name, value in (("shard", self.shard), ("payload", self.payload)) if value}
-        return json.dumps(document, ensure_ascii=False)
+        return compact_json(document)
 
 
 def judge(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.Random) -> Outcome:
@@ -200,7 +200,7 @@ def _payload_without_erased(work: Work, results: list[dict[str, Any] | None]) ->
         {name: value for name, value in document.items() if not (gone and name in CONTENT)}
         for document, gone in zip(work.documents, erased, strict=True)
     ]
-    return _compact({**({"first": work.operations[0].item} if work.is_chunk else {}), "operations": operations})
+    return compact_json({**({"first": work.operations[0].item} if work.is_chunk else {}), "operations": operations})
 
 
 def _failed_item(item: ItemOutcome) -> dict[str, Any]:
@@ -219,7 +219,3 @@ def _feed_entry(item: ItemOutcome) -> list[str]:
         "job_id": operation.job_id,
     }
     return [part for pair in entry.items() for part in pair]
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

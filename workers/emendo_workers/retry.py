@@ -13,6 +13,7 @@ from emendo_client.errors import (
     NetworkError,
     QuotaExceededError,
     RateLimitError,
+    ThrottledError,
     VectorStoreError,
 )
 from emendo_config import Settings
@@ -53,7 +54,7 @@ def decide(error: EmendoError, attempts: int, settings: Settings, rng: random.Ra
     Exponential backoff with full jitter on its upper half (so that jobs that failed together do not come
     back together), never shorter than the provider's Retry-After, never longer than `EMENDO_RETRY_MAX`.
     """
-    if isinstance(error, CircuitOpenError):  # nothing was tried, so nothing is counted
+    if isinstance(error, CircuitOpenError | ThrottledError):  # nothing was tried, so nothing is counted
         pause = float(error.details.get("retry_after", settings.retry_base))
         delay = min(settings.retry_max, pause + settings.retry_base * rng.uniform(0.0, 1.0))
         return RetryDecision(retry=True, delay=delay, refund=True)

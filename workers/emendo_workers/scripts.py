@@ -19,7 +19,9 @@ _NAMES = (
     "close",
     "commit",
     "finish",
+    "learn",
     "open",
+    "pace",
     "release",
     "renew",
     "requeue",
@@ -57,6 +59,58 @@ def _send(connection: redis.Redis, commands: Sequence[Command]) -> list[Any]:
 def breaker(key: str, word: str, *, failures: int, pause_ms: int, longest_ms: int, probe_ms: int) -> Command:
     """→ 0: call; -1: call and report a success, too; else how long to wait (ms)."""
     return _call("breaker", (key,), (word, failures, pause_ms, longest_ms, probe_ms))
+
+
+def pace(
+    key: str,
+    mark: str,
+    breaker_key: str,
+    *,
+    limits: tuple[int, int],
+    tokens: int,
+    longest_ms: int,
+    burst_ms: int,
+    mark_ttl_ms: int,
+    idle_ttl_ms: int,
+) -> Command:
+    """→ [wait (ms), 1 when reserved, requests, tokens a minute the provider told of].
+
+    Args:
+        key, mark, breaker_key: key names.
+        limits: requests and tokens a minute by the settings, 0 for none.
+        tokens: to reserve, besides the one request.
+        longest_ms: a longer wait reserves nothing.
+        burst_ms: how much of what was not used is kept, as time at the limit.
+        mark_ttl_ms, idle_ttl_ms: how long the mark, and a pace nobody uses, are kept.
+    """
+    return _call("pace", (key, mark, breaker_key), (*limits, tokens, longest_ms, burst_ms, mark_ttl_ms, idle_ttl_ms))
+
+
+def learn(
+    key: str,
+    mark: str,
+    *,
+    limits: tuple[int, int],
+    overrun_ms: float,
+    remaining_ms: tuple[float | None, float | None],
+    pause_ms: int,
+    unit_ms: tuple[float, float],
+    mark_ttl_ms: int,
+    idle_ttl_ms: int,
+) -> Command:
+    """→ 1, or 0 when this answer has been learnt from before.
+
+    Args:
+        key, mark: key names.
+        limits: requests and tokens a minute the provider tells of, 0 for none.
+        overrun_ms: tokens used beyond the reserved ones, as time at the limit.
+        remaining_ms: requests and tokens that remain, as time at the limit; None: not known.
+        pause_ms: how long all workers are to pause.
+        unit_ms: one request and one token, as time at the limit; 0 without a limit.
+        mark_ttl_ms, idle_ttl_ms: how long the mark, and a pace nobody uses, are kept.
+    """
+    remaining = ["" if value is None else value for value in remaining_ms]
+    return _call("learn", (key, mark), (*limits, overrun_ms, *remaining, pause_ms, *unit_ms, mark_ttl_ms, idle_ttl_ms))
 
 
 def claim(bell: str, owner: str, lease_ms: int) -> Command:

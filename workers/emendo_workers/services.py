@@ -19,8 +19,10 @@ from emendo_workers.breaker import Breaker
 from emendo_workers.chat import PROVIDER, GuardedChatModel
 from emendo_workers.embedding import EmbeddingPipeline
 from emendo_workers.events import JobEvents
+from emendo_workers.gate import Gate
 from emendo_workers.keeper import Keeper
 from emendo_workers.merging import ChatMerger, Merger
+from emendo_workers.pacing import Pacer
 
 logger = logging.getLogger(__name__)
 
@@ -41,14 +43,14 @@ class Services:
         self.bell = Bell(settings, app)
         self.events = JobEvents(app, enabled=settings.task_events)
         self.embedder = create_embedder(settings)
-        self.embedding = EmbeddingPipeline(
-            self.embedder, settings, Breaker(self.control, self.keys, settings, settings.embedding_provider)
-        )
+        provider = settings.embedding_provider
+        gate = Gate(self.control, Breaker(self.keys, settings, provider), Pacer(self.keys, settings, provider))
+        self.embedding = EmbeddingPipeline(self.embedder, settings, gate)
         self.chat: ChatModel | None = None
         self.merger: Merger | None = None
         if settings.has_chat_model:
-            breaker = Breaker(self.control, self.keys, settings, PROVIDER, settings.chat_timeout)
-            self.chat = GuardedChatModel(create_chat_model(settings), breaker)
+            breaker = Breaker(self.keys, settings, PROVIDER, settings.chat_timeout)
+            self.chat = GuardedChatModel(create_chat_model(settings), self.control, breaker)
             self.merger = ChatMerger(self.chat, settings)
         self.keeper = Keeper(self.data, self.control, self.keys, settings, self.worker)
 

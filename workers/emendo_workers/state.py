@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from emendo_config.compact import compact_json
 from emendo_config.redis_io import as_text
 
 # The field that names the embedding space of the stored vector.
@@ -65,7 +66,7 @@ class Stamps:
 
     def to_json(self) -> str:
         """As the hash keeps it."""
-        return json.dumps([self.base, self.text, self.deleted, self.metadata], separators=(",", ":"))
+        return compact_json([self.base, self.text, self.deleted, self.metadata])
 
     @classmethod
     def from_json(cls, text: str) -> Stamps:
@@ -94,6 +95,11 @@ class MemoryState:
     is_deleted: bool = False
     stamps: Stamps = field(default_factory=Stamps)
     erased: bool = False
+
+    def copy(self) -> MemoryState:
+        """A state to change; metadata values are replaced, never changed in place, and may be shared."""
+        stamps = replace(self.stamps, metadata=dict(self.stamps.metadata))
+        return replace(self, metadata=dict(self.metadata), stamps=stamps)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -127,4 +133,4 @@ def parse_state(memory_id: str, values: Sequence[Any]) -> MemoryState:
 
 def metadata_json(metadata: dict[str, Any]) -> str:
     """Metadata as it is stored."""
-    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
+    return compact_json(metadata) if metadata else "{}"

@@ -16,7 +16,7 @@ _COMMANDS = {
     "beat": "processes:beat",
     "cancel": "jobs:cancel",
     "conflicts": "conflicts:conflicts",
-    "dead": "jobs:dead",
+    "dead": "dead:dead",
     "delete": "memories:delete",
     "demo": "demo:demo",
     "diagnose": "diagnose:diagnose",

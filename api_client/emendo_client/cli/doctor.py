@@ -18,10 +18,10 @@ from emendo_client.cli import FAILED
 from emendo_client.cli.deep import look_deep, print_audit
 from emendo_client.cli.output import json_option, print_json, print_table
 from emendo_client.errors import EmendoError
-from emendo_client.health import WORKER_SILENCE
+from emendo_client.health import CircuitBreaker, check
 from emendo_config import ConfigurationError, Keys, Settings
 from emendo_config.index import indexed_space
-from emendo_config.redis_io import as_text, connect
+from emendo_config.redis_io import connect
 from emendo_config.settings import redact_url
 
 # Variables of ours that are no settings.
@@ -98,7 +98,7 @@ def examine() -> Iterator[Finding]:
         return
     finally:
         connection.close()
-    yield from _control_plane(settings)
+    yield from _backlog(settings)
     yield _broker(settings)
 
 
@@ -196,32 +196,70 @@ def _durability(connection: Redis, info: dict[str, Any]) -> Iterator[Finding]:
     )
 
 
-def _control_plane(settings: Settings) -> Iterator[Finding]:
-    keys = Keys(settings.key_prefix)
-    connection = connect(settings.control_url, settings)
+def _backlog(settings: Settings) -> Iterator[Finding]:
+    planes = {
+        "data": connect(settings.redis_url, settings),
+        "control": connect(settings.control_url, settings),
+    }
     try:
-        since = int((time.time() - WORKER_SILENCE) * 1000)
-        workers = int(connection.zcount(keys.workers, since, "+inf"))
-        shards: Any = connection.smembers(keys.shards)
-        waiting = sum(int(connection.xlen(keys.inbox(as_text(shard)))) for shard in shards)
-        waits = connection.hget(keys.breaker(settings.embedding_provider), "until")
-        delayed, dead = int(connection.zcard(keys.delayed)), int(connection.zcard(keys.dead))
-    except RedisError as error:
-        yield Finding("jobs", "fail", f"the control Redis does not answer ({type(error).__name__})", "start it")
-        return
+        keys = Keys(settings.key_prefix)
+        found = check(planes, keys, settings)
+        pace = _pace_fields(planes["control"], keys, settings) if found.redis else []
     finally:
-        connection.close()
-    mend = "" if workers else "start one: emendo worker; until then jobs are accepted and wait"
-    yield Finding("workers", "ok" if workers else "warn", f"{workers} alive", mend)
-    yield Finding("backlog", "ok", f"{waiting} in the inboxes, {delayed} waiting for another attempt")
-    left = 0.0 if waits is None else float(waits) / 1000 - time.time()
-    state = (
-        "closed" if waits is None else f"open for another {left:.0f} s" if left > 0 else "half open: one call probes"
+        for connection in planes.values():
+            connection.close()
+    if not found.redis:  # the data Redis has answered before this
+        yield Finding("jobs", "fail", f"the control Redis: {found.problem}", "start it, or set EMENDO_CONTROL_URL")
+        return
+    mend = "" if found.workers else "start one: emendo worker; until then jobs are accepted and wait"
+    yield Finding("workers", "ok" if found.workers else "warn", f"{found.workers} alive", mend)
+    yield Finding(
+        "backlog",
+        "ok",
+        f"{found.queued} in the inboxes, the oldest for {max(found.oldest_job_seconds.values()):.0f} s; "
+        f"{found.delayed} waiting for another attempt",
     )
-    hint = "" if waits is None else "the embedding provider has been failing; jobs wait and spend no attempts"
-    yield Finding("circuit breaker", "ok" if waits is None else "warn", state, hint)
-    look = "emendo dead lists them; emendo dead replay tries one again" if dead else ""
-    yield Finding("dead letters", "warn" if dead else "ok", str(dead), look)
+    for provider, breaker in found.circuit_breakers.items():
+        yield _circuit_breaker(provider, breaker)
+    yield _pace(settings, *pace)
+    look = "emendo dead lists them; emendo dead replay tries them again" if found.dead else ""
+    yield Finding("dead letters", "warn" if found.dead else "ok", str(found.dead), look)
+
+
+def _circuit_breaker(provider: str, breaker: CircuitBreaker) -> Finding:
+    if breaker.state == "closed":
+        return Finding("circuit breaker", "ok", f"{provider}: closed")
+    left = f", {breaker.seconds_left:.0f} s left" if breaker.state == "open" else ": one call probes"
+    return Finding(
+        "circuit breaker",
+        "warn",
+        f"{provider}: {breaker.state.replace('_', ' ')}{left}",
+        "the provider has been failing; jobs wait and spend no attempts",
+    )
+
+
+def _pace_fields(control: Redis, keys: Keys, settings: Settings) -> list[float]:
+    fields: Any = control.hmget(keys.pace(settings.embedding_provider), "limit_requests", "limit_tokens", "paused")
+    return [float(value or 0) for value in fields]
+
+
+def _pace(settings: Settings, told_requests: float, told_tokens: float, paused: float) -> Finding:
+    """What the workers keep to: for each limit the lower of the setting and what the provider told of."""
+    limits = []
+    for what, told, setting in (
+        ("requests", told_requests, settings.embedding_requests_per_minute or 0),
+        ("tokens", told_tokens, settings.embedding_tokens_per_minute or 0),
+    ):
+        if setting and (not told or setting <= told):
+            limits.append(f"{setting:,} {what} a minute (set)")
+        elif told:
+            limits.append(f"{told:,.0f} {what} a minute (the provider's)")
+    described = ", ".join(limits) or "no limit, neither set nor told of by the provider"
+    left = paused / 1000 - time.time()
+    if left <= 0:
+        return Finding("pace", "ok", described)
+    hint = "the provider asked to slow down; jobs wait and spend no attempts"
+    return Finding("pace", "warn", f"{described}; all workers pause for another {left:.0f} s", hint)
 
 
 def _broker(settings: Settings) -> Finding:

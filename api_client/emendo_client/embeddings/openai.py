@@ -8,7 +8,7 @@ import binascii
 import json
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import openai
@@ -17,6 +17,7 @@ import pydantic
 from emendo_client.embeddings.base import MALFORMED, Embeddings, checked
 from emendo_client.errors import EmbeddingError
 from emendo_client.provider_errors import EMBEDDING, translate
+from emendo_client.rate_limits import read_rate_limits
 from emendo_config import Settings
 
 # What the openai client, and the parsing of its answer, can raise for one request.
@@ -48,20 +49,22 @@ class OpenAIEmbedder:
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """See `Embedder.embed`."""
         try:
-            answer = self._client().embeddings.create(input=list(texts), **self._request())
+            response = self._client().embeddings.with_raw_response.create(input=list(texts), **self._request())
+            answer = response.parse()
         except _FAILURES as error:
             raise translate(error, EMBEDDING) from None
-        return self._read(answer, texts)
+        return self._read(answer, texts, response.headers)
 
     async def embed_async(self, texts: Sequence[str]) -> Embeddings:
         """See `Embedder.embed_async`."""
         if self._async is None:
             self._async = openai.AsyncOpenAI(**self._options)
         try:
-            answer = await self._async.embeddings.create(input=list(texts), **self._request())
+            response = await self._async.embeddings.with_raw_response.create(input=list(texts), **self._request())
+            answer = response.parse()
         except _FAILURES as error:
             raise translate(error, EMBEDDING) from None
-        return self._read(answer, texts)
+        return self._read(answer, texts, response.headers)
 
     def _client(self) -> openai.OpenAI:
         with self._lock:
@@ -82,7 +85,7 @@ class OpenAIEmbedder:
             request["dimensions"] = self._dimensions
         return request
 
-    def _read(self, answer: Any, texts: Sequence[str]) -> Embeddings:
+    def _read(self, answer: Any, texts: Sequence[str], headers: Mapping[str, str]) -> Embeddings:
         try:
             items = sorted(answer.data, key=lambda item: int(item.index))
             vectors = [_little_endian(item.embedding) for item in items]
@@ -91,7 +94,7 @@ class OpenAIEmbedder:
             raise EmbeddingError(
                 f"the provider's answer is malformed ({type(error).__name__})", error_code=MALFORMED
             ) from None
-        return Embeddings(checked(vectors, texts, self._dimensions), tokens)
+        return Embeddings(checked(vectors, texts, self._dimensions), tokens, read_rate_limits(headers))
 
 
 def _little_endian(embedding: Any) -> bytes:
