@@ -36,6 +36,12 @@ def snapshot_before(services: Services, memory_id: str, submitted: int) -> Snaps
     return _snapshot(best) if best is not None else None
 
 
+def texts_of(services: Services, memory_id: str) -> list[str]:
+    """Every text the memory ever had."""
+    entries = _newest_first(services, memory_id)
+    return list({entry[name]: None for entry in entries for name in ("old_memory", "new_memory") if name in entry})
+
+
 def effect_of(services: Services, operation: Operation) -> str | None:
     """What the operation did to its memory (`<event>:<version>`), found in the history; None when nothing.
 

@@ -16,6 +16,8 @@ from emendo_config.index import ensure_index
 from emendo_config.redis_io import connect
 from emendo_workers.breaker import Breaker
 from emendo_workers.embedding import EmbeddingPipeline
+from emendo_workers.embedding_cache import EmbeddingCache
+from emendo_workers.embedding_requests import EmbeddingRequests
 from emendo_workers.events import JobEvents
 from emendo_workers.gate import Gate
 from emendo_workers.keeper import Keeper
@@ -44,7 +46,9 @@ class Services:
         self.merger: Merger | None = None
         provider = settings.embedding_provider
         gate = Gate(self.control, Breaker(self.keys, settings, provider), Pacer(self.keys, settings, provider))
-        self.embedding = EmbeddingPipeline(self.embedder, settings, gate)
+        self.embedding = EmbeddingPipeline(
+            EmbeddingRequests(self.embedder, settings, gate), EmbeddingCache(self.data, self.keys, settings), settings
+        )
         self.keeper = Keeper(self.data, self.control, self.keys, settings, self.worker)
 
     def start(self) -> None:
@@ -71,6 +75,7 @@ class Services:
         """Gives everything back."""
         self.keeper.stop()
         self.events.close()
+        self.embedding.close()
         self.embedder.close()
         self.data.close()
         self.control.close()
