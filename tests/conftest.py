@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc  # noqa: F401  # see below
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,9 @@ from emendo_config import Keys, Settings
 from emendo_config.redis_io import connect
 
 pytest_plugins = ["emendo_client.testing.fixtures"]
+
+# pytest imports tracemalloc when a finalizer complains (an unclosed socket, say). When the garbage collector does
+# that in the middle of another import, Python 3.11 loses the import's lock: KeyError in importlib._bootstrap.
 
 # Keys that stay by design; everything else must expire by itself.
 PERMANENT = re.compile(
