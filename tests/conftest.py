@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc  # noqa: F401  # see below
 from collections.abc import Iterator
 
 import hypothesis
@@ -16,6 +17,9 @@ hypothesis.settings.register_profile("emendo", deadline=None)
 hypothesis.settings.load_profile("emendo")
 
 pytest_plugins = ["emendo_client.testing.fixtures"]
+
+# pytest imports tracemalloc when a finalizer complains (an unclosed socket, say). When the garbage collector does
+# that in the middle of another import, Python 3.11 loses the import's lock: KeyError in importlib._bootstrap.
 
 # Keys that stay by design; everything else must expire by itself.
 PERMANENT = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from emendo_client import dead_letters, diagnosis_reads, health, purging, reads, validation, writes
 from emendo_client.aio_job import AsyncJob
@@ -15,6 +15,7 @@ from emendo_client.client import MAX_PAGE, MAX_PAGE_SIZE, MAX_SEARCH_LIMIT
 from emendo_client.collector import AsyncCollector
 from emendo_client.dead_letters import LetterFilter
 from emendo_client.diagnosis import Diagnosis
+from emendo_client.embeddings.queries import QueryEmbedder
 from emendo_client.filters import scoped
 from emendo_client.models import (
     Conflict,
@@ -33,9 +34,6 @@ from emendo_client.steps import Steps, run_async
 from emendo_config import Keys, Settings
 from emendo_config.queues import BULK, MAINTENANCE
 from emendo_config.redis_io import connect_async
-
-if TYPE_CHECKING:
-    from emendo_client.embeddings import Embedder
 
 T = TypeVar("T")
 
@@ -59,7 +57,7 @@ class AsyncMemoryClient:
         same = self.settings.control_url == self.settings.redis_url
         self._control = self._data if same else connect_async(self.settings.control_url, self.settings)
         self._planes = {"data": self._data, "control": self._control}
-        self._embedder: Embedder | None = None
+        self._queries = QueryEmbedder(self.settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,8 +70,7 @@ class AsyncMemoryClient:
         self._bell.close()
         await self._data.aclose()
         await self._control.aclose()
-        if self._embedder is not None:
-            self._embedder.close()
+        self._queries.close()
 
     # Writes.
 
@@ -447,7 +444,7 @@ class AsyncMemoryClient:
         validation.text(query, "query", self.settings)
         wanted = scoped(self.project, user_id, agent_id, run_id, filters, all_users=all_users)
         validation.positive(limit, "limit", MAX_SEARCH_LIMIT)
-        vector = await self._embed(query)
+        vector = await self._queries.embed_async(query)
         return await self._run(reads.search(self._keys, wanted, self.settings.space.field, vector, limit))
 
     async def history(self, memory_id: str) -> list[HistoryEntry]:
@@ -497,10 +494,3 @@ class AsyncMemoryClient:
 
     async def _run(self, steps: Steps[T]) -> T:
         return await run_async(self._planes, steps)
-
-    async def _embed(self, query: str) -> bytes:
-        if self._embedder is None:
-            from emendo_client.embeddings import create_embedder
-
-            self._embedder = create_embedder(self.settings)
-        return (await self._embedder.embed_async([query])).vectors[0]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from emendo_client import dead_letters, diagnosis_reads, health, purging, reads, validation, writes
 from emendo_client.batches import BatchBuilder, BatchRequest
@@ -13,6 +12,7 @@ from emendo_client.bell import Bell
 from emendo_client.collector import Collector
 from emendo_client.dead_letters import LetterFilter
 from emendo_client.diagnosis import Diagnosis
+from emendo_client.embeddings.queries import QueryEmbedder
 from emendo_client.filters import scoped
 from emendo_client.job import Job
 from emendo_client.models import (
@@ -32,9 +32,6 @@ from emendo_client.steps import Steps, run
 from emendo_config import Keys, Settings
 from emendo_config.queues import BULK, MAINTENANCE
 from emendo_config.redis_io import connect
-
-if TYPE_CHECKING:
-    from emendo_client.embeddings import Embedder
 
 T = TypeVar("T")
 MAX_PAGE_SIZE = 1_000
@@ -65,8 +62,7 @@ class MemoryClient:
         same = self.settings.control_url == self.settings.redis_url
         self._control = self._data if same else connect(self.settings.control_url, self.settings)
         self._planes = {"data": self._data, "control": self._control}
-        self._lock = threading.Lock()
-        self._embedder: Embedder | None = None
+        self._queries = QueryEmbedder(self.settings)
 
     def __enter__(self) -> Self:
         return self
@@ -79,8 +75,7 @@ class MemoryClient:
         self._bell.close()
         self._data.close()
         self._control.close()
-        if self._embedder is not None:
-            self._embedder.close()
+        self._queries.close()
 
     # Writes.
 
@@ -514,7 +509,7 @@ class MemoryClient:
         validation.text(query, "query", self.settings)
         wanted = scoped(self.project, user_id, agent_id, run_id, filters, all_users=all_users)
         validation.positive(limit, "limit", MAX_SEARCH_LIMIT)
-        vector = self._embed(query)
+        vector = self._queries.embed(query)
         return self._run(reads.search(self._keys, wanted, self.settings.space.field, vector, limit))
 
     def history(self, memory_id: str) -> list[HistoryEntry]:
@@ -567,11 +562,3 @@ class MemoryClient:
 
     def _run(self, steps: Steps[T]) -> T:
         return run(self._planes, steps)
-
-    def _embed(self, query: str) -> bytes:
-        with self._lock:
-            if self._embedder is None:
-                from emendo_client.embeddings import create_embedder
-
-                self._embedder = create_embedder(self.settings)
-        return self._embedder.embed([query]).vectors[0]

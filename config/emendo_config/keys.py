@@ -145,6 +145,10 @@ class Keys:
         """String with TTL: a cached vector (float32 bytes)."""
         return f"{self.prefix}embedding:{space}:{digest}"
 
+    def embedding_bytes(self, space: str, period: int) -> str:
+        """String with TTL: bytes of vectors cached in one period, so that the cache's size is known and bounded."""
+        return f"{self.prefix}embedding-bytes:{space}:{period}"
+
     # Index names.
 
     @property

@@ -82,7 +82,7 @@ def test_jobs_wait_for_a_provider_that_is_down_and_spend_no_attempts(
     services, client, breaker, openai_server, monkeypatch
 ):
     memory_id = added(services, client)
-    monkeypatch.setattr(services.embedding._gate, "_breaker", breaker.breaker)
+    monkeypatch.setattr(services.embedding.requests._gate, "_breaker", breaker.breaker)
     openai_server.clear_requests()
     openai_server.faults.add(Fault("unavailable", times=1_000))
     job = client.update(memory_id, "new text")

@@ -14,7 +14,7 @@ from emendo_config import ConfigurationError, Keys, Settings
 from emendo_workers import gate as gate_module
 from emendo_workers import scripts
 from emendo_workers.breaker import Breaker
-from emendo_workers.embedding import _worth_a_quick_retry
+from emendo_workers.embedding_requests import _worth_a_quick_retry
 from emendo_workers.gate import Gate
 from emendo_workers.pacing import Limits, Pacer
 from emendo_workers.retry import decide

@@ -23,7 +23,7 @@ from emendo_workers import scripts
 from emendo_workers.commits import applied_result, commit_command
 from emendo_workers.decide import Change, apply_operation, base_version
 from emendo_workers.durability import make_safe
-from emendo_workers.history import effect_of, snapshot_at, snapshot_before
+from emendo_workers.history import effect_of, snapshot_at, snapshot_before, texts_of
 from emendo_workers.merging import Merger
 from emendo_workers.operations import Operation
 from emendo_workers.outcomes import ItemOutcome
@@ -240,6 +240,9 @@ class _Batch:
     def _commit(self, units: list[_Unit]) -> None:
         commands = []
         for unit in units:
+            if unit.changes[-1].after.erased:
+                # Before the commit: after it nobody knows the texts any more.
+                self._services.embedding.forget(texts_of(self._services, unit.memory_id))
             text = unit.changes[-1].after.memory
             vector = self._vectors.get(text) if _needs_vector(unit) else None
             assert not isinstance(vector, EmendoError)  # such memories have no changes left

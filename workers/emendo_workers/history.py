@@ -24,7 +24,7 @@ def snapshot_at(services: Services, memory_id: str, version: int) -> Snapshot | 
 
 
 def snapshot_before(services: Services, memory_id: str, submitted: int) -> Snapshot | None:
-    """The memory as it was before the first change that was submitted later (microseconds); None when there was none.
+    """The memory as it was before the first change that was submitted later (microseconds); None when it began later.
 
     Not after the newest older submission: one that arrived late stands behind newer ones, and its entry holds what
     they had set.
@@ -37,6 +37,12 @@ def snapshot_before(services: Services, memory_id: str, submitted: int) -> Snaps
         elif last is None:
             last = entry
     return _snapshot(last) if last is not None else None
+
+
+def texts_of(services: Services, memory_id: str) -> list[str]:
+    """Every text the memory ever had."""
+    entries = _newest_first(services, memory_id)
+    return list({entry[name]: None for entry in entries for name in ("old_memory", "new_memory") if name in entry})
 
 
 def effect_of(services: Services, operation: Operation) -> str | None:

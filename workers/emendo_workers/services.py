@@ -18,6 +18,8 @@ from emendo_config.redis_io import connect
 from emendo_workers.breaker import Breaker
 from emendo_workers.chat import PROVIDER, GuardedChatModel
 from emendo_workers.embedding import EmbeddingPipeline
+from emendo_workers.embedding_cache import EmbeddingCache
+from emendo_workers.embedding_requests import EmbeddingRequests
 from emendo_workers.events import JobEvents
 from emendo_workers.gate import Gate
 from emendo_workers.keeper import Keeper
@@ -45,7 +47,9 @@ class Services:
         self.embedder = create_embedder(settings)
         provider = settings.embedding_provider
         gate = Gate(self.control, Breaker(self.keys, settings, provider), Pacer(self.keys, settings, provider))
-        self.embedding = EmbeddingPipeline(self.embedder, settings, gate)
+        self.embedding = EmbeddingPipeline(
+            EmbeddingRequests(self.embedder, settings, gate), EmbeddingCache(self.data, self.keys, settings), settings
+        )
         self.chat: ChatModel | None = None
         self.merger: Merger | None = None
         if settings.has_chat_model:
@@ -78,6 +82,7 @@ class Services:
         """Gives everything back."""
         self.keeper.stop()
         self.events.close()
+        self.embedding.close()
         self.embedder.close()
         if self.chat is not None:
             self.chat.close()
