@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from emendo_client.chat.base import PROVIDER
 from emendo_client.errors import EmendoError
 from emendo_client.steps import Batch, Steps, run, run_async
 from emendo_config import Keys, Settings
@@ -83,7 +84,7 @@ def unreachable(problem: str) -> Health:
 
 def _look(keys: Keys, settings: Settings) -> Steps[Health]:
     """Three round trips: the job counts, the inboxes, the index."""
-    providers = (settings.embedding_provider,)
+    providers = [settings.embedding_provider, *([PROVIDER] if settings.has_chat_model else [])]
     silent_since = int((time.time() - WORKER_SILENCE) * 1000)
     clock, workers, delayed, dead, members, *breakers = yield Batch(
         "control",

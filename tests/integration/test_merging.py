@@ -8,10 +8,10 @@ import pytest
 from intake import Killed, added, bring_back, drain, kill_at, put_aside, shard_of_job
 
 from emendo_client import Event, MemoryClient
+from emendo_client.chat.base import PROVIDER
 from emendo_client.testing import Fault, Limits, Reply
 from emendo_config.celery_app import create_app
 from emendo_config.index import ensure_index
-from emendo_workers.chat import PROVIDER
 from emendo_workers.drain import Drain
 from emendo_workers.prompts import merge
 from emendo_workers.reconcile import Texts
@@ -296,6 +296,8 @@ def test_a_chat_model_that_is_down_is_left_alone_and_costs_no_attempts(services,
         bring_back(services, job)
     info = job.info()
     assert (info.attempts, info.error["code"], len(chats(openai_server))) == (2, "CIRCUIT_OPEN", 2)
+    breakers = client.health().circuit_breakers
+    assert {name: breaker.state for name, breaker in breakers.items()} == {"openai": "closed", "chat": "open"}
     embedded = client.add("embedding goes on", user_id="ana", infer=False)
     drain(services, embedded)
     assert embedded.status() == "succeeded"

@@ -12,9 +12,6 @@ from emendo_client.errors import EmendoError
 from emendo_workers import scripts
 from emendo_workers.breaker import Breaker
 
-# What its breaker is called.
-PROVIDER = "chat"
-
 
 class GuardedChatModel:
     """A chat model that is left alone while it is down; thread-safe when the model is."""

@@ -11,12 +11,13 @@ from celery import Celery
 
 from emendo_client.bell import Bell
 from emendo_client.chat import ChatModel, create_chat_model
+from emendo_client.chat.base import PROVIDER
 from emendo_client.embeddings import create_embedder
 from emendo_config import Keys, Settings
 from emendo_config.index import ensure_index
 from emendo_config.redis_io import connect
 from emendo_workers.breaker import Breaker
-from emendo_workers.chat import PROVIDER, GuardedChatModel
+from emendo_workers.chat import GuardedChatModel
 from emendo_workers.embedding import EmbeddingPipeline
 from emendo_workers.embedding_cache import EmbeddingCache
 from emendo_workers.embedding_requests import EmbeddingRequests

@@ -11,6 +11,9 @@ from pydantic import BaseModel
 A = TypeVar("A", bound=BaseModel)
 Message = Mapping[str, str]  # {role, content}
 
+# What the chat model's circuit breaker is called.
+PROVIDER = "chat"
+
 # Error codes of answers that cannot be used.
 MALFORMED = "INFERENCE_MALFORMED"  # no JSON, not of the type that was asked for, or nothing at all
 REFUSED = "INFERENCE_REFUSED"  # the model, its provider or a content filter will not answer this
