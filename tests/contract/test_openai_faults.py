@@ -73,6 +73,7 @@ async def test_the_async_embedder_sees_the_same(server, embedder):
     with pytest.raises(NetworkError):
         await embedder.embed_async(["a"])
     assert (await embedder.embed_async(["a"])).vectors == embedder.embed(["a"]).vectors
+    await embedder.close_async()
 
 
 # What the openai client itself raises; `json` errors pass through it as they are.
@@ -103,6 +104,7 @@ async def test_a_fault_takes_the_place_of_a_chat_answer_and_uses_up_none(server,
     with pytest.raises(RAISED[kind]) as failure_async:
         await async_api.with_options(timeout=0.5).chat.completions.create(model="m", messages=HELLO)
     assert type(failure.value) is type(failure_async.value)
+    await embedder.close_async()
     assert isinstance(failure.value, openai.APITimeoutError) == (kind == "timeout")
     said = [api.chat.completions.create(model="m", messages=HELLO).choices[0].message.content for _ in range(2)]
     assert said == ["first", "second"]
