@@ -104,7 +104,6 @@ async def test_a_fault_takes_the_place_of_a_chat_answer_and_uses_up_none(server,
     with pytest.raises(RAISED[kind]) as failure_async:
         await async_api.with_options(timeout=0.5).chat.completions.create(model="m", messages=HELLO)
     assert type(failure.value) is type(failure_async.value)
-    await embedder.close_async()
     assert isinstance(failure.value, openai.APITimeoutError) == (kind == "timeout")
     said = [api.chat.completions.create(model="m", messages=HELLO).choices[0].message.content for _ in range(2)]
     assert said == ["first", "second"]
