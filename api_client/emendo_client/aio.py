@@ -70,7 +70,7 @@ class AsyncMemoryClient:
         self._bell.close()
         await self._data.aclose()
         await self._control.aclose()
-        self._queries.close()
+        await self._queries.close_async()
 
     # Writes.
 

@@ -73,6 +73,7 @@ async def test_the_async_embedder_sees_the_same(server, embedder):
     with pytest.raises(NetworkError):
         await embedder.embed_async(["a"])
     assert (await embedder.embed_async(["a"])).vectors == embedder.embed(["a"]).vectors
+    await embedder.close_async()
 
 
 # What the openai client itself raises; `json` errors pass through it as they are.

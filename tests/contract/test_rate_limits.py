@@ -40,7 +40,7 @@ async def test_the_async_embedder_says_the_same(embedder):
     answer = await embedder.embed_async(["x"])
     assert answer.rate_limits.requests.limit == 100
     assert answer.rate_limits.tokens.remaining == 4_999
-    await embedder._async.close()
+    await embedder.close_async()
 
 
 def test_a_refusal_says_it_too(server, embedder):

@@ -57,6 +57,10 @@ class Embedder(Protocol):
         """Closes connections."""
         ...
 
+    async def close_async(self) -> None:
+        """Closes all connections, those of `embed_async`, too."""
+        ...
+
 
 def checked(vectors: list[bytes], texts: Sequence[str], dimensions: int) -> list[bytes]:
     """The vectors, when there is one of the right length for each text.

@@ -68,10 +68,17 @@ class OpenAIEmbedder:
             return self._sync
 
     def close(self) -> None:
-        """Closes the synchronous client; the asynchronous one ends with its event loop."""
+        """Closes the synchronous client; the asynchronous one needs `close_async`."""
         if self._sync is not None:
             self._sync.close()
             self._sync = None
+
+    async def close_async(self) -> None:
+        """Closes both clients."""
+        self.close()
+        if self._async is not None:
+            await self._async.close()
+            self._async = None
 
     def _request(self) -> dict[str, Any]:
         request: dict[str, Any] = {"model": self._model, "encoding_format": "base64"}

@@ -42,6 +42,11 @@ class QueryEmbedder:
         if self._made is not None:
             self._made.close()
 
+    async def close_async(self) -> None:
+        """The same, for who awaited."""
+        if self._made is not None:
+            await self._made.close_async()
+
     def _known(self, digest: str) -> bytes | None:
         return self._memory.get([digest]).get(digest)
 
