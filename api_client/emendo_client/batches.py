@@ -27,6 +27,10 @@ CHUNK_BYTES = 512 * 1024
 _CLOSING = 1_000_000_000
 # Chunks accepted in one round trip.
 APPEND_CHUNKS = 8
+# The fields an item may have; the first one it must have.
+UPDATE_FIELDS = ("memory_id", "text", "metadata", "actor_id", "role", "expected_version", "on_conflict")
+DELETE_FIELDS = ("memory_id", "hard", "actor_id", "expected_version")
+ADD_FIELDS = ("messages", "user_id", "agent_id", "run_id", "metadata", "expires_at")
 Builder = Callable[[Mapping[str, Any]], list[Document]]
 
 
@@ -142,31 +146,29 @@ class BatchBuilder:
         self._project = project
 
     def update(self, items: Iterable[Mapping[str, Any]], *, on_conflict: str, **options: Any) -> BatchRequest:
-        """Items: {memory_id, text, metadata, actor_id, role, expected_version, on_conflict}."""
+        """Items have UPDATE_FIELDS."""
         validation.one_of(on_conflict, "on_conflict", operations.CONFLICT_MODES)
 
         def build(item: Mapping[str, Any]) -> list[Document]:
-            return [operations.update(self._settings, **{"on_conflict": on_conflict, **_named(item)})]
+            return [operations.update(self._settings, **{"on_conflict": on_conflict, **_named(item, UPDATE_FIELDS)})]
 
         return self._request("batch_update", items, build, **options)
 
     def delete(self, items: Iterable[Mapping[str, Any]], *, hard: bool, **options: Any) -> BatchRequest:
-        """Items: {memory_id, hard, actor_id, expected_version}."""
+        """Items have DELETE_FIELDS."""
         validation.flag(hard, "hard")
 
         def build(item: Mapping[str, Any]) -> list[Document]:
-            return [operations.delete(self._settings, **{"hard": hard, **_named(item)})]
+            return [operations.delete(self._settings, **{"hard": hard, **_named(item, DELETE_FIELDS)})]
 
         return self._request("batch_delete", items, build, **options)
 
     def add(self, items: Iterable[Mapping[str, Any]], *, infer: bool, **options: Any) -> BatchRequest:
-        """Items: {messages, user_id, agent_id, run_id, metadata, expires_at}."""
+        """Items have ADD_FIELDS."""
         degraded = NO_CHAT_MODEL if validation.flag(infer, "infer") else ""
 
         def build(item: Mapping[str, Any]) -> list[Document]:
-            if "messages" not in item:
-                raise ValidationError("messages is missing")
-            return operations.adds(self._settings, **_named(item))
+            return operations.adds(self._settings, **_named(item, ADD_FIELDS))
 
         return self._request("batch_add", items, build, degraded_reason=degraded, **options)
 
@@ -191,6 +193,7 @@ class BatchBuilder:
         job_id = str(uuid.uuid4())
         documents: Iterable[Document] = _checked(items, build, job_id)
         key = validation.opaque_key(idempotency_key, "idempotency_key")
+        consistency = validation.one_of(consistency, "consistency", CONSISTENCIES)
         whole = ""
         if key or isinstance(items, Sequence):
             # A list is in memory anyway; so what is wrong with all of it is said before anything is accepted.
@@ -201,7 +204,7 @@ class BatchBuilder:
             kind,
             self._project,
             documents,
-            consistency=validation.one_of(consistency, "consistency", CONSISTENCIES),
+            consistency=consistency,
             idempotency_key=key,
             fingerprint=whole,
             degraded_reason=degraded_reason,
@@ -231,22 +234,16 @@ def _name_memories(documents: list[Document], job_id: str) -> None:
             document["memory_id"] = new_memory_id(job_id, next(added))
 
 
-def _named(item: Mapping[str, Any]) -> dict[str, Any]:
+def _named(item: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
     """The item as keyword arguments; its names are checked here, since a TypeError would not say what is allowed."""
-    unknown = sorted(ascii(name) for name in item if name not in _ITEM_FIELDS)
+    unknown = sorted(ascii(name) for name in item if name not in fields)
     if unknown:
-        raise ValidationError(f"the item has unknown fields: {', '.join(unknown)}")
-    if "messages" not in item and "memory_id" not in item:
-        raise ValidationError("memory_id is missing")
+        raise ValidationError(
+            f"the item has unknown fields: {', '.join(unknown)}", suggestion=f"use {', '.join(fields)}"
+        )
+    if fields[0] not in item:
+        raise ValidationError(f"{fields[0]} is missing")
     return dict(item)
-
-
-_ITEM_FIELDS = frozenset(
-    {
-        *("memory_id", "text", "metadata", "actor_id", "role", "expected_version", "on_conflict", "hard"),
-        *("messages", "user_id", "agent_id", "run_id", "expires_at"),
-    }
-)
 
 
 def _id_given(item: Any) -> str:
