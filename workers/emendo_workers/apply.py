@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emendo_client.errors import EmendoError
+from emendo_client.errors import EmendoError, from_document
 from emendo_config.redis_io import as_text
 from emendo_workers import scripts
 from emendo_workers.commits import applied_result, commit_command
@@ -79,7 +79,10 @@ class _Batch:
         self._vectors: dict[str, bytes | EmendoError] = {}
 
     def run(self) -> list[ItemOutcome]:
-        units = _group(self._operations)
+        for operation in self._operations:
+            if operation.op == "invalid":  # refused when it was sent: it needs no memory, and no lock
+                self._end(ItemOutcome(operation, error=from_document(operation.error or {})))
+        units = _group([operation for operation in self._operations if id(operation) not in self._done])
         locks = {unit.memory_id: self._services.keys.lock(unit.memory_id) for unit in units}
         with self._services.keeper.holding(list(locks.values()), self._token):
             try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from emendo_client._time import iso
-from emendo_client.errors import ConflictError, EmendoError, MemoryNotFoundError, ValidationError, from_document
+from emendo_client.errors import ConflictError, EmendoError, MemoryNotFoundError, ValidationError
 from emendo_client.models import Event
 from emendo_client.records import text_hash
 from emendo_workers.operations import Operation
@@ -101,8 +101,6 @@ def apply_operation(
         MemoryNotFoundError, ConflictError, ValidationError: nothing is changed, and nothing recorded.
         NeedsMerge: two texts must be merged first.
     """
-    if operation.op == "invalid":
-        raise from_document(operation.error or {})
     if operation.op == "add":
         return _add(state, operation)
     _require_present(state, operation, now)
