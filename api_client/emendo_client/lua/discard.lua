@@ -8,7 +8,8 @@ if not seen[1] or seen[2] ~= ARGV[2] then return 'unknown' end
 if redis.call('ZREM', KEYS[3], ARGV[1]) == 0 then return seen[1] end
 redis.call('HDEL', KEYS[1], 'payload')
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-if KEYS[2] ~= KEYS[1] and redis.call('HINCRBY', KEYS[2], 'dead', -1) == 0 then
-  redis.call('EXPIRE', KEYS[2], ARGV[3])  -- it stayed for the sake of its dead chunks
+if KEYS[2] ~= KEYS[1] and redis.call('HINCRBY', KEYS[2], 'dead', -1) == 0
+    and redis.call('HEXISTS', KEYS[2], 'finished') == 1 then
+  redis.call('EXPIRE', KEYS[2], ARGV[3])  -- it stayed for the sake of its dead chunks; one that runs on stays anyway
 end
 return 'discarded'
