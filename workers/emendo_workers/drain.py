@@ -35,7 +35,7 @@ from emendo_workers import scripts
 from emendo_workers.apply import apply_operations
 from emendo_workers.erasure import forget_erased
 from emendo_workers.operations import Work, parse_work
-from emendo_workers.outcomes import ItemOutcome, Outcome, cancelled, judge, poisoned
+from emendo_workers.outcomes import ItemOutcome, Outcome, judge, poisoned
 from emendo_workers.services import Services
 
 logger = logging.getLogger(__name__)
@@ -189,14 +189,13 @@ class Drain:
     def _attempt(self, works: list[Work]) -> list[Outcome]:
         services = self._services
         merger = services.merger if self._queue == INFERENCE else None
-        operations = [operation for work in works if not work.cancelled for operation in work.waiting]
-        outcomes = apply_operations(operations, services, merger=merger)
+        operations = [operation for work in works for operation in work.waiting]
+        dropped = {work.job_id for work in works if work.cancelled}
+        outcomes = apply_operations(operations, services, merger=merger, cancelled=dropped)
         forget_erased(outcomes, services)
         items = iter(outcomes)
         return [
-            cancelled(work)
-            if work.cancelled
-            else judge(work, list(itertools.islice(items, len(work.waiting))), services.settings, services.rng)
+            judge(work, list(itertools.islice(items, len(work.waiting))), services.settings, services.rng)
             for work in works
         ]
 

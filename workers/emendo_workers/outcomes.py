@@ -67,8 +67,8 @@ class Outcome:
     @property
     def is_dead(self) -> bool:
         """True when there is something to replay."""
-        codes = [item["error"].get("code") for item in self.results if item and item.get("error")]
-        return self.status.is_final and any(code not in _NOTHING_TO_REPLAY for code in codes)
+        codes = [_code(item) for item in self.results]
+        return self.status.is_final and any(code and code not in _NOTHING_TO_REPLAY for code in codes)
 
     def document(self, keys: Keys) -> str:
         """One of the JSON documents of `finish.lua`."""
@@ -109,10 +109,11 @@ def judge(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.
     mark, so a further attempt finds it done.
     """
     if any(item.cancelled for item in items):
-        if not work.settled and not any(item.result for item in items):
-            return cancelled(work)
-        # What was committed before the cancellation came stays; nothing else of the job is tried any more.
-        items = [item if item.result else ItemOutcome(item.operation, error=_was_cancelled()) for item in items]
+        # What was committed before the cancellation came stays; what another worker holds may have been. Nothing else
+        # of the job is tried any more.
+        items = [
+            item if item.result or item.busy else ItemOutcome(item.operation, error=_was_cancelled()) for item in items
+        ]
     decisions = [_decision(item, work.attempts, settings, rng) for item in items]
     found = iter(zip(items, decisions, strict=True))
     results: list[dict[str, Any] | None] = []
@@ -137,6 +138,8 @@ def judge(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.
             feed=feed,
             shard=shard_of(work.job_id, settings, INFERENCE) if handed_over else "",
         )
+    if results and all(_code(item) == "CANCELLED" for item in results):
+        return _cancelled(work)
     failures = [item.error for item in items if item.error is not None]
     outcome = Outcome(work, JobStatus.SUCCEEDED, results, error=failures[0] if failures else None, feed=feed)
     if outcome.failed:
@@ -146,7 +149,7 @@ def judge(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.
     return outcome
 
 
-def cancelled(work: Work) -> Outcome:
+def _cancelled(work: Work) -> Outcome:
     """The outcome of a job or chunk of which nothing was done; a chunk still says so for each item."""
     if not work.is_chunk:
         return Outcome(work, JobStatus.CANCELLED)
@@ -193,7 +196,7 @@ def _was_cancelled() -> EmendoError:
 
 def _payload_without_erased(work: Work, results: list[dict[str, Any] | None]) -> str:
     """The payload a dead letter keeps, when it must not keep all of it; empty when it may."""
-    erased = [bool(item and (item.get("error") or {}).get("code") == "MEMORY_ERASED") for item in results]
+    erased = [_code(item) == "MEMORY_ERASED" for item in results]
     if not any(erased):
         return ""
     operations = [
@@ -201,6 +204,11 @@ def _payload_without_erased(work: Work, results: list[dict[str, Any] | None]) ->
         for document, gone in zip(work.documents, erased, strict=True)
     ]
     return _compact({**({"first": work.operations[0].item} if work.is_chunk else {}), "operations": operations})
+
+
+def _code(item: dict[str, Any] | None) -> str:
+    """The code of a result item's error; empty when there is none."""
+    return str(((item or {}).get("error") or {}).get("code", ""))
 
 
 def _failed_item(item: ItemOutcome) -> dict[str, Any]:

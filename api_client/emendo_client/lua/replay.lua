@@ -29,6 +29,9 @@ if job ~= record then
   redis.call('HINCRBY', job, 'failed', -failed)
   redis.call('HINCRBY', job, 'succeeded', failed - #items)
   redis.call('HINCRBY', job, 'done', -#items)
+  if redis.call('HEXISTS', job, 'finished') == 1 then
+    redis.call('HDEL', job, 'cancel')  -- it was obeyed when the job ended; the replay was asked for later
+  end
   redis.call('HSET', job, 'status', 'running')
   redis.call('HDEL', job, 'finished', 'error')
   redis.call('PERSIST', job)
