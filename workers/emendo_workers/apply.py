@@ -13,7 +13,8 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +57,7 @@ def apply_operations(
     services: Services,
     *,
     merger: Merger | None = None,
-    cancelled: Set[str] = frozenset(),
+    cancelled: AbstractSet[str] = frozenset(),
 ) -> list[ItemOutcome]:
     """Carries the operations out; an outcome for each, in their order.
 
@@ -74,7 +75,7 @@ def apply_operations(
 
 class _Batch:
     def __init__(
-        self, operations: Sequence[Operation], services: Services, merger: Merger | None, cancelled: Set[str]
+        self, operations: Sequence[Operation], services: Services, merger: Merger | None, cancelled: AbstractSet[str]
     ) -> None:
         self._operations = operations
         self._services = services
@@ -241,7 +242,7 @@ class _Batch:
         marks = control.smismember(key, job_ids)
         self._drop(units, {job_id for job_id, marked in zip(job_ids, marks, strict=True) if marked})
 
-    def _drop(self, units: list[_Unit], cancelled: Set[str]) -> None:
+    def _drop(self, units: list[_Unit], cancelled: AbstractSet[str]) -> None:
         """Ends what cancelled jobs still have to do."""
         for unit in units:
             dropped = [operation for operation in unit.waiting if operation.job_id in cancelled]
