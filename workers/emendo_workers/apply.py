@@ -23,7 +23,6 @@ from emendo_config.redis_io import as_text
 from emendo_workers import scripts
 from emendo_workers.commits import applied_result, commit_command
 from emendo_workers.decide import Change, apply_operation, base_version
-from emendo_workers.durability import make_safe
 from emendo_workers.history import effect_of, snapshot_at, snapshot_before
 from emendo_workers.merging import Merger
 from emendo_workers.operations import Operation
@@ -70,7 +69,7 @@ def apply_operations(
     Raises:
         RedisError: Redis failed midway; what was committed stays, and a further attempt finds it.
     """
-    return make_safe(_Batch(operations, services, merger, cancelled).run(), services)
+    return _Batch(operations, services, merger, cancelled).run()
 
 
 class _Batch:

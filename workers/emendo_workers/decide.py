@@ -104,6 +104,8 @@ def apply_operation(
     if operation.op == "add":
         return _add(state, operation)
     _require_present(state, operation, now)
+    if state.erased:
+        return None
     if operation.expected_version not in (None, state.version) and operation.on_conflict not in MERGING:
         raise version_mismatch(operation, state.version)
     after = copy.deepcopy(state)
@@ -175,7 +177,7 @@ def _add(state: MemoryState, operation: Operation) -> Change:
 def _require_present(state: MemoryState, operation: Operation, now: int) -> None:
     if not state.version or state.project != operation.project:
         raise _gone(operation, "no such memory in this project")
-    if state.erased:
+    if state.erased and not operation.hard:  # erasing it again asks for what is so already
         raise _gone(operation, "the memory was erased", "MEMORY_ERASED")
     changes_it = operation.op == "update" or (operation.op == "resolve" and operation.choice != "theirs")
     if _is_expired(state, now) and (changes_it or (operation.op == "delete" and not operation.hard)):
