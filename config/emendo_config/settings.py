@@ -176,6 +176,11 @@ class Settings(BaseSettings):
             f"EMENDO_SWEEP_INTERVAL ({self.sweep_interval}) must be below EMENDO_LEASE ({self.lease})",
             "otherwise a dead worker is noticed too late",
         )
+        _require(
+            not (self.strong_fsync or self.strong_replicas) or self.strong_timeout < self.redis_timeout,
+            f"EMENDO_STRONG_TIMEOUT ({self.strong_timeout}) must be below EMENDO_REDIS_TIMEOUT ({self.redis_timeout})",
+            "the wait is one call to Redis; lower the first or raise the second",
+        )
         if self.embedding_provider == "local":
             _require(
                 (self.embedding_model, self.embedding_dimensions) == (LOCAL_MODEL, LOCAL_DIMENSIONS),

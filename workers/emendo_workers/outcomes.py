@@ -23,7 +23,7 @@ _NOTHING_TO_REPLAY = ("CANCELLED", "MEMORY_ERASED")
 
 @dataclass(frozen=True, slots=True)
 class ItemOutcome:
-    """What became of one operation: a result, an error, or neither.
+    """What became of one operation: a result, an error, both (committed, but not as safe as asked), or neither.
 
     Attributes:
         busy: another worker holds the memory.
@@ -37,6 +37,11 @@ class ItemOutcome:
     busy: bool = False
     cancelled: bool = False
     handed_over: bool = False
+
+    @property
+    def is_change(self) -> bool:
+        """True when the memory was changed, now or by an earlier attempt."""
+        return self.result is not None and self.result["event"] is not None
 
 
 @dataclass(slots=True)
@@ -121,9 +126,10 @@ def judge(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.
         settled = work.settled.get(index)
         if settled is None:
             item, decision = next(found)
-            settled = None if decision.retry else item.result or _failed_item(item)
+            settled = None if decision.retry else _item(item)
         results.append(settled)
-    feed = [_feed_entry(item) for item in items if item.result is not None and item.result["event"]]
+    ended = (item for item, decision in zip(items, decisions, strict=True) if not decision.retry)
+    feed = [_feed_entry(item) for item in ended if item.is_change]
     again = [(decision, item) for decision, item in zip(decisions, items, strict=True) if decision.retry]
     if again:
         decision, item = max(again, key=lambda pair: pair[0].delay)
@@ -209,6 +215,10 @@ def _payload_without_erased(work: Work, results: list[dict[str, Any] | None]) ->
 def _code(item: dict[str, Any] | None) -> str:
     """The code of a result item's error; empty when there is none."""
     return str(((item or {}).get("error") or {}).get("code", ""))
+
+
+def _item(item: ItemOutcome) -> dict[str, Any]:
+    return item.result if item.result is not None and item.error is None else _failed_item(item)
 
 
 def _failed_item(item: ItemOutcome) -> dict[str, Any]:
