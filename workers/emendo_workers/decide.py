@@ -116,7 +116,7 @@ def apply_operation(
     elif operation.op == "update":
         decided = replace(change, event=_update(after, operation, metadata_limit))
     elif operation.op == "delete":
-        decided = _delete(change)
+        decided = _delete(change, now)
     elif operation.op == "restore":
         decided = replace(change, event=_restore(after, operation, snapshot, now))
     elif operation.op == "expire":
@@ -188,6 +188,12 @@ def _require_present(state: MemoryState, operation: Operation, now: int) -> None
 
 def _is_expired(state: MemoryState, now: int) -> bool:
     return bool(state.expires_at) and state.expires_at <= iso(now)
+
+
+def _was_gone(state: MemoryState, moment: int, now: int) -> bool:
+    """True when the memory was deleted or had expired before the moment, and is not back."""
+    deleted = state.is_deleted and state.stamps.deleted < moment
+    return deleted or (_is_expired(state, now) and state.expires_at < iso(moment))
 
 
 def _gone(operation: Operation, message: str, code: str | None = None) -> EmendoError:
@@ -265,10 +271,9 @@ def _resolve(change: Change, queued: dict[str, Any] | None, metadata_limit: int)
     return replace(change, event=event, resolved=operation.conflict or "")
 
 
-def _delete(change: Change) -> Change | None:
+def _delete(change: Change, now: int) -> Change | None:
     operation, after = change.operation, change.after
-    limit = operation.deleted_before
-    if limit is not None and not (after.is_deleted and after.stamps.deleted < limit):
+    if operation.deleted_before is not None and not _was_gone(after, operation.deleted_before, now):
         return None  # restored meanwhile
     if operation.hard:
         return replace(change, event=Event.DELETE, before=_blank(change.before), after=_erased(after, operation))
