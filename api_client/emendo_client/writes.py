@@ -43,7 +43,14 @@ def cancel(settings: Settings, keys: Keys, project: str, job_id: str) -> Steps[J
             )
         ],
     )
-    return _status(reply, job_id)
+    status = _status(reply, job_id)
+    if status is JobStatus.RUNNING:
+        # What of it waits for a next attempt is told now, not when that would have come.
+        shards = yield from _shards_of(keys, project, job_id)
+        members = [part for record, shard in shards.items() for part in (0, f"{shard}:{record}")]
+        if members:
+            yield Batch("control", [("ZADD", keys.delayed, "XX", "LT", *members)])
+    return status
 
 
 @dataclass(frozen=True, slots=True)

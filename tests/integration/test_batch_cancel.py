@@ -8,6 +8,7 @@ from intake import Killed, account_of, added, drain_all, let_time_pass, with_set
 from emendo_client import writes
 from emendo_client.testing.faults import Fault
 from emendo_workers.drain import Drain
+from emendo_workers.sweeper import Sweeper
 
 
 def ask_to_cancel(client, job) -> str:
@@ -109,6 +110,19 @@ def test_what_a_dead_worker_had_committed_is_not_called_cancelled(services, clie
     assert job.wait(1).status == "succeeded"
     assert codes(job) == [None] * 3
     assert openai_server.requests == []
+
+
+def test_a_chunk_that_waits_for_its_next_attempt_is_told_at_once(services, client, ids, openai_server):
+    with_settings(services, client, retry_base=200.0, retry_max=300.0, chunk_items=1)
+    openai_server.faults.add(Fault("unavailable", times=100))
+    job = client.batch_update(updates(ids))
+    drain_all(services)
+    Sweeper(services).sweep()
+    assert client.job(f"{job.id}:0").status() == "retrying"
+    ask_to_cancel(client, job)
+    Sweeper(services).sweep()
+    drain_all(services)
+    assert job.wait(1).status == "cancelled"
 
 
 def test_a_batch_that_is_done_cannot_be_cancelled(services, client, ids):
