@@ -101,7 +101,8 @@ class Settings(BaseSettings):
     # What `consistency="strong"` waits for, beyond the commit.
     strong_fsync: bool = Field(False, description="Wait until the commit is in the append-only file (WAITAOF).")
     strong_replicas: int = Field(0, ge=0, le=16, description="Replicas that must have the commit (WAIT, WAITAOF).")
-    strong_timeout: float = Field(1.0, gt=0, le=30, description="Seconds to wait for them before trying again.")
+    # With appendfsync everysec Redis may take two seconds.
+    strong_timeout: float = Field(3.0, gt=0, le=30, description="Seconds to wait for them before trying again.")
 
     # Limits on what callers may send.
     max_text_chars: int = Field(32_000, ge=1, description="Longest memory text, in characters.")

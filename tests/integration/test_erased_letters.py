@@ -43,6 +43,27 @@ def test_dead_letters_lose_the_erased_memory_and_keep_the_others(services, clien
     assert_nothing_is_left(services)
 
 
+def test_a_chunk_that_fails_after_the_erasure_keeps_only_what_may_be_replayed(services, client, openai_server):
+    ids = [added(services, client, f"fact {n}") for n in range(2)]
+    openai_server.faults.add(Fault("bad_request", times=100, match="refuse"))
+    batch = client.batch_update(
+        [
+            {"memory_id": ids[0], "text": SECRET, "metadata": {LABEL: PRIVATE}},
+            {"memory_id": ids[1], "text": "refuse only this"},
+        ]
+    )
+    client.delete(ids[0], hard=True)
+    Drain(services, shard_of_memory(services, ids[0])).run()
+    drain_all(services)
+    assert [item.error["code"] for item in batch.wait(1).results] == ["MEMORY_ERASED", "EMBEDDING"]
+    assert_nothing_is_left(services)
+    openai_server.faults.clear()
+    client.replay(batch.id)
+    drain_all(services)
+    assert [(item.error or {}).get("code") for item in batch.wait(1).results] == ["MEMORY_ERASED", None]
+    assert client.dead_letters() == []
+
+
 def test_an_added_memory_that_is_erased_leaves_its_jobs_dead_letter(services, client, openai_server):
     openai_server.faults.add(Fault("bad_request", times=100, match="refuse"))
     messages = [{"role": "user", "content": text, "name": OWNER} for text in (SECRET, "refuse this")]
