@@ -472,9 +472,9 @@ class AsyncMemoryClient:
         while True:
             done = await self._run(writes.append(self.settings, self._keys, request, next(parts)))
             await self._ring(done.rings)
-            if done.resume:
-                request = request.resumed(done.resume)
-                parts = request.appends(self.settings, resumed=True)
+            if done.resume is not None:
+                request = done.resume
+                parts = request.appends(self.settings)
             elif done.is_over:
                 return await self._accepted(done.job_id, request.consistency)
 

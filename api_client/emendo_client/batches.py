@@ -27,6 +27,11 @@ CHUNK_BYTES = 512 * 1024
 _CLOSING = 1_000_000_000
 # Chunks accepted in one round trip.
 APPEND_CHUNKS = 8
+COMPLETE, ABANDONED = "complete", "abandoned"
+# The fields an item may have; the first one it must have.
+UPDATE_FIELDS = ("memory_id", "text", "metadata", "actor_id", "role", "expected_version", "on_conflict")
+DELETE_FIELDS = ("memory_id", "hard", "actor_id", "expected_version")
+ADD_FIELDS = ("messages", "user_id", "agent_id", "run_id", "metadata", "expires_at")
 Builder = Callable[[Mapping[str, Any]], list[Document]]
 
 
@@ -50,11 +55,15 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Some chunks in a row, accepted in one step."""
+    """Some chunks in a row, accepted in one step.
+
+    Attributes:
+        seal: empty while more will come; COMPLETE for the last call, ABANDONED when its caller sends no more.
+    """
 
     chunks: list[Chunk]
     is_first: bool
-    is_last: bool
+    seal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,7 @@ class BatchRequest:
     Attributes:
         documents: the operations, lazily; each is checked when it is read.
         fingerprint: of the whole, when an idempotency key was given (all items were read then).
+        chunk_items: of a job that is resumed, which must be cut as it was begun; default: the settings'.
     """
 
     job_id: str
@@ -75,31 +85,33 @@ class BatchRequest:
     idempotency_key: str | None = None
     fingerprint: str = ""
     degraded_reason: str = ""
+    chunk_items: int | None = None
 
-    def resumed(self, job_id: str) -> BatchRequest:
+    def resumed(self, job_id: str, chunk_items: int) -> BatchRequest:
         """The same items as the job that was accepted under the same key, to go on where its caller broke off."""
-        return replace(self, job_id=job_id, documents=list(_with_ids(self.documents, job_id)))
+        documents = list(_with_ids(self.documents, job_id))
+        return replace(self, job_id=job_id, documents=documents, chunk_items=chunk_items)
 
-    def appends(self, settings: Settings, *, resumed: bool = False) -> Iterator[Append]:
+    def appends(self, settings: Settings) -> Iterator[Append]:
         """The calls that accept it, in order.
 
         Raises:
             ValidationError: there is not a single item.
         """
-        chunks = _chunks(self.documents, settings.chunk_items)
+        chunks = _chunks(self.documents, self.chunk_items or settings.chunk_items)
         taken = list(itertools.islice(chunks, APPEND_CHUNKS))
-        is_first = not resumed
+        is_first = self.chunk_items is None
         if not taken:
             raise _empty()
         while taken:
             following = list(itertools.islice(chunks, APPEND_CHUNKS))
-            yield Append(taken, is_first=is_first, is_last=not following)
+            yield Append(taken, is_first=is_first, seal="" if following else COMPLETE)
             taken, is_first = following, False
 
     @staticmethod
     def closing() -> Append:
         """The call that closes a batch job whose caller sends no more items; what was accepted is carried out."""
-        return Append([Chunk(_CLOSING, 0, [])], is_first=False, is_last=True)
+        return Append([Chunk(_CLOSING, 0, [])], is_first=False, seal=ABANDONED)
 
     def call(self, settings: Settings, keys: Keys, append: Append) -> tuple[list[str], list[str | int]]:
         """KEYS and ARGV of `append.lua`."""
@@ -110,11 +122,13 @@ class BatchRequest:
             "project": self.project,
             **consistency_fields(self.consistency),
         }
-        job = {**shared, "degraded": self.degraded_reason} if self.degraded_reason else shared
+        job = {**shared, "chunk_items": self.chunk_items or settings.chunk_items}
+        if self.degraded_reason:
+            job["degraded"] = self.degraded_reason
         values: list[str | int] = [
             self.job_id,
             int(append.is_first),
-            int(append.is_last),
+            append.seal,
             self.fingerprint,
             settings.job_ttl,
             int(settings.ring_ttl * 1000),
@@ -140,31 +154,29 @@ class BatchBuilder:
         self._project = project
 
     def update(self, items: Iterable[Mapping[str, Any]], *, on_conflict: str, **options: Any) -> BatchRequest:
-        """Items: {memory_id, text, metadata, actor_id, role, expected_version, on_conflict}."""
+        """Items have UPDATE_FIELDS."""
         validation.one_of(on_conflict, "on_conflict", operations.CONFLICT_MODES)
 
         def build(item: Mapping[str, Any]) -> list[Document]:
-            return [operations.update(self._settings, **{"on_conflict": on_conflict, **_named(item)})]
+            return [operations.update(self._settings, **{"on_conflict": on_conflict, **_named(item, UPDATE_FIELDS)})]
 
         return self._request("batch_update", items, build, **options)
 
     def delete(self, items: Iterable[Mapping[str, Any]], *, hard: bool, **options: Any) -> BatchRequest:
-        """Items: {memory_id, hard, actor_id, expected_version}."""
+        """Items have DELETE_FIELDS."""
         validation.flag(hard, "hard")
 
         def build(item: Mapping[str, Any]) -> list[Document]:
-            return [operations.delete(self._settings, **{"hard": hard, **_named(item)})]
+            return [operations.delete(self._settings, **{"hard": hard, **_named(item, DELETE_FIELDS)})]
 
         return self._request("batch_delete", items, build, **options)
 
     def add(self, items: Iterable[Mapping[str, Any]], *, infer: bool, **options: Any) -> BatchRequest:
-        """Items: {messages, user_id, agent_id, run_id, metadata, expires_at}."""
+        """Items have ADD_FIELDS."""
         degraded = NO_CHAT_MODEL if validation.flag(infer, "infer") else ""
 
         def build(item: Mapping[str, Any]) -> list[Document]:
-            if "messages" not in item:
-                raise ValidationError("messages is missing")
-            return operations.adds(self._settings, **_named(item))
+            return operations.adds(self._settings, **_named(item, ADD_FIELDS))
 
         return self._request("batch_add", items, build, degraded_reason=degraded, **options)
 
@@ -190,6 +202,7 @@ class BatchBuilder:
         job_id = str(uuid.uuid4())
         documents: Iterable[Document] = _with_ids(_checked(items, build), job_id)
         key = validation.opaque_key(idempotency_key, "idempotency_key")
+        consistency = validation.one_of(consistency, "consistency", CONSISTENCIES)
         whole = ""
         if key or isinstance(items, Sequence):
             # A list is in memory anyway; so what is wrong with all of it is said before anything is accepted.
@@ -200,7 +213,7 @@ class BatchBuilder:
             kind,
             self._project,
             documents,
-            consistency=validation.one_of(consistency, "consistency", CONSISTENCIES),
+            consistency=consistency,
             idempotency_key=key,
             fingerprint=whole,
             degraded_reason=degraded_reason,
@@ -228,22 +241,16 @@ def _with_ids(documents: Iterable[Document], job_id: str) -> Iterator[Document]:
         yield document
 
 
-def _named(item: Mapping[str, Any]) -> dict[str, Any]:
+def _named(item: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
     """The item as keyword arguments; its names are checked here, since a TypeError would not say what is allowed."""
-    unknown = sorted(ascii(name) for name in item if name not in _ITEM_FIELDS)
+    unknown = sorted(ascii(name) for name in item if name not in fields)
     if unknown:
-        raise ValidationError(f"the item has unknown fields: {', '.join(unknown)}")
-    if "messages" not in item and "memory_id" not in item:
-        raise ValidationError("memory_id is missing")
+        raise ValidationError(
+            f"the item has unknown fields: {', '.join(unknown)}", suggestion=f"use {', '.join(fields)}"
+        )
+    if fields[0] not in item:
+        raise ValidationError(f"{fields[0]} is missing")
     return dict(item)
-
-
-_ITEM_FIELDS = frozenset(
-    {
-        *("memory_id", "text", "metadata", "actor_id", "role", "expected_version", "on_conflict", "hard"),
-        *("messages", "user_id", "agent_id", "run_id", "expires_at"),
-    }
-)
 
 
 def _id_given(item: Any) -> str:

@@ -542,9 +542,9 @@ class MemoryClient:
         while True:
             done = self._run(writes.append(self.settings, self._keys, request, next(parts)))
             self._ring(done.rings)
-            if done.resume:
-                request = request.resumed(done.resume)
-                parts = request.appends(self.settings, resumed=True)
+            if done.resume is not None:
+                request = done.resume
+                parts = request.appends(self.settings)
             elif done.is_over:
                 return self._accepted(done.job_id, request.consistency)
 
