@@ -15,6 +15,9 @@ from emendo_config import Keys
 from emendo_config.redis_io import as_text
 
 DIALECT = ("DIALECT", 2)
+MAX_PAGE_SIZE = 1_000
+MAX_PAGE = 1_000_000
+MAX_SEARCH_LIMIT = 1_000
 _JOBS_AT_A_TIME = 200
 
 
