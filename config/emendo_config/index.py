@@ -37,8 +37,9 @@ def index_schema(settings: Settings, space: EmbeddingSpace) -> dict[str, Any]:
     keys = Keys(settings.key_prefix)
     tag_attributes = {"separator": TAG_SEPARATOR, "case_sensitive": True}
     fields: list[dict[str, Any]] = [{"name": name, "type": "tag", "attrs": dict(tag_attributes)} for name in TAG_FIELDS]
+    # Sorted by, never searched for: indexed as tags, each moment would have a list of its own, and every update pays.
     fields += [
-        {"name": name, "type": "tag", "attrs": {**tag_attributes, "sortable": True, "unf": True}}
+        {"name": name, "type": "tag", "attrs": {**tag_attributes, "sortable": True, "unf": True, "no_index": True}}
         for name in ("created_at", "updated_at")
     ]
     fields += [{"name": name, "type": "numeric"} for name in NUMERIC_FIELDS]

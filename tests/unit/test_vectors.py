@@ -11,23 +11,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emendo_client.embeddings.lru import OVERHEAD, VectorLRU
-from emendo_client.embeddings.vectors import is_finite, little_endian
+from emendo_client.embeddings.vectors import are_finite, little_endian
 
 floats = st.floats(width=32)
 
 
 @given(st.lists(floats, min_size=1, max_size=40))
 def test_a_vector_is_finite_when_each_element_is(elements):
-    assert is_finite(array.array("f", elements).tobytes()) is all(map(math.isfinite, elements))
+    assert are_finite([array.array("f", [1.0]).tobytes(), array.array("f", elements).tobytes()]) is all(
+        map(math.isfinite, elements)
+    )
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("place", [0, 700, 1535])
 def test_one_element_that_is_no_number_is_found_wherever_it_stands(bad, place):
     elements = array.array("f", [3.4e38, -3.4e38] * 768)
-    assert is_finite(elements.tobytes())
+    assert are_finite([elements.tobytes()])
     elements[place] = bad
-    assert not is_finite(elements.tobytes())
+    assert not are_finite([elements.tobytes()])
+
+
+def test_half_an_element_is_no_vector():
+    with pytest.raises(ValueError, match="whole number"):
+        are_finite([bytes(4), bytes(6)])
 
 
 def test_base64_and_lists_give_the_same_bytes():
@@ -39,7 +46,7 @@ def test_base64_and_lists_give_the_same_bytes():
     )
 
 
-@pytest.mark.parametrize("broken", ["AAA=", "!!!!", [1.0, math.nan], ["x"], None])
+@pytest.mark.parametrize("broken", ["AAA", "!!!!", ["x"], None])
 def test_what_is_no_vector_is_refused(broken):
     with pytest.raises((ValueError, TypeError)):
         little_endian(broken)

@@ -3,48 +3,47 @@
 from __future__ import annotations
 
 import array
-import base64
+import math
+import struct
 import sys
-from functools import cache
+from collections.abc import Sequence
 from typing import Any
 
-_EXPONENT, _LOWEST, _CARRY = 0x7F800000, 0x00800000, 0x80000000
+import pybase64
+
+# The last byte, with either sign, of elements of at least 2^127: only among these are infinity and NaN.
+_HUGE = (0x7F, 0xFF)
 
 
 def little_endian(embedding: Any) -> bytes:
     """A provider's vector as float32 bytes: base64 goes straight through; a list is for servers that ignore the format.
 
     Raises:
-        ValueError, TypeError: it is no vector, or holds NaN or infinity.
+        ValueError, TypeError: it is no vector.
     """
     if isinstance(embedding, str):
-        vector = base64.b64decode(embedding, validate=True)
-    else:
-        floats = array.array("f", embedding)
-        if sys.byteorder == "big":
-            floats.byteswap()
-        vector = floats.tobytes()
-    if not is_finite(vector):
-        raise ValueError("not finite")
-    return vector
+        # The standard library takes ten times as long, which is most of what reading an answer costs.
+        return pybase64.b64decode(embedding, validate=True)
+    floats = array.array("f", embedding)
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return floats.tobytes()
 
 
-def is_finite(vector: bytes) -> bool:
-    """True when no element is NaN or infinite, that is: when none has an exponent of ones only.
+def are_finite(vectors: Sequence[bytes]) -> bool:
+    """True when no element of any vector is NaN or infinite.
 
-    All elements are looked at in one addition: in a number as long as the vector, adding one to each exponent carries
-    into the sign's place exactly where the exponent was all ones. Fifty times quicker than a loop.
+    Raises:
+        ValueError: a vector is not a whole number of elements.
     """
+    return all(map(_is_finite, vectors))
+
+
+def _is_finite(vector: bytes) -> bool:
     if len(vector) % 4:
         raise ValueError("not a whole number of elements")
-    exponents, lowest, carries = _masks(len(vector) // 4)
-    return not ((int.from_bytes(vector, "little") & exponents) + lowest) & carries
-
-
-@cache
-def _masks(elements: int) -> tuple[int, int, int]:
-    return (
-        int.from_bytes(_EXPONENT.to_bytes(4, "little") * elements, "little"),
-        int.from_bytes(_LOWEST.to_bytes(4, "little") * elements, "little"),
-        int.from_bytes(_CARRY.to_bytes(4, "little") * elements, "little"),
-    )
+    # An embedding's elements are at most 1, so that nearly always none needs to be looked at by itself.
+    last_bytes = vector[3::4]
+    if not any(huge in last_bytes for huge in _HUGE):
+        return True
+    return all(map(math.isfinite, struct.unpack(f"<{len(vector) // 4}f", vector)))
