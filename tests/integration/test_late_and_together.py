@@ -1,0 +1,70 @@
+"""Jobs that come late, and jobs worked in one batch, end as they would have one by one and in time."""
+
+from __future__ import annotations
+
+from intake import added, drain, shard_of_job
+
+from emendo_client import Job
+from emendo_workers.services import Services
+from emendo_workers.sweeper import Sweeper
+
+
+def put_aside(services: Services, memory_id: str, job: Job) -> None:
+    """Another worker has the memory, so the job must wait."""
+    lock = services.keys.lock(memory_id)
+    services.data.set(lock, "another worker", px=60_000)
+    drain(services, job)
+    services.data.delete(lock)
+    assert job.status() == "retrying"
+
+
+def bring_back(services: Services, *jobs: Job) -> None:
+    """The jobs' time has come."""
+    due = {f"{shard_of_job(services, job)}:{job.id}": 0 for job in jobs}
+    assert services.control.zadd(services.keys.delayed, due, xx=True, ch=True) == len(due)
+    Sweeper(services).sweep()
+    for job in jobs:
+        drain(services, job)
+
+
+def worked(services: Services, *jobs: Job) -> None:
+    for job in jobs:
+        drain(services, job)
+        assert job.status() == "succeeded"
+
+
+def test_a_late_restore_to_a_version_changes_what_nothing_newer_set(services, client):
+    memory_id = added(services, client, "first", metadata={"old": 1})
+    worked(services, client.update(memory_id, "second", metadata={"new": 2}))
+    late = client.restore(memory_id, version=1)
+    put_aside(services, memory_id, late)
+    worked(services, client.delete(memory_id))
+    bring_back(services, late)
+    assert late.wait(1).results[0].event == "RESTORE"
+    assert client.get(memory_id, include_deleted=True).is_deleted, "the delete is newer"
+    worked(services, client.restore(memory_id))
+    memory = client.get(memory_id)
+    assert (memory.memory, memory.metadata) == ("first", {"old": 1})
+
+
+def test_a_late_restore_of_which_nothing_applies_is_superseded(services, client):
+    memory_id = added(services, client, "first")
+    late = client.restore(memory_id, version=1)
+    put_aside(services, memory_id, late)
+    worked(services, client.update(memory_id, "second"), client.delete(memory_id))
+    bring_back(services, late)
+    assert late.wait(1).results[0].event == "SUPERSEDED"
+    assert client.get(memory_id, include_deleted=True).memory == "second"
+
+
+def test_a_late_patch_does_not_bring_back_a_key_that_a_newer_restore_left_out(services, client):
+    memory_id = added(services, client, "text")
+    worked(
+        services, client.update(memory_id, metadata={"ghost": 1}), client.update(memory_id, metadata={"ghost": None})
+    )
+    late = client.update(memory_id, metadata={"ghost": 2})
+    put_aside(services, memory_id, late)
+    worked(services, client.restore(memory_id, version=1))
+    bring_back(services, late)
+    assert late.wait(1).results[0].event == "SUPERSEDED"
+    assert client.get(memory_id).metadata == {}
