@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from intake import added, drain, shard_of_job
+import pytest
+from intake import Killed, added, drain, kill_at, shard_of_job
 
 from emendo_client import Job
+from emendo_client.errors import JobError
+from emendo_client.testing.faults import Fault
 from emendo_workers.services import Services
 from emendo_workers.sweeper import Sweeper
 
@@ -68,3 +71,53 @@ def test_a_late_patch_does_not_bring_back_a_key_that_a_newer_restore_left_out(se
     bring_back(services, late)
     assert late.wait(1).results[0].event == "SUPERSEDED"
     assert client.get(memory_id).metadata == {}
+
+
+def test_a_restore_finds_a_version_that_its_own_batch_makes(services, client):
+    memory_id = added(services, client, "first")
+    jobs = [
+        client.update(memory_id, "second"),
+        client.delete(memory_id),
+        client.restore(memory_id, version=2),
+        client.update(memory_id, "third"),
+        client.restore(memory_id, version=3),
+    ]
+    drain(services, jobs[0])
+    assert [job.wait(1).results[0].event for job in jobs] == ["UPDATE", "DELETE", "RESTORE", "UPDATE", "RESTORE"]
+    assert [entry.new_memory for entry in client.history(memory_id)] == [
+        "first",
+        "second",
+        None,
+        "second",
+        "third",
+        "second",
+    ]
+
+
+def test_a_refusal_because_of_a_change_that_drops_out_is_decided_anew(services, client, openai_server):
+    """The first update would make version 2, but the provider refuses its text: the second one then fits."""
+    memory_id = added(services, client, "first")
+    openai_server.faults.add(Fault("bad_request", rate=1.0, match="unspeakable"))
+    refused = client.update(memory_id, "unspeakable")
+    fits = client.update(memory_id, metadata={"fits": True}, expected_version=1)
+    drain(services, refused)
+    assert refused.status() == "failed"
+    assert fits.wait(1).status == "succeeded", fits.wait(1)
+    assert [entry.version for entry in client.history(memory_id)] == [1, 2]
+
+
+def test_an_update_is_not_lost_to_a_delete_that_is_cancelled_in_time(services, client, monkeypatch):
+    memory_id = added(services, client, "first")
+    deletion, update = client.delete(memory_id), client.update(memory_id, "second")
+    with monkeypatch.context() as patch:
+        kill_at(patch, 2, after=True)  # both have begun, their worker dies before it decides
+        with pytest.raises(Killed):
+            drain(services, deletion)
+    with pytest.raises(JobError, match="still running"):
+        deletion.cancel(timeout=0)
+    services.control.delete(services.keys.bell(shard_of_job(services, deletion)))
+    services.data.delete(services.keys.lock(memory_id))
+    drain(services, update)
+    assert deletion.status() == "cancelled"
+    assert update.wait(1).status == "succeeded"
+    assert client.get(memory_id).memory == "second"

@@ -40,6 +40,7 @@ class _Unit:
     state: MemoryState | None = None
     has_vector: bool = False
     changes: list[Change] = field(default_factory=list)
+    refused: list[ItemOutcome] = field(default_factory=list)
 
 
 def apply_operations(operations: Sequence[Operation], services: Services) -> list[ItemOutcome]:
@@ -122,25 +123,35 @@ class _Batch:
         now = time.time_ns() // 1_000
         for unit in units:
             assert unit.state is not None  # it was opened
-            state, unit.changes = unit.state, []
+            state, unit.changes, unit.refused = unit.state, [], []
             for operation in list(unit.waiting):
                 try:
                     change = apply_operation(
                         state,
                         operation,
-                        snapshot=self._snapshot(operation),
+                        snapshot=self._snapshot(operation, unit),
                         now=now,
                         metadata_limit=self._services.settings.max_metadata_bytes,
                     )
                 except EmendoError as error:
-                    self._end(ItemOutcome(operation, error=error), unit)
+                    unit.refused.append(ItemOutcome(operation, error=error))
                 else:
                     unit.changes.append(change)
                     state = change.after
+            if not unit.changes:
+                self._refuse(unit)
 
-    def _snapshot(self, operation: Operation) -> Snapshot | None:
+    def _refuse(self, unit: _Unit) -> None:
+        """Ends the operations that what is stored now refuses; not those that changes refuse which may yet drop out."""
+        for outcome in unit.refused:
+            self._end(outcome, unit)
+
+    def _snapshot(self, operation: Operation, unit: _Unit) -> Snapshot | None:
         if operation.op != "restore" or operation.version is None:
             return None
+        for change in unit.changes:  # a version that this very batch makes
+            if change.after.version == operation.version:
+                return Snapshot(change.after.memory, change.after.metadata)
         return snapshot_at(self._services, operation.memory_id, operation.version)
 
     def _embed(self, units: list[_Unit]) -> None:
@@ -186,6 +197,7 @@ class _Batch:
                 continue  # somebody was faster: the operations wait for the next round
             for change in unit.changes:
                 self._end(ItemOutcome(change.operation, result=change.result()), unit)
+            self._refuse(unit)
 
     def _end(self, outcome: ItemOutcome, unit: _Unit | None = None) -> None:
         self._done[id(outcome.operation)] = outcome
