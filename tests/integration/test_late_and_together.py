@@ -121,3 +121,45 @@ def test_an_update_is_not_lost_to_a_delete_that_is_cancelled_in_time(services, c
     assert deletion.status() == "cancelled"
     assert update.wait(1).status == "succeeded"
     assert client.get(memory_id).memory == "second"
+
+
+def test_a_job_found_done_gives_its_memorys_lock_back(services, client, monkeypatch):
+    memory_id = added(services, client, "first")
+    job = client.update(memory_id, "second")
+    _die_after_the_commit(services, job, monkeypatch)
+    drain(services, job)
+    assert job.status() == "succeeded"
+    assert not services.data.exists(services.keys.lock(memory_id)), "the next job would wait for the lock to expire"
+
+
+def test_a_job_found_done_answers_what_it_would_have_answered(services, client, monkeypatch):
+    """An update older than the delete it meets: the memory stays deleted, so the result shows no text."""
+    results = []
+    for dies in (False, True):
+        memory_id = added(services, client, "first")
+        late = client.update(memory_id, "second")
+        put_aside(services, memory_id, late)
+        worked(services, client.delete(memory_id))
+        if dies:
+            services.control.zadd(services.keys.delayed, {f"{shard_of_job(services, late)}:{late.id}": 0}, xx=True)
+            Sweeper(services).sweep()
+            _die_after_the_commit(services, late, monkeypatch)
+            drain(services, late)
+        else:
+            bring_back(services, late)
+        results.append(late.wait(1).results[0].model_dump(exclude={"memory_id"}))
+    assert results[0] == results[1]
+    assert results[0]["memory"] is None
+
+
+def _die_after_the_commit(services: Services, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    from emendo_workers.drain import Drain
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Drain, "_finish", die)
+        with pytest.raises(Killed):
+            drain(services, job)
+    services.control.delete(services.keys.bell(shard_of_job(services, job)))

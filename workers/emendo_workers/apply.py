@@ -59,6 +59,7 @@ class _Batch:
         self._token = secrets.token_hex(16)
         self._done: dict[int, ItemOutcome] = {}
         self._vectors: dict[str, bytes | EmendoError] = {}
+        self._locked: set[str] = set()
 
     def run(self) -> list[ItemOutcome]:
         units = _group(self._operations)
@@ -72,8 +73,8 @@ class _Batch:
                 for operation in itertools.chain.from_iterable(unit.waiting for unit in units):
                     self._end(ItemOutcome(operation, busy=True))
             finally:
-                # Commits release their own lock; what is left are memories nothing was committed to.
-                scripts.run(self._services.data, [scripts.release(lock, self._token) for lock in self._held(locks)])
+                # Commits release their own lock; what is left are memories that were only looked at.
+                scripts.run(self._services.data, [scripts.release(lock, self._token) for lock in sorted(self._locked)])
         return [self._done[id(operation)] for operation in self._operations]
 
     def _round(self, units: list[_Unit]) -> list[_Unit]:
@@ -88,6 +89,7 @@ class _Batch:
     def _open(self, units: list[_Unit]) -> list[_Unit]:
         keys, services = self._services.keys, self._services
         fields = (*STATE_FIELDS, SPACE_FIELD)
+        self._locked.update(keys.lock(unit.memory_id) for unit in units)
         replies = scripts.run(
             services.data,
             [
@@ -195,6 +197,7 @@ class _Batch:
         for unit, reply in zip(units, scripts.run(self._services.data, commands), strict=True):
             if as_text(reply) != "committed":
                 continue  # somebody was faster: the operations wait for the next round
+            self._locked.discard(self._services.keys.lock(unit.memory_id))
             for change in unit.changes:
                 self._end(ItemOutcome(change.operation, result=change.result()), unit)
             self._refuse(unit)
@@ -203,13 +206,6 @@ class _Batch:
         self._done[id(outcome.operation)] = outcome
         if unit is not None:
             unit.waiting.remove(outcome.operation)
-
-    def _held(self, locks: list[str]) -> list[str]:
-        done = self._done.values()
-        committed = {outcome.operation.memory_id for outcome in done if outcome.result is not None}
-        uncertain = {outcome.operation.memory_id for outcome in done if outcome.result is None}
-        settled = {self._services.keys.lock(memory_id) for memory_id in committed - uncertain}
-        return [lock for lock in locks if lock not in settled]
 
 
 def _group(operations: Sequence[Operation]) -> list[_Unit]:

@@ -28,7 +28,7 @@ def replayed_result(services: Services, memory_id: str, applied: str) -> dict[st
     return {
         "memory_id": memory_id,
         "event": event,
-        "memory": entry.get("new_memory"),
+        "memory": None if entry.get("is_deleted") == "1" else entry.get("new_memory"),
         "previous_memory": entry.get("old_memory"),
         "version": int(version),
         "error": None,
