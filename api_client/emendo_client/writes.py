@@ -68,7 +68,8 @@ def replay(settings: Settings, keys: Keys, project: str, job_id: str) -> Steps[i
             )
         ],
     )
-    _require_dead(_status(reply[0], job_id), JobStatus.QUEUED, job_id)
+    if as_text(reply[0]) != "replayed":
+        raise _not_dead(_status(reply[0], job_id), job_id)
     return int(shard) if reply[1] else None
 
 
@@ -82,7 +83,7 @@ def discard(settings: Settings, keys: Keys, project: str, job_id: str) -> Steps[
         "control", [script("discard", [keys.job(job_id), keys.dead], [job_id, project, settings.job_ttl])]
     )
     if as_text(reply) != "discarded":
-        _require_dead(_status(reply, job_id), None, job_id)
+        raise _not_dead(_status(reply, job_id), job_id)
 
 
 def _status(reply: Any, job_id: str) -> JobStatus:
@@ -92,10 +93,9 @@ def _status(reply: Any, job_id: str) -> JobStatus:
     return JobStatus(word)
 
 
-def _require_dead(status: JobStatus, wanted: JobStatus | None, job_id: str) -> None:
-    if status != wanted:
-        raise JobError(
-            f"the job is not a dead letter; it is {status}",
-            error_code="JOB_NOT_DEAD",
-            details={"job_id": job_id, "status": status},
-        )
+def _not_dead(status: JobStatus, job_id: str) -> JobError:
+    return JobError(
+        f"the job is not a dead letter; it is {status}",
+        error_code="JOB_NOT_DEAD",
+        details={"job_id": job_id, "status": status},
+    )

@@ -152,6 +152,15 @@ def test_a_job_found_done_answers_what_it_would_have_answered(services, client, 
     assert results[0]["memory"] is None
 
 
+def test_only_a_dead_letter_can_be_replayed(services, client):
+    job = client.add("hello", user_id="ana", infer=False)
+    with pytest.raises(JobError, match="it is queued"):
+        client.replay(job.id)
+    drain(services, job)
+    with pytest.raises(JobError, match="it is succeeded"):
+        client.replay(job.id)
+
+
 def _die_after_the_commit(services: Services, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     from emendo_workers.drain import Drain
 
