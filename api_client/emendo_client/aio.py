@@ -34,7 +34,9 @@ class AsyncMemoryClient:
 
     def __init__(self, settings: Settings | None = None, project: str | None = None) -> None:
         self.settings = settings or Settings()
-        self.project = validation.scope_id(project or self.settings.project, "project") or "default"
+        self.project = (
+            validation.scope_id(self.settings.project if project is None else project, "project") or "default"
+        )
         self._keys = Keys(self.settings.key_prefix)
         self._build = RequestBuilder(self.settings, self.project)
         self._bell = Bell(self.settings)
@@ -183,7 +185,7 @@ class AsyncMemoryClient:
 
     async def job(self, job_id: str) -> AsyncJob:
         """See `MemoryClient.job`."""
-        handle = AsyncJob(self, job_id)
+        handle = AsyncJob(self, validation.job_id(job_id))
         await handle.info()
         return handle
 
@@ -200,11 +202,13 @@ class AsyncMemoryClient:
 
     async def replay(self, job_id: str) -> AsyncJob:
         """See `MemoryClient.replay`."""
+        job_id = validation.job_id(job_id)
         await self._ring(await self._run(writes.replay(self.settings, self._keys, self.project, job_id)))
         return AsyncJob(self, job_id)
 
     async def discard(self, job_id: str) -> None:
         """See `MemoryClient.discard`."""
+        job_id = validation.job_id(job_id)
         await self._run(writes.discard(self.settings, self._keys, self.project, job_id))
 
     # Reads.
@@ -212,6 +216,7 @@ class AsyncMemoryClient:
     async def get(self, memory_id: str, *, include_deleted: bool = False) -> Memory:
         """See `MemoryClient.get`."""
         checked = validation.memory_id(memory_id)
+        validation.flag(include_deleted, "include_deleted")
         return await self._run(reads.get(self._keys, self.project, checked, include_deleted=include_deleted))
 
     async def get_all(
@@ -227,8 +232,8 @@ class AsyncMemoryClient:
     ) -> Page:
         """See `MemoryClient.get_all`."""
         wanted = scoped(self.project, user_id, agent_id, run_id, filters, all_users=all_users)
-        validation.positive(page, "page", MAX_PAGE)
-        validation.positive(page_size, "page_size", MAX_PAGE_SIZE)
+        page = validation.positive(page, "page", MAX_PAGE)
+        page_size = validation.positive(page_size, "page_size", MAX_PAGE_SIZE)
         return await self._run(reads.get_all(self._keys, wanted, page, page_size))
 
     async def search(
@@ -243,9 +248,9 @@ class AsyncMemoryClient:
         all_users: bool = False,
     ) -> list[SearchHit]:
         """See `MemoryClient.search`."""
-        validation.text(query, "query", self.settings)
+        query = validation.text(query, "query", self.settings)
         wanted = scoped(self.project, user_id, agent_id, run_id, filters, all_users=all_users)
-        validation.positive(limit, "limit", MAX_SEARCH_LIMIT)
+        limit = validation.positive(limit, "limit", MAX_SEARCH_LIMIT)
         vector = await self._embed(query)
         return await self._run(reads.search(self._keys, wanted, self.settings.space.field, vector, limit))
 

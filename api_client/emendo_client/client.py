@@ -41,7 +41,9 @@ class MemoryClient:
 
     def __init__(self, settings: Settings | None = None, project: str | None = None) -> None:
         self.settings = settings or Settings()
-        self.project = validation.scope_id(project or self.settings.project, "project") or "default"
+        self.project = (
+            validation.scope_id(self.settings.project if project is None else project, "project") or "default"
+        )
         self._keys = Keys(self.settings.key_prefix)
         self._build = RequestBuilder(self.settings, self.project)
         self._bell = Bell(self.settings)
@@ -195,7 +197,7 @@ class MemoryClient:
         Raises:
             JobNotFoundError: the id was never accepted in this project, or its record expired.
         """
-        handle = Job(self, job_id)
+        handle = Job(self, validation.job_id(job_id))
         handle.info()
         return handle
 
@@ -212,11 +214,13 @@ class MemoryClient:
 
     def replay(self, job_id: str) -> Job:
         """Puts a dead letter back to work under its own id: effects it already had stay single."""
+        job_id = validation.job_id(job_id)
         self._ring(self._run(writes.replay(self.settings, self._keys, self.project, job_id)))
         return Job(self, job_id)
 
     def discard(self, job_id: str) -> None:
         """Gives a dead letter up and drops its payload."""
+        job_id = validation.job_id(job_id)
         self._run(writes.discard(self.settings, self._keys, self.project, job_id))
 
     # Reads.
@@ -228,6 +232,7 @@ class MemoryClient:
             MemoryNotFoundError: no such memory in this project, or it is deleted or expired.
         """
         checked = validation.memory_id(memory_id)
+        validation.flag(include_deleted, "include_deleted")
         return self._run(reads.get(self._keys, self.project, checked, include_deleted=include_deleted))
 
     def get_all(
@@ -249,8 +254,8 @@ class MemoryClient:
             all_users: read the whole project instead of a scope.
         """
         wanted = scoped(self.project, user_id, agent_id, run_id, filters, all_users=all_users)
-        validation.positive(page, "page", MAX_PAGE)
-        validation.positive(page_size, "page_size", MAX_PAGE_SIZE)
+        page = validation.positive(page, "page", MAX_PAGE)
+        page_size = validation.positive(page_size, "page_size", MAX_PAGE_SIZE)
         return self._run(reads.get_all(self._keys, wanted, page, page_size))
 
     def search(
@@ -270,9 +275,9 @@ class MemoryClient:
             ValidationError; EmbeddingError or NetworkError: the query cannot be embedded;
             VectorStoreError: there is no index yet.
         """
-        validation.text(query, "query", self.settings)
+        query = validation.text(query, "query", self.settings)
         wanted = scoped(self.project, user_id, agent_id, run_id, filters, all_users=all_users)
-        validation.positive(limit, "limit", MAX_SEARCH_LIMIT)
+        limit = validation.positive(limit, "limit", MAX_SEARCH_LIMIT)
         vector = self._embed(query)
         return self._run(reads.search(self._keys, wanted, self.settings.space.field, vector, limit))
 

@@ -21,7 +21,7 @@ ROLES = ("user", "assistant", "system", "tool")
 STORED_ROLES = ("user", "assistant")
 IDENTITY_KEYS = frozenset({"id", "user_id", "agent_id", "run_id", "actor_id", "project"})
 MAX_ID_CHARS = 256
-_MEMORY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 # Tabs and line breaks are text; other C0/C1 controls and lone surrogates are broken input.
 _FORBIDDEN_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _FORBIDDEN_IN_ID = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -53,14 +53,22 @@ def _is_visible(character: str) -> bool:
 
 def memory_id(value: Any) -> str:
     """A memory id: 1 to 128 letters, digits, `_`, `.` or `-`."""
+    return _given_id(value, "memory_id", "use the id a job's result or a search gave")
+
+
+def job_id(value: Any) -> str:
+    """A job id: 1 to 128 letters, digits, `_`, `.` or `-`."""
+    return _given_id(value, "job_id", "use the id that the accepted job has")
+
+
+def _given_id(value: Any, name: str, suggestion: str) -> str:
     if not isinstance(value, str):
-        raise _wrong_type("memory_id", value, "a string")
-    if not _MEMORY_ID.fullmatch(value):
+        raise _wrong_type(name, value, "a string")
+    if not _ID.fullmatch(value):
         raise ValidationError(
-            "memory_id is malformed",
-            suggestion="use the id a job's result or a search gave: letters, digits, '_', '.', '-', at most 128",
+            f"{name} is malformed", suggestion=f"{suggestion}: letters, digits, '_', '.', '-', at most 128"
         )
-    return value
+    return str.__str__(value)
 
 
 def scope_id(value: Any, name: str) -> str | None:
@@ -177,20 +185,27 @@ def version(value: Any, name: str) -> int | None:
     """A memory version: a whole number from 1, or None."""
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong_type(name, value, "a whole number or None")
-    if value < 1:
-        raise ValidationError(f"{name} is {value}; versions begin with 1")
-    return value
+    whole = _whole(value, name, "a whole number or None")
+    if whole < 1:
+        raise ValidationError(f"{name} is {whole}; versions begin with 1")
+    return whole
 
 
 def positive(value: Any, name: str, most: int) -> int:
     """A whole number from 1 to `most`."""
+    whole = _whole(value, name, "a whole number")
+    if not 1 <= whole <= most:
+        raise ValidationError(f"{name} is {whole}; it must be from 1 to {most}")
+    return whole
+
+
+def _whole(value: Any, name: str, expected: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong_type(name, value, "a whole number")
-    if not 1 <= value <= most:
-        raise ValidationError(f"{name} is {value}; it must be from 1 to {most}")
-    return value
+        raise _wrong_type(name, value, expected)
+    whole = int(value)  # ours: redis-py refuses an enum that merely is a number
+    if abs(whole) > MAX_WHOLE_NUMBER:  # thousands of digits cannot even be printed
+        raise ValidationError(f"{name} is beyond 64 bits")
+    return whole
 
 
 def expiry(value: Any) -> str | None:
