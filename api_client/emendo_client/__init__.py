@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from emendo_client.aio import AsyncMemoryClient
     from emendo_client.aio_job import AsyncJob
     from emendo_client.client import MemoryClient
+    from emendo_client.diagnosis import Diagnosis, Finding
     from emendo_client.errors import EmendoError
-    from emendo_client.health import Health
+    from emendo_client.health import CircuitBreaker, Health
     from emendo_client.job import Job
     from emendo_client.models import (
+        Conflict,
+        DeadLetter,
+        DeadLetterProgress,
         Event,
         HistoryEntry,
         ItemResult,
@@ -38,8 +42,14 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncJob",
     "AsyncMemoryClient",
+    "CircuitBreaker",
+    "Conflict",
+    "DeadLetter",
+    "DeadLetterProgress",
+    "Diagnosis",
     "EmendoError",
     "Event",
+    "Finding",
     "Health",
     "HistoryEntry",
     "ItemResult",
@@ -58,7 +68,10 @@ __all__ = [
 _HOMES = {
     "AsyncJob": "emendo_client.aio_job",
     "AsyncMemoryClient": "emendo_client.aio",
+    "CircuitBreaker": "emendo_client.health",
+    "Diagnosis": "emendo_client.diagnosis",
     "EmendoError": "emendo_client.errors",
+    "Finding": "emendo_client.diagnosis",
     "Health": "emendo_client.health",
     "Job": "emendo_client.job",
     "MemoryClient": "emendo_client.client",

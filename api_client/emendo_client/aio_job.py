@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from emendo_client import reads, writes
-from emendo_client.models import JobInfo, JobResult, JobStatus, Progress
+from emendo_client import reads, results, writes
+from emendo_client.models import ItemResult, JobInfo, JobResult, JobStatus, Progress
 from emendo_client.steps import translate
 from emendo_client.waiting import RECHECK, finished, timed_out
 
@@ -38,13 +39,24 @@ class AsyncJob:
         core = self._client
         return await core._run(reads.progress(core._keys, core.project, self.id))  # noqa: SLF001
 
-    async def wait(self, timeout: float = 30.0, *, raise_on_failure: bool = False) -> JobResult:
+    async def wait(
+        self, timeout: float = 30.0, *, raise_on_failure: bool = False, with_results: bool = True
+    ) -> JobResult:
         """See `Job.wait`."""
+        core = self._client
         deadline = time.monotonic() + timeout
         info = await self.info()
         if not info.status.is_final:
             info = await self._listen(info, timeout, deadline)
-        return finished(info, raise_on_failure=raise_on_failure)
+        items = await core._run(results.items(core._keys, core.project, info)) if with_results else []  # noqa: SLF001
+        return finished(info, items, raise_on_failure=raise_on_failure)
+
+    async def results(self) -> AsyncIterator[ItemResult]:
+        """See `Job.results`."""
+        core, info = self._client, await self.info()
+        for page in range(results.pages(info)):
+            for item in await core._run(results.items_page(core._keys, core.project, info, page)):  # noqa: SLF001
+                yield item
 
     async def cancel(self, timeout: float = 10.0) -> bool:
         """See `Job.cancel`."""

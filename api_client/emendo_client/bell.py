@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from celery import Celery
-from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from emendo_config import Settings
-from emendo_config.celery_app import DRAIN_TASK, create_app
+from emendo_config.shards import queue_of
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +30,13 @@ class Bell:
         self._app = app
         self._lock = threading.Lock()
 
-    def ring(self, shard: int) -> bool:
+    def ring(self, shard: str) -> bool:
         """Publishes one drain message; False when the broker cannot be reached, which is logged."""
+        # Celery takes longer to import than the rest of the client; who only reads never needs it.
+        from kombu.exceptions import OperationalError
+
+        from emendo_config.celery_app import DRAIN_TASK, create_app
+
         with self._lock:
             if self._app is None:
                 self._app = create_app(self._settings)
@@ -36,6 +44,7 @@ class Bell:
             self._app.send_task(
                 DRAIN_TASK,
                 args=[shard],
+                queue=queue_of(shard),
                 # A ring that waited longer was rung again; two drains of a shard do no harm, only less good.
                 expires=self._settings.visibility_timeout,
                 retry=False,
@@ -47,6 +56,12 @@ class Bell:
             )
             return False
         return True
+
+    def ring_each(self, shards: Iterable[str]) -> None:
+        """Publishes one drain message for each shard; gives up at the first that fails, since the others would, too."""
+        for shard in shards:
+            if not self.ring(shard):
+                return
 
     def close(self) -> None:
         """Closes the broker connections."""

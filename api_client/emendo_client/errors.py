@@ -17,13 +17,15 @@ EmendoError                   message, error_code, details, suggestion, debug_in
 └── NetworkError              something could not be reached in time
     ├── RateLimitError        told to slow down; carries retry_after
     │   └── QuotaExceededError  waiting will not help: the account is used up
-    └── CircuitOpenError      not even tried: the other side has been failing
+    ├── CircuitOpenError      not even tried: the other side has been failing
+    └── ThrottledError        not even tried: our own pace leaves no room for it yet
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from emendo_client.rate_limits import RateLimitState
 from emendo_config.errors import ConfigurationError, EmendoError
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "PermissionDeniedError",
     "QuotaExceededError",
     "RateLimitError",
+    "ThrottledError",
     "ValidationError",
     "VectorStoreError",
 ]
@@ -131,17 +134,26 @@ class RateLimitError(NetworkError):
 
     Args:
         retry_after: seconds to wait, when the other side said so.
+        rate_limits: what its answer's headers said besides; not part of the error's document.
     """
 
     code = "RATE_LIMIT"
 
-    def __init__(self, message: str, *, retry_after: float | None = None, **more: Any) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        rate_limits: RateLimitState | None = None,
+        **more: Any,
+    ) -> None:
         super().__init__(message, **more)
         if retry_after is None:
             retry_after = self.details.get("retry_after")
         else:
             self.details = {**self.details, "retry_after": retry_after}
         self.retry_after: float | None = retry_after
+        self.rate_limits = rate_limits or RateLimitState()
 
 
 class QuotaExceededError(RateLimitError):
@@ -154,6 +166,12 @@ class CircuitOpenError(NetworkError):
     """The call was not tried, because the other side has been failing."""
 
     code = "CIRCUIT_OPEN"
+
+
+class ThrottledError(NetworkError):
+    """The call was not tried, because all workers together are as fast as the provider allows."""
+
+    code = "THROTTLED"
 
 
 _BY_NAME: dict[str, type[EmendoError]] = {

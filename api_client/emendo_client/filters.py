@@ -35,10 +35,15 @@ class Filter:
         self.clauses.append(f"@{field}:{{{'|'.join(names)}}}")
 
     @property
+    def clauses_only(self) -> str:
+        """The clauses, all of which must hold, whether a memory is deleted or not."""
+        return " ".join(self.clauses)
+
+    @property
     def expression(self) -> str:
         """The clauses, all of which must hold, without those that are deleted or expired."""
         now = int(time.time() * 1000)
-        return f"({' '.join(self.clauses)} @is_deleted:{{0}} -@expires_ms:[-inf {now}])"
+        return f"({self.clauses_only} @is_deleted:{{0}} -@expires_ms:[-inf {now}])"
 
 
 def scoped(

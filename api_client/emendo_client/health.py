@@ -1,15 +1,20 @@
-"""What answers, for `client.health()`; `emendo doctor` says more."""
+"""What answers and what waits: for `client.health()`, `emendo doctor`, and the gateway's /health and /metrics."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from emendo_client.chat.base import PROVIDER
 from emendo_client.errors import EmendoError
 from emendo_client.steps import Batch, Steps, run, run_async
-from emendo_config import Keys
+from emendo_config import Keys, Settings
+from emendo_config.queues import QUEUES
+from emendo_config.redis_io import as_text
+from emendo_config.shards import queue_of
 
 if TYPE_CHECKING:
     import redis
@@ -19,14 +24,35 @@ if TYPE_CHECKING:
 WORKER_SILENCE = 30.0
 
 
+class CircuitBreaker(BaseModel):
+    """Whether a provider is called (`breaker.lua`); `seconds_left` until an open one lets a call probe."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: Literal["closed", "open", "half_open"]
+    seconds_left: float = 0.0
+
+
 class Health(BaseModel):
-    """`problem` is set when Redis cannot be used; without workers jobs are accepted but wait."""
+    """`problem` is set when Redis cannot be used; without workers jobs are accepted but wait.
+
+    The counts are those of all projects together. `queued` jobs wait in an inbox or are being worked; `delayed`
+    ones wait for another attempt, `dead` ones for a person. `oldest_job_seconds` says for each Celery queue how long
+    the first job of any of its inboxes has been there, 0 when they are empty: minutes are normal for the chunks of a
+    large batch, and bad for interactive work.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     redis: bool
     index: bool = False
     workers: int = 0
+    queued: int = 0
+    queued_by_shard: dict[str, int] = Field(default_factory=dict)
+    delayed: int = 0
+    dead: int = 0
+    oldest_job_seconds: dict[str, float] = Field(default_factory=dict)
+    circuit_breakers: dict[str, CircuitBreaker] = Field(default_factory=dict)
     problem: str | None = None
 
     @property
@@ -35,33 +61,86 @@ class Health(BaseModel):
         return self.redis and self.index and self.workers > 0
 
 
-def check(planes: dict[str, redis.Redis], keys: Keys) -> Health:
+def check(planes: dict[str, redis.Redis], keys: Keys, settings: Settings) -> Health:
     """Asks both planes; failures become `problem`."""
     try:
-        workers = run(planes, _control(keys))
-        index = run(planes, _data(keys))
+        return run(planes, _look(keys, settings))
     except EmendoError as error:
-        return Health(redis=False, problem=str(error))
-    return Health(redis=True, index=index, workers=workers)
+        return unreachable(str(error))
 
 
-async def check_async(planes: dict[str, AsyncRedis], keys: Keys) -> Health:
+async def check_async(planes: dict[str, AsyncRedis], keys: Keys, settings: Settings) -> Health:
     """The asyncio twin of `check`."""
     try:
-        workers = await run_async(planes, _control(keys))
-        index = await run_async(planes, _data(keys))
+        return await run_async(planes, _look(keys, settings))
     except EmendoError as error:
-        return Health(redis=False, problem=str(error))
-    return Health(redis=True, index=index, workers=workers)
+        return unreachable(str(error))
 
 
-def _control(keys: Keys) -> Steps[int]:
-    since = int((time.time() - WORKER_SILENCE) * 1000)
-    (count,) = yield Batch("control", [("ZCOUNT", keys.workers, since, "+inf")])
-    return int(count)
+def unreachable(problem: str) -> Health:
+    """The health of a Redis that cannot be used."""
+    return Health(redis=False, problem=problem)
 
 
-def _data(keys: Keys) -> Steps[bool]:
+def _look(keys: Keys, settings: Settings) -> Steps[Health]:
+    """Three round trips: the job counts, the inboxes, the index."""
+    providers = [settings.embedding_provider, *([PROVIDER] if settings.has_chat_model else [])]
+    silent_since = int((time.time() - WORKER_SILENCE) * 1000)
+    clock, workers, delayed, dead, members, *breakers = yield Batch(
+        "control",
+        [
+            ("TIME",),
+            ("ZCOUNT", keys.workers, silent_since, "+inf"),
+            ("ZCARD", keys.delayed),
+            ("ZCARD", keys.dead),
+            ("SMEMBERS", keys.shards),
+            *(("HMGET", keys.breaker(provider), "until") for provider in providers),
+        ],
+    )
+    now = int(clock[0]) + int(clock[1]) / 1_000_000
+    shards = sorted(as_text(member) for member in members)
+    inboxes = yield Batch(
+        "control",
+        [
+            command
+            for shard in shards
+            for command in (("XLEN", keys.inbox(shard)), ("XRANGE", keys.inbox(shard), "-", "+", "COUNT", 1))
+        ],
+    )
+    lengths, heads = inboxes[::2], inboxes[1::2]
     (indexes,) = yield Batch("data", [("FT._LIST",)])
-    names = {name.decode() if isinstance(name, bytes) else name for name in indexes}
-    return any(name.startswith(keys.index("")) for name in names)
+    return Health(
+        redis=True,
+        index=any(as_text(name).startswith(keys.index("")) for name in indexes),
+        workers=int(workers),
+        queued=sum(lengths),
+        queued_by_shard=dict(zip(shards, lengths, strict=True)),
+        delayed=int(delayed),
+        dead=int(dead),
+        oldest_job_seconds={
+            queue: max(
+                (_age(head, now) for shard, head in zip(shards, heads, strict=True) if queue_of(shard) == queue),
+                default=0.0,
+            )
+            for queue in QUEUES
+        },
+        circuit_breakers={
+            provider: _breaker(until, now) for provider, (until,) in zip(providers, breakers, strict=True)
+        },
+    )
+
+
+def _age(head: Sequence[Any], now: float) -> float:
+    """Seconds since the stream's first entry was written, which its id says."""
+    if not head:
+        return 0.0
+    milliseconds = int(as_text(head[0][0]).partition("-")[0])
+    return max(0.0, now - milliseconds / 1_000)
+
+
+def _breaker(until: bytes | None, now: float) -> CircuitBreaker:
+    """The state as `breaker.lua` would find it."""
+    if until is None:
+        return CircuitBreaker(state="closed")
+    left = float(until) / 1_000 - now
+    return CircuitBreaker(state="open", seconds_left=left) if left > 0 else CircuitBreaker(state="half_open")

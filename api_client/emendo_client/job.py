@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emendo_client import reads, writes
-from emendo_client.models import JobInfo, JobResult, JobStatus, Progress
+from emendo_client import reads, results, writes
+from emendo_client.models import ItemResult, JobInfo, JobResult, JobStatus, Progress
 from emendo_client.steps import translate
 from emendo_client.waiting import RECHECK, finished, timed_out
 
@@ -42,21 +43,30 @@ class Job:
         core = self._client
         return core._run(reads.progress(core._keys, core.project, self.id))  # noqa: SLF001
 
-    def wait(self, timeout: float = 30.0, *, raise_on_failure: bool = False) -> JobResult:
+    def wait(self, timeout: float = 30.0, *, raise_on_failure: bool = False, with_results: bool = True) -> JobResult:
         """Blocks until the job is in a final state, whichever it is.
 
         Args:
             timeout: seconds.
             raise_on_failure: raise JobFailedError for a failed or cancelled job instead of returning it.
+            with_results: False leaves `results` empty, for batch jobs too large to hold in memory (see `results`).
 
         Raises:
             JobTimeoutError: no final state in time; the job goes on.
         """
+        core = self._client
         deadline = time.monotonic() + timeout
         info = self.info()
         if not info.status.is_final:
             info = self._listen(info, timeout, deadline)
-        return finished(info, raise_on_failure=raise_on_failure)
+        items = core._run(results.items(core._keys, core.project, info)) if with_results else []  # noqa: SLF001
+        return finished(info, items, raise_on_failure=raise_on_failure)
+
+    def results(self) -> Iterator[ItemResult]:
+        """The items one after another, read page by page: for batch jobs too large to hold in memory."""
+        core, info = self._client, self.info()
+        for page in range(results.pages(info)):
+            yield from core._run(results.items_page(core._keys, core.project, info, page))  # noqa: SLF001
 
     def cancel(self, timeout: float = 10.0) -> bool:
         """Cancels the job: True when it will never change anything, False when it was too late.

@@ -105,7 +105,13 @@ class HistoryEntry(_Model):
 
 
 class ItemResult(_Model):
-    """What a job did to one memory; `error` is set when it did nothing."""
+    """What a job did to one memory; `error` is set when it did nothing.
+
+    Attributes:
+        event: None when there was an error, or nothing to do.
+        memory, previous_memory: the text after and before it, as `wait` reads them from the history.
+        conflict_id: what of the submission waits for `resolve_conflict`.
+    """
 
     memory_id: str
     event: Event | None = None
@@ -113,10 +119,14 @@ class ItemResult(_Model):
     previous_memory: str | None = None
     version: int | None = None
     error: dict[str, Any] | None = None
+    conflict_id: str | None = None
 
 
 class JobResult(_Model):
-    """Where a job stands; `results` follow the order of its items and are empty until it ends."""
+    """Where a job stands; `results` follow the order of its items and are empty until it ends.
+
+    `error` is the first failed item's.
+    """
 
     job_id: str
     status: JobStatus
@@ -132,10 +142,71 @@ class JobResult(_Model):
 
 
 class JobInfo(JobResult):
-    """One line of `jobs()` or `dead_letters()`: the result and what kind of job it is."""
+    """One line of `jobs()`: how the job stands, and what kind of job it is.
+
+    Its results carry no texts, and those of a batch job stand in its chunks: `wait` reads both.
+
+    Attributes:
+        items: operations in all; done: those that ended, in a batch job; chunks: 0 unless it is one.
+    """
 
     kind: str
     memory_id: str | None = None
+    items: int = 0
+    done: int = 0
+    chunks: int = 0
+
+
+class DeadLetter(JobInfo):
+    """A job of which something failed for good, and what it asked for; it died at `finished_at`.
+
+    Of a batch job each chunk is a letter of its own, with the id `<job id>:<n>`. `results` says which of the payload's
+    operations failed. `attempts` counts from the last replay, `first_attempt_at` from the beginning. `payload` holds
+    the operations as their caller gave them, texts too (but for memories erased since): never log it.
+    """
+
+    first_attempt_at: datetime | None = None
+    last_attempt_at: datetime | None = None
+    payload: list[dict[str, Any]] = Field(repr=False)
+
+
+class DeadLetterProgress(_Model):
+    """How far `replay_all` or `discard_all` is: letters looked at, all there were when it began, and those done.
+
+    `total` counts the letters of every project in that time; `examined` ends below it when others take letters away.
+    """
+
+    examined: int
+    total: int
+    done: int
+
+
+class Conflict(_Model):
+    """A submission that waits for a person: what it says (ours), what the memory says (theirs), where both began.
+
+    Attributes:
+        id: for `resolve_conflict`.
+        base, ours, theirs: texts; None where the text is not in dispute.
+        base_metadata, our_metadata, their_metadata: the disputed keys only.
+        expected_version: what the submission was based on, when it said so.
+        current_version: the memory's, now.
+    """
+
+    id: str
+    memory_id: str
+    job_id: str
+    submitted_at: datetime
+    created_at: datetime
+    actor_id: str | None = None
+    role: str | None = None
+    base: str | None = None
+    ours: str | None = None
+    theirs: str | None = None
+    base_metadata: dict[str, Any] = Field(default_factory=dict)
+    our_metadata: dict[str, Any] = Field(default_factory=dict)
+    their_metadata: dict[str, Any] = Field(default_factory=dict)
+    expected_version: int | None = None
+    current_version: int
 
 
 class Progress(_Model):

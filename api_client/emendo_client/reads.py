@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from emendo_client import records
-from emendo_client.errors import JobNotFoundError, MemoryNotFoundError
+from emendo_client.errors import ConflictError, JobNotFoundError, MemoryNotFoundError
 from emendo_client.filters import Filter
-from emendo_client.models import HistoryEntry, JobInfo, JobStatus, Memory, Page, Progress, SearchHit
-from emendo_client.records import JOB_FIELDS, MEMORY_FIELDS
+from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobStatus, Memory, Page, Progress, SearchHit
+from emendo_client.records import JOB_FIELDS, MEMORY_FIELDS, split_conflict_id
 from emendo_client.steps import Batch, Command, Steps
 from emendo_config import Keys
 from emendo_config.redis_io import as_text
@@ -23,7 +23,7 @@ def get(keys: Keys, project: str, memory_id: str, *, include_deleted: bool) -> S
     (values,) = yield Batch("data", [("HMGET", keys.memory(memory_id), *MEMORY_FIELDS)])
     memory = records.visible_memory(values, project, include_deleted=include_deleted)
     if memory is None:
-        raise _no_memory(memory_id)
+        raise no_memory(memory_id)
     return memory
 
 
@@ -37,7 +37,7 @@ def history(keys: Keys, project: str, memory_id: str) -> Steps[list[HistoryEntry
         ],
     )
     if as_text(owner[0]) != project:
-        raise _no_memory(memory_id)
+        raise no_memory(memory_id)
     return [records.history_entry(memory_id, entry_id, raw) for entry_id, raw in entries]
 
 
@@ -91,8 +91,9 @@ def job(keys: Keys, project: str, job_id: str) -> Steps[JobInfo]:
 def progress(keys: Keys, project: str, job_id: str) -> Steps[Progress]:
     """How many of a job's items are done."""
     document = yield from _job_document(keys, project, job_id)
-    status = JobStatus(document["status"])
-    return Progress(done=document["items"] if status.is_final else 0, total=document["items"], status=status)
+    status, total = JobStatus(document["status"]), document["items"]
+    done = total if status.is_final else document["done"]
+    return Progress(done=done, total=total, status=status)
 
 
 def jobs(keys: Keys, project: str, status: JobStatus | None, limit: int) -> Steps[list[JobInfo]]:
@@ -109,18 +110,42 @@ def jobs(keys: Keys, project: str, status: JobStatus | None, limit: int) -> Step
     return found[:limit]
 
 
-def dead_letters(keys: Keys, project: str, limit: int) -> Steps[list[JobInfo]]:
-    """The project's dead-lettered jobs, newest first."""
-    found: list[JobInfo] = []
-    start = 0
-    while len(found) < limit:
-        (ids,) = yield Batch("control", [("ZREVRANGE", keys.dead, start, start + _JOBS_AT_A_TIME - 1)])
-        if not ids:
-            break
-        start += len(ids)
-        replies = yield Batch("control", _record_reads(keys, ids))
-        found += _infos(replies, project)
-    return found[:limit]
+def conflicts(keys: Keys, project: str, limit: int) -> Steps[list[Conflict]]:
+    """The project's conflicts that wait for a person, newest first."""
+    (listed,) = yield Batch("control", [("ZREVRANGE", keys.conflicts(project), 0, limit - 1, "WITHSCORES")])
+    moments = dict(zip(map(as_text, listed[::2]), listed[1::2], strict=True))
+    if not moments:
+        return []
+    commands: list[Command] = []
+    for conflict_id in moments:
+        memory_id, mark = split_conflict_id(conflict_id)
+        commands.append(("HGET", keys.conflict(memory_id), mark))
+        commands.append(("HMGET", keys.memory(memory_id), *MEMORY_FIELDS))
+    replies = iter((yield Batch("data", commands)))
+    found = [
+        records.conflict(conflict_id, int(moment), next(replies), next(replies))
+        for conflict_id, moment in moments.items()
+    ]
+    return [conflict for conflict in found if conflict is not None]  # resolved, or erased, a moment ago
+
+
+def conflict(keys: Keys, project: str, conflict_id: str) -> Steps[Conflict]:
+    """One conflict that waits for a person.
+
+    Raises:
+        ConflictError: (NO_SUCH_CONFLICT) it does not wait in this project, or not any more.
+    """
+    memory_id, mark = split_conflict_id(conflict_id)
+    (moment,) = yield Batch("control", [("ZSCORE", keys.conflicts(project), conflict_id)])
+    if moment is None:
+        raise no_conflict(conflict_id)
+    document, values = yield Batch(
+        "data", [("HGET", keys.conflict(memory_id), mark), ("HMGET", keys.memory(memory_id), *MEMORY_FIELDS)]
+    )
+    found = records.conflict(conflict_id, int(moment), document, values)
+    if found is None:
+        raise no_conflict(conflict_id)
+    return found
 
 
 def _job_document(keys: Keys, project: str, job_id: str) -> Steps[dict[str, Any]]:
@@ -142,6 +167,16 @@ def _infos(replies: list[Any], project: str) -> Iterator[JobInfo]:
             yield records.job_info(document)
 
 
+def no_conflict(conflict_id: str) -> ConflictError:
+    """The error for a conflict id under which nothing waits."""
+    return ConflictError(
+        "no such conflict waits",
+        error_code="NO_SUCH_CONFLICT",
+        details={"conflict_id": conflict_id},
+        suggestion="it may be resolved already; conflicts() lists those that wait",
+    )
+
+
 def no_job(job_id: str) -> JobNotFoundError:
     """The error for a job id this project does not have."""
     return JobNotFoundError(
@@ -151,7 +186,8 @@ def no_job(job_id: str) -> JobNotFoundError:
     )
 
 
-def _no_memory(memory_id: str) -> MemoryNotFoundError:
+def no_memory(memory_id: str) -> MemoryNotFoundError:
+    """The error for a memory id this project does not have."""
     return MemoryNotFoundError(
         "no such memory in this project",
         details={"memory_id": memory_id},

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from emendo_client._time import iso
-from emendo_client.models import HistoryEntry, JobInfo, JobResult, Memory, SearchHit
+from emendo_client._time import iso, microseconds_of
+from emendo_client.models import Conflict, DeadLetter, HistoryEntry, JobInfo, JobResult, JobStatus, Memory, SearchHit
+from emendo_config.index import TAG_SEPARATOR
 from emendo_config.redis_io import as_text
 
 # The fields of `emendo:memory:{<id>}` that make a Memory, in the order they are asked for.
@@ -46,8 +48,27 @@ JOB_FIELDS = (
     "next_attempt",
     "degraded",
     "items",
+    "chunks",
+    "done",
 )
+DEAD_LETTER_FIELDS = (*JOB_FIELDS, "began", "payload")
 MAX_TAG_CHARS = 1_024
+
+
+def job_of(record_id: str) -> str:
+    """The job's id, of a job's record or of a batch job's chunk (`<job id>:<n>`)."""
+    return record_id.partition(":")[0]
+
+
+def split_conflict_id(conflict_id: str) -> tuple[str, str]:
+    """The memory's id and the mark of the submission that waits (a mark may hold colons, a memory id cannot)."""
+    memory_id, _, mark = conflict_id.partition(":")
+    return memory_id, mark
+
+
+def version_entry_id(version: int) -> str:
+    """The id of a version's entry in its memory's history stream (see `commit.lua`)."""
+    return f"{version}-0"
 
 
 def memory_document(values: Sequence[Any]) -> dict[str, Any] | None:
@@ -63,9 +84,9 @@ def memory_document(values: Sequence[Any]) -> dict[str, Any] | None:
 
 
 def visible_memory(values: Sequence[Any], project: str, *, include_deleted: bool) -> Memory | None:
-    """The memory, unless it is another project's, deleted or expired."""
+    """The memory, unless it is another project's, deleted or expired; of an erased one nothing is left to show."""
     document = memory_document(values)
-    if document is None or document["project"] != project:
+    if document is None or document["project"] != project or "memory" not in document:
         return None
     memory = Memory.model_validate(document)
     gone = memory.is_deleted or (memory.expires_at is not None and memory.expires_at.timestamp() <= time.time())
@@ -124,6 +145,8 @@ def job_document(values: Sequence[Any]) -> dict[str, Any] | None:
         "degraded": bool(fields["degraded"]),
         "degraded_reason": fields["degraded"] or None,
         "items": int(fields["items"] or 0),
+        "chunks": int(fields["chunks"] or 0),
+        "done": int(fields["done"] or 0),
     }
 
 
@@ -137,9 +160,73 @@ def job_info(document: Mapping[str, Any]) -> JobInfo:
     return JobInfo.model_validate(document)
 
 
+def dead_letter(values: Sequence[Any]) -> DeadLetter | None:
+    """The values of DEAD_LETTER_FIELDS; None when the record is no dead letter (any more)."""
+    *job, began, payload = values
+    document = job_document(job)
+    if document is None or payload is None or not JobStatus(document["status"]).is_final:
+        return None
+    return DeadLetter.model_validate(
+        {
+            **document,
+            "first_attempt_at": document["started_at"],
+            "last_attempt_at": _moment(as_text(began)),
+            "payload": json.loads(payload)["operations"],
+        }
+    )
+
+
+def conflict(conflict_id: str, arose: int, raw: Any, values: Sequence[Any]) -> Conflict | None:
+    """A waiting conflict, from its document and the memory as it is; None when there is none any more.
+
+    Args:
+        conflict_id: its id.
+        arose: when, in microseconds.
+        raw: the document `reconcile.conflict_document` made.
+        values: of MEMORY_FIELDS.
+    """
+    memory = memory_document(values)
+    if raw is None or memory is None:
+        return None
+    document = json.loads(raw)
+    ours = document.get("metadata", {})
+    return Conflict.model_validate(
+        {
+            **document,
+            "id": conflict_id,
+            "memory_id": memory["id"],
+            "submitted_at": _moment(str(document["submitted"])),
+            "created_at": _moment(str(arose)),
+            "base": document.get("base_memory"),
+            "ours": document.get("memory"),
+            "theirs": memory["memory"] if "memory" in document else None,
+            "base_metadata": document.get("base_metadata", {}),
+            "our_metadata": ours,
+            "their_metadata": {key: memory["metadata"].get(key) for key in ours},
+            "current_version": int(memory["version"]),
+        }
+    )
+
+
 def metadata_tag(key: str, value: Any) -> str | None:
     """The index tag by which a metadata value is found; None for values that cannot be filtered on."""
     if value is None or isinstance(value, dict | list | tuple):
         return None
     tag = f"{key}={json.dumps(value, ensure_ascii=False)}"
     return tag if len(tag) <= MAX_TAG_CHARS else None
+
+
+def metadata_tags(metadata: Mapping[str, Any]) -> str:
+    """The `metadata_tags` field that follows from a memory's metadata."""
+    tags = (metadata_tag(key, value) for key, value in metadata.items())
+    return TAG_SEPARATOR.join(tag for tag in tags if tag is not None)
+
+
+def expires_ms(expires_at: str) -> str:
+    """The `expires_ms` field (milliseconds since the epoch) that follows from `expires_at`; empty when it is."""
+    return str(microseconds_of(datetime.fromisoformat(expires_at)) // 1_000) if expires_at else ""
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of the text, in hexadecimal: the memory's `hash` and the embedding cache's key."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from emendo_client._time import iso, microseconds_of
 from emendo_client.errors import ValidationError
+from emendo_client.records import split_conflict_id
 from emendo_config import Settings
 
 ROLES = ("user", "assistant", "system", "tool")
@@ -22,6 +24,7 @@ STORED_ROLES = ("user", "assistant")
 IDENTITY_KEYS = frozenset({"id", "user_id", "agent_id", "run_id", "actor_id", "project"})
 MAX_ID_CHARS = 256
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_MARK = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
 # Tabs and line breaks are text; other C0/C1 controls and lone surrogates are broken input.
 _FORBIDDEN_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _FORBIDDEN_IN_ID = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -69,6 +72,16 @@ def _given_id(value: Any, name: str, suggestion: str) -> str:
             f"{name} is malformed", suggestion=f"{suggestion}: letters, digits, '_', '.', '-', at most 128"
         )
     return str.__str__(value)
+
+
+def conflict_id(value: Any) -> tuple[str, str]:
+    """A conflict's id, as `conflicts()` gives it: the memory's id, and the mark of the submission that waits."""
+    if not isinstance(value, str):
+        raise _wrong_type("conflict_id", value, "a string")
+    found, mark = split_conflict_id(value)
+    if not _ID.fullmatch(found) or not _MARK.fullmatch(mark):
+        raise ValidationError("conflict_id is malformed", suggestion="use an id that conflicts() lists")
+    return found, mark
 
 
 def scope_id(value: Any, name: str) -> str | None:
@@ -210,21 +223,24 @@ def _whole(value: Any, name: str, expected: str) -> int:
 
 def expiry(value: Any) -> str | None:
     """A moment with a time zone, as ISO-8601 UTC with microseconds; None for never."""
-    if value is None:
-        return None
+    return None if value is None else iso(moment(value, "expires_at"))
+
+
+def moment(value: Any, name: str) -> int:
+    """A moment with a time zone, a datetime or an ISO-8601 string, in microseconds since 1970."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
-            raise ValidationError("expires_at is not an ISO-8601 time") from None
+            raise ValidationError(f"{name} is not an ISO-8601 time") from None
     if not isinstance(value, datetime):
-        raise _wrong_type("expires_at", value, "a datetime, an ISO-8601 string or None")
+        raise _wrong_type(name, value, "a datetime or an ISO-8601 string")
     if value.tzinfo is None:
-        raise ValidationError("expires_at has no time zone", suggestion="use datetime.now(UTC) + …")
+        raise ValidationError(f"{name} has no time zone", suggestion="use datetime.now(UTC) + …")
     try:
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
+        return microseconds_of(value.astimezone(UTC))
     except OverflowError:
-        raise ValidationError("expires_at is beyond the calendar", suggestion="give None for never") from None
+        raise ValidationError(f"{name} is beyond the calendar") from None
 
 
 def opaque_key(value: Any, name: str) -> str | None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from emendo_client.errors import JobFailedError, JobTimeoutError
-from emendo_client.models import JobInfo, JobResult, JobStatus
+from emendo_client.models import ItemResult, JobInfo, JobResult, JobStatus
 
 # A pub/sub message can be lost with its connection; the record is looked at again this often (seconds).
 RECHECK = 5.0
 
 
-def finished(info: JobInfo, *, raise_on_failure: bool) -> JobResult:
+def finished(info: JobInfo, items: list[ItemResult], *, raise_on_failure: bool) -> JobResult:
     """The result of a job in a final state.
 
     Raises:
         JobFailedError: it failed or was cancelled, and the caller asked to be told so.
     """
-    result = JobResult.model_validate(info.model_dump())
+    result = JobResult.model_validate({**info.model_dump(exclude={"results"}), "results": items})
     if raise_on_failure and info.status in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise JobFailedError(
             f"the job {info.status}",

@@ -1,10 +1,11 @@
-"""The control-plane writes, each one conversation (see `steps`): accept, cancel, replay, discard."""
+"""The control-plane writes, each one conversation (see `steps`): accept, append, cancel."""
 
 from __future__ import annotations
 
-import uuid
+from dataclasses import dataclass
 from typing import Any
 
+from emendo_client.batches import Append, BatchRequest
 from emendo_client.errors import ConflictError, JobError
 from emendo_client.models import JobStatus
 from emendo_client.reads import no_job
@@ -14,8 +15,8 @@ from emendo_config import Keys, Settings
 from emendo_config.redis_io import as_text
 
 
-def accept(settings: Settings, keys: Keys, request: JobRequest) -> Steps[tuple[str, int | None]]:
-    """Accepts the job: its id, and the shard whose bell the caller must ring (None: it is rung already).
+def accept(settings: Settings, keys: Keys, request: JobRequest) -> Steps[tuple[str, list[str]]]:
+    """Accepts the job: its id, and the shard whose bell the caller must ring, unless it is rung already.
 
     Raises:
         ConflictError: the idempotency key was used for another request.
@@ -24,13 +25,8 @@ def accept(settings: Settings, keys: Keys, request: JobRequest) -> Steps[tuple[s
     (reply,) = yield Batch("control", [script("accept", names, values)])
     outcome, job_id = as_text(reply[0]), as_text(reply[1])
     if outcome == "conflict":
-        raise ConflictError(
-            "this idempotency key was used for another request",
-            error_code="IDEMPOTENCY_KEY_REUSED",
-            details={"job_id": job_id},
-            suggestion="use a new key for a new request",
-        )
-    return job_id, int(values[1]) if reply[2] else None
+        raise _key_reused(job_id)
+    return job_id, [str(values[1])] if reply[2] else []
 
 
 def cancel(settings: Settings, keys: Keys, project: str, job_id: str) -> Steps[JobStatus]:
@@ -48,42 +44,53 @@ def cancel(settings: Settings, keys: Keys, project: str, job_id: str) -> Steps[J
     return _status(reply, job_id)
 
 
-def replay(settings: Settings, keys: Keys, project: str, job_id: str) -> Steps[int | None]:
-    """Puts a dead letter back to work; the shard to ring, if any.
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of one `Append`.
+
+    Attributes:
+        rings: shards whose bells the caller must ring.
+        resume: the job to go on with, when the caller of the same request broke off before.
+        is_over: True when there is nothing left to send.
+    """
+
+    job_id: str
+    rings: list[str]
+    resume: str = ""
+    is_over: bool = False
+
+
+def append(settings: Settings, keys: Keys, request: BatchRequest, part: Append) -> Steps[Appended]:
+    """Accepts some chunks of a batch job.
 
     Raises:
-        JobNotFoundError: no such job. JobError: it is not dead-lettered.
+        ConflictError: the idempotency key was used for another request.
+        JobError: no items came for so long that the job was closed without the rest.
     """
-    (found,) = yield Batch("control", [("HMGET", keys.job(job_id), "shard")])
-    shard = as_text(found[0])
-    if not shard:
-        raise no_job(job_id)
-    (reply,) = yield Batch(
-        "control",
-        [
-            script(
-                "replay",
-                [keys.job(job_id), keys.dead, keys.inbox(int(shard)), keys.bell(int(shard)), keys.shards],
-                [job_id, project, uuid.uuid4().hex, int(settings.ring_ttl * 1000), shard],
-            )
-        ],
+    names, values = request.call(settings, keys, part)
+    (reply,) = yield Batch("control", [script("append", names, values)])
+    outcome, job_id, *rings = map(as_text, reply)
+    if outcome == "conflict":
+        raise _key_reused(job_id)
+    if outcome == "ended":
+        raise JobError(
+            "the batch job was closed, since no further items came for a long time",
+            error_code="BATCH_ABANDONED",
+            details={"job_id": job_id},
+            suggestion="what was accepted is carried out; send the rest as a new batch, or raise EMENDO_BATCH_IDLE",
+        )
+    if outcome == "resume":
+        return Appended(job_id, [], resume=job_id)
+    return Appended(job_id, rings, is_over=outcome == "duplicate" or part.is_last)
+
+
+def _key_reused(job_id: str) -> ConflictError:
+    return ConflictError(
+        "this idempotency key was used for another request",
+        error_code="IDEMPOTENCY_KEY_REUSED",
+        details={"job_id": job_id},
+        suggestion="use a new key for a new request",
     )
-    if as_text(reply[0]) != "replayed":
-        raise _not_dead(_status(reply[0], job_id), job_id)
-    return int(shard) if reply[1] else None
-
-
-def discard(settings: Settings, keys: Keys, project: str, job_id: str) -> Steps[None]:
-    """Gives a dead letter up.
-
-    Raises:
-        JobNotFoundError: no such job. JobError: it is not dead-lettered.
-    """
-    (reply,) = yield Batch(
-        "control", [script("discard", [keys.job(job_id), keys.dead], [job_id, project, settings.job_ttl])]
-    )
-    if as_text(reply) != "discarded":
-        raise _not_dead(_status(reply, job_id), job_id)
 
 
 def _status(reply: Any, job_id: str) -> JobStatus:
@@ -91,11 +98,3 @@ def _status(reply: Any, job_id: str) -> JobStatus:
     if word == "unknown":
         raise no_job(job_id)
     return JobStatus(word)
-
-
-def _not_dead(status: JobStatus, job_id: str) -> JobError:
-    return JobError(
-        f"the job is not a dead letter; it is {status}",
-        error_code="JOB_NOT_DEAD",
-        details={"job_id": job_id, "status": status},
-    )

@@ -8,13 +8,8 @@ from __future__ import annotations
 from celery import Celery
 from kombu import Exchange, Queue
 
+from emendo_config.queues import INTERACTIVE, MAINTENANCE, QUEUES
 from emendo_config.settings import Settings
-
-INTERACTIVE = "interactive"
-INFERENCE = "inference"
-BULK = "bulk"
-MAINTENANCE = "maintenance"
-QUEUES = (INTERACTIVE, INFERENCE, BULK, MAINTENANCE)
 
 DRAIN_TASK = "emendo.drain"
 HOUSEKEEPING_TASK = "emendo.housekeeping"

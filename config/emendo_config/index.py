@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 TAG_SEPARATOR = "\x1f"
 TAG_FIELDS = ("project", "user_id", "agent_id", "run_id", "actor_id", "role", "is_deleted", "metadata_tags")
 
+NUMERIC_FIELDS = ("expires_ms", "deleted_ms")
+
 
 def index_schema(settings: Settings, space: EmbeddingSpace) -> dict[str, Any]:
     """The redisvl schema of one space's index: tags to scope by, times to sort by, one vector field.
@@ -39,7 +41,7 @@ def index_schema(settings: Settings, space: EmbeddingSpace) -> dict[str, Any]:
         {"name": name, "type": "tag", "attrs": {**tag_attributes, "sortable": True, "unf": True}}
         for name in ("created_at", "updated_at")
     ]
-    fields.append({"name": "expires_ms", "type": "numeric"})
+    fields += [{"name": name, "type": "numeric"} for name in NUMERIC_FIELDS]
     fields.append(
         {
             "name": space.field,

@@ -6,7 +6,7 @@ change them together. Nothing outside this module spells a key.
 
 from __future__ import annotations
 
-import zlib
+import re
 from dataclasses import dataclass
 
 
@@ -27,6 +27,16 @@ class Keys:
         """Hash: the memory as it is now."""
         return f"{self.prefix}memory:{{{memory_id}}}"
 
+    @property
+    def memory_pattern(self) -> str:
+        """Glob for SCAN's MATCH: the memory hashes of this prefix, whatever characters the prefix has."""
+        return re.sub(r"([*?\[\\])", r"\\\1", self.memory_prefix) + "{*}"
+
+    def memory_id(self, key: str) -> str | None:
+        """The inverse of `memory`; None for a key that is none of ours."""
+        start, end = f"{self.memory_prefix}{{", "}"
+        return key[len(start) : -len(end)] if key.startswith(start) and key.endswith(end) else None
+
     def history(self, memory_id: str) -> str:
         """Stream: every change of the memory, oldest first."""
         return f"{self.prefix}history:{{{memory_id}}}"
@@ -39,10 +49,14 @@ class Keys:
         """String with TTL: the version and event this job's effect on the memory got."""
         return f"{self.prefix}applied:{{{memory_id}}}:{job_id}"
 
+    def conflict(self, memory_id: str) -> str:
+        """Hash: submissions that wait for a person's decision, by the mark of what submitted them."""
+        return f"{self.prefix}conflict:{{{memory_id}}}"
+
     # Control plane: everything about jobs.
 
     def job(self, job_id: str) -> str:
-        """Hash: the job record."""
+        """Hash: the record of a job, or of a batch job's chunk (`<job id>:<n>`)."""
         return f"{self.prefix}job:{job_id}"
 
     def jobs(self, project: str) -> str:
@@ -58,11 +72,11 @@ class Keys:
         # The length keeps project "a" with key "b:c" apart from project "a:b" with key "c".
         return f"{self.prefix}idempotency:{len(project)}:{project}:{key}"
 
-    def inbox(self, shard: int) -> str:
-        """Stream with consumer group `workers`: accepted single jobs, oldest first."""
+    def inbox(self, shard: str) -> str:
+        """Stream with consumer group `workers`: accepted jobs and chunks, oldest first."""
         return f"{self.prefix}inbox:{shard}"
 
-    def bell(self, shard: int) -> str:
+    def bell(self, shard: str) -> str:
         """String with TTL: `rung:<id>` (a drain is on its way) or `drain:<worker>` (it is running)."""
         return f"{self.prefix}bell:{shard}"
 
@@ -70,6 +84,15 @@ class Keys:
     def shards(self) -> str:
         """Set: the shards that ever had a job, so that lowering `EMENDO_INBOX_SHARDS` strands nothing."""
         return f"{self.prefix}shards"
+
+    @property
+    def accepting(self) -> str:
+        """Sorted set: batch jobs whose caller is still sending items, by the time of the newest ones (milliseconds)."""
+        return f"{self.prefix}accepting"
+
+    def conflicts(self, project: str) -> str:
+        """Sorted set: `<memory id>:<mark>` of the project's waiting conflicts by the time they arose (microseconds)."""
+        return f"{self.prefix}conflicts:{project}"
 
     @property
     def clock(self) -> str:
@@ -110,9 +133,21 @@ class Keys:
         """Hash with TTL: failures in a row, and until when the provider is left alone."""
         return f"{self.prefix}breaker:{provider}"
 
+    def pace(self, provider: str) -> str:
+        """Hash with TTL: how much of the provider's rate limits is spent, and what it said of them."""
+        return f"{self.prefix}pace:{provider}"
+
+    def paced(self, provider: str, reservation_id: str) -> str:
+        """String with TTL: this reservation's turn (milliseconds), or `told`: its answer has been learnt from."""
+        return f"{self.prefix}paced:{provider}:{reservation_id}"
+
     def embedding(self, space: str, digest: str) -> str:
         """String with TTL: a cached vector (float32 bytes)."""
         return f"{self.prefix}embedding:{space}:{digest}"
+
+    def embedding_bytes(self, space: str, period: int) -> str:
+        """String with TTL: bytes of vectors cached in one period, so that the cache's size is known and bounded."""
+        return f"{self.prefix}embedding-bytes:{space}:{period}"
 
     # Index names.
 
@@ -124,8 +159,3 @@ class Keys:
     def index(self, space: str) -> str:
         """The real index of one embedding space, behind the alias."""
         return f"{self.prefix}index:{space}"
-
-
-def shard_of(routing_id: str, shards: int) -> int:
-    """The inbox shard of a memory (or of a job that makes new ones): stable over processes and releases."""
-    return zlib.crc32(routing_id.encode()) % shards

@@ -59,6 +59,24 @@ class Settings(BaseSettings):
     embedding_quick_retries: int = Field(
         2, ge=0, le=10, description="Retries inside a task before the job is put aside."
     )
+    embedding_requests_per_minute: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="All workers together; default: as the provider says, and of both the lower counts.",
+    )
+    embedding_tokens_per_minute: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="All workers together; default: as the provider says, and of both the lower counts.",
+    )
+
+    embedding_lru_bytes: int = Field(64 << 20, ge=0, description="Vectors one process keeps, in bytes; 0 keeps none.")
+    embedding_cache_ttl: int = Field(3_600, ge=0, description="Seconds Redis keeps a text's vector; 0 keeps none.")
+    embedding_cache_bytes: int = Field(256 << 20, ge=0, description="Vectors Redis keeps at most, in bytes, about.")
+    embedding_gather_ms: float = Field(5.0, ge=0, le=100, description="Small requests wait so long for one another.")
+    embedding_parallel: int = Field(8, ge=1, le=64, description="Provider requests one worker makes at once.")
 
     breaker_failures: int = Field(5, ge=1, description="Failures in a row that open the circuit breaker.")
     breaker_pause: float = Field(5.0, gt=0, description="Seconds a failing provider is left alone; doubles.")
@@ -67,8 +85,19 @@ class Settings(BaseSettings):
     # Index.
     index_algorithm: Literal["flat", "hnsw", "svs-vamana"] = Field("flat", description="Vector index kind.")
 
+    # Chat model.
+    chat_base_url: str = Field("", repr=False, description="Any OpenAI-compatible server; default: OpenAI itself.")
+    chat_model: str = Field("", description="Default: none; adds store messages as they are, merges wait for a person.")
+    chat_api_key: SecretStr = Field(SecretStr(""), description="Falls back to OPENAI_API_KEY.")
+    chat_timeout: float = Field(60.0, gt=0, le=170, description="Seconds one chat request may take.")
+
     # Intake and drain.
     inbox_shards: int = Field(16, ge=1, le=1_024, description="Inbox streams; the same for clients and workers.")
+    inference_shards: int = Field(16, ge=1, le=1_024, description="Streams of jobs that need the chat model.")
+    bulk_shards: int = Field(4, ge=1, le=256, description="Streams of batch chunks: how many are worked at once.")
+    maintenance_shards: int = Field(2, ge=1, le=256, description="Streams of maintenance work.")
+    chunk_items: int = Field(256, ge=1, le=2_048, description="Items of a batch job worked together.")
+    batch_idle: float = Field(300.0, gt=1, description="Seconds without items after which a batch job is closed.")
     drain_batch: int = Field(256, ge=1, le=2_048, description="Jobs one drain takes at a time.")
     drain_budget: float = Field(20.0, gt=0, description="Seconds one drain task runs before a successor takes over.")
     lease: float = Field(8.0, gt=0.2, description="Seconds a silent worker keeps its shards and locks.")
@@ -86,6 +115,11 @@ class Settings(BaseSettings):
     retry_max: float = Field(300.0, gt=0, description="Longest pause between two attempts, in seconds.")
     feed_length: int = Field(100_000, ge=0, description="Changes the feed keeps, about.")
     task_events: bool = Field(True, description="Send each job's events to Flower under its own id and name.")
+
+    # What `consistency="strong"` waits for, beyond the commit.
+    strong_fsync: bool = Field(False, description="Wait until the commit is in the append-only file (WAITAOF).")
+    strong_replicas: int = Field(0, ge=0, le=16, description="Replicas that must have the commit (WAIT, WAITAOF).")
+    strong_timeout: float = Field(1.0, gt=0, le=30, description="Seconds to wait for them before trying again.")
 
     # Limits on what callers may send.
     max_text_chars: int = Field(32_000, ge=1, description="Longest memory text, in characters.")
@@ -122,6 +156,7 @@ class Settings(BaseSettings):
             values["broker_url"] = _with_database(redis_url, 1)
         values.setdefault("control_url", redis_url)
         values.setdefault("embedding_api_key", os.environ.get("OPENAI_API_KEY", ""))
+        values.setdefault("chat_api_key", os.environ.get("OPENAI_API_KEY", ""))
         remote = values["embedding_api_key"] not in ("", SecretStr("")) or values.get("embedding_base_url")
         values.setdefault("embedding_provider", "openai" if remote else "local")
         local = values["embedding_provider"] == "local"
@@ -173,6 +208,11 @@ class Settings(BaseSettings):
             "Redis search indexes database 0 only",
         )
         return self
+
+    @property
+    def has_chat_model(self) -> bool:
+        """True when there is a chat model to ask."""
+        return bool(self.chat_model)
 
     @property
     def space(self) -> EmbeddingSpace:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+# What the hash fields that hold vectors, and no others, begin with.
+VECTOR_PREFIX = "vector_"
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingSpace:
@@ -24,4 +27,4 @@ class EmbeddingSpace:
     @property
     def field(self) -> str:
         """The hash field that holds this space's vector: float32[dimensions], little-endian bytes."""
-        return f"vector_{self.name}"
+        return f"{VECTOR_PREFIX}{self.name}"

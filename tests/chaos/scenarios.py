@@ -18,10 +18,10 @@ _SITE = f"""
 import os, signal
 from emendo_workers import apply
 real = apply.apply_operations
-def deadly(operations, services):
+def deadly(operations, services, **more):
     if any(operation.text == {POISON!r} for operation in operations):
         os.kill(os.getpid(), signal.SIGKILL)
-    return real(operations, services)
+    return real(operations, services, **more)
 apply.apply_operations = deadly
 """
 

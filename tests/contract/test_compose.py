@@ -20,7 +20,8 @@ import yaml
 from celery.bin.celery import celery as celery_cli
 
 from emendo_config import Settings
-from emendo_config.celery_app import QUEUES, create_app
+from emendo_config.celery_app import create_app
+from emendo_config.queues import QUEUES
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
@@ -137,10 +138,10 @@ def test_no_service_starts_before_redis_answers():
 def test_every_setting_reaches_who_needs_it():
     variables = {f"EMENDO_{field.upper()}" for field in Settings.model_fields}
     flower = {name for name in variables if name.startswith("EMENDO_FLOWER_")}
-    embedding = {name for name in variables if name.startswith("EMENDO_EMBEDDING_")} | NOT_SETTINGS
-    common = variables - flower - embedding
+    providers = {name for name in variables if name.startswith(("EMENDO_EMBEDDING_", "EMENDO_CHAT_"))} | NOT_SETTINGS
+    common = variables - flower - providers
     for name in OURS:
-        extra = embedding if name.startswith("worker-") else flower if name == "flower" else set()
+        extra = providers if name.startswith("worker-") else flower if name == "flower" else set()
         assert set(SERVICES[name]["environment"]) == common | extra, name
 
 

@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 import array
+import http.client
+import json
+import socket
+import threading
 import time
-import urllib.error
-import urllib.request
+import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
 
-from emendo_client.embeddings import create_embedder
-from emendo_client.embeddings.base import MALFORMED
-from emendo_client.errors import (
-    AuthenticationError,
-    EmbeddingError,
-    NetworkError,
-    QuotaExceededError,
-    RateLimitError,
-)
-from emendo_client.testing import Fault, OpenAIServer, start_server_process
-from emendo_client.testing.faults import KINDS
+from emendo_client.testing import OpenAIServer, RateLimits, Request, rate_limits
 from emendo_client.testing.vectors import embed
-from emendo_config import Settings
 
-
-@pytest.fixture
-def server():
-    with OpenAIServer() as started:
-        yield started
-
-
-@pytest.fixture
-def api(server):
-    with openai.OpenAI(base_url=server.base_url, api_key="test", max_retries=0, timeout=2) as client:
-        yield client
-
-
-@pytest.fixture
-def embedder(server):
-    settings = Settings(embedding_base_url=server.base_url, embedding_dimensions=64, embedding_timeout=1.0)
-    made = create_embedder(settings)
-    yield made
-    made.close()
+MODEL = "text-embedding-3-small"
 
 
 def vectors(api, texts, **more):
-    answer = api.embeddings.create(model="text-embedding-3-small", input=texts, dimensions=64, **more)
+    answer = api.embeddings.create(model=MODEL, input=texts, dimensions=64, **more)
     return [item.embedding for item in answer.data]
 
 
@@ -54,10 +29,30 @@ def similarity(one: bytes, other: bytes) -> float:
     return sum(a * b for a, b in zip(array.array("f", one), array.array("f", other), strict=True))
 
 
+@pytest.fixture
+def connection(server):
+    """One kept-alive connection, for what the openai client would never send."""
+    address = urllib.parse.urlsplit(server.base_url)
+    opened = http.client.HTTPConnection(address.hostname, address.port, timeout=5)
+    yield opened
+    opened.close()
+
+
+def send(connection, path, body=b"", method="POST", **more):
+    connection.request(method, path, body, **more)
+    answer = connection.getresponse()
+    return answer.status, json.load(answer)
+
+
 def test_lists_and_base64_say_the_same(api):
     (plain,) = vectors(api, ["hello"], encoding_format="float")
-    assert array.array("f", plain).tobytes() == embed("hello", model="text-embedding-3-small", dimensions=64)
+    assert array.array("f", plain).tobytes() == embed("hello", model=MODEL, dimensions=64)
     assert vectors(api, "hello")[0] == pytest.approx(plain)
+
+
+async def test_the_async_client_is_answered_the_same(api, async_api):
+    answer = await async_api.embeddings.create(model=MODEL, input=["hello"], dimensions=64)
+    assert [item.embedding for item in answer.data] == vectors(api, ["hello"])
 
 
 def test_equal_texts_are_equal_and_related_ones_near():
@@ -69,95 +64,78 @@ def test_equal_texts_are_equal_and_related_ones_near():
     assert similarity(embed("我喜欢绿茶", dimensions=256), embed("我每天喝绿茶", dimensions=256)) > 0.2
 
 
-def test_usage_and_models_are_answered(api):
-    answer = api.embeddings.create(model="m", input=["four" * 10, "x"], dimensions=8)
+def test_usage_and_default_dimensions_are_answered():
+    with OpenAIServer(default_dimensions=24) as server, openai.OpenAI(base_url=server.base_url, api_key="x") as api:
+        answer = api.embeddings.create(model="m", input=["four" * 10, "x"])
     assert answer.usage.prompt_tokens == answer.usage.total_tokens == 11
-    assert [model.id for model in api.models.list()] == ["text-embedding-3-small"]
+    assert [len(item.embedding) for item in answer.data] == [24, 24]
 
 
-@pytest.mark.parametrize("bad", [[], "", ["a", ""], ["a"] * 2_049, ["x" * 40_000]])
-def test_what_the_provider_would_refuse_is_refused(api, bad):
-    with pytest.raises(openai.BadRequestError):
-        vectors(api, bad)
+def test_a_request_is_logged_whole(server, api):
+    before = time.time()
+    vectors(api, ["four" * 10, "x"], encoding_format="float", user="u1")
+    (request,) = server.requests
+    assert isinstance(request, Request)
+    assert (request.endpoint, request.path, request.status, request.fault) == (
+        "embeddings",
+        "/v1/embeddings",
+        200,
+        None,
+    )
+    assert (request.inputs, request.tokens) == (["four" * 10, "x"], 11)
+    assert request.body == {
+        "model": MODEL,
+        "input": ["four" * 10, "x"],
+        "dimensions": 64,
+        "encoding_format": "float",
+        "user": "u1",
+    }
+    assert before <= request.time <= time.time()
+    assert "four" not in repr(request), "texts stay out of what a failing assertion prints"
+    server.clear_requests()
+    assert server.requests == []
 
 
-def test_a_wrong_key_is_refused():
+@pytest.mark.parametrize("key", ["wrong", "right and more"])
+def test_a_wrong_key_is_refused_everywhere_and_logged(key):
     with (
         OpenAIServer(api_key="right") as server,
-        openai.OpenAI(base_url=server.base_url, api_key="wrong", max_retries=0) as api,
-        pytest.raises(openai.AuthenticationError),
+        openai.OpenAI(base_url=server.base_url, api_key=key, max_retries=0) as api,
     ):
-        vectors(api, ["a"])
+        for ask in (lambda: vectors(api, ["a"]), api.models.list):
+            with pytest.raises(openai.AuthenticationError) as failure:
+                ask()
+            assert failure.value.code == "invalid_api_key"
+        assert [request.status for request in server.requests] == [401]
+        assert len(vectors(api.with_options(api_key="right"), ["a"])) == 1
 
 
-FAULTS = {
-    "rate_limit": (RateLimitError, "RATE_LIMIT"),
-    "rate_limit_date": (RateLimitError, "RATE_LIMIT"),
-    "rate_limit_ms": (RateLimitError, "RATE_LIMIT"),
-    "quota": (QuotaExceededError, "QUOTA_EXCEEDED"),
-    "server_error": (NetworkError, "PROVIDER_FAILING"),
-    "bad_gateway": (NetworkError, "PROVIDER_FAILING"),
-    "unavailable": (NetworkError, "PROVIDER_FAILING"),
-    "request_timeout": (NetworkError, "PROVIDER_FAILING"),
-    "bad_request": (EmbeddingError, "EMBEDDING"),
-    "unauthorized": (AuthenticationError, "AUTHENTICATION"),
-    "timeout": (NetworkError, "PROVIDER_TIMEOUT"),
-    "reset": (NetworkError, "PROVIDER_UNREACHABLE"),
-    "malformed_json": (EmbeddingError, MALFORMED),
-    "truncated": (NetworkError, "PROVIDER_UNREACHABLE"),
-    "wrong_dimension": (EmbeddingError, MALFORMED),
-    "missing_item": (EmbeddingError, MALFORMED),
-    "nan": (EmbeddingError, MALFORMED),
-}
+def test_a_body_that_is_not_json_is_refused_and_the_connection_goes_on(connection):
+    status, answer = send(connection, "/v1/embeddings", b"{no json")
+    assert (status, answer["error"]["message"]) == (400, "the body is not JSON")
+    opened = connection.sock
+    for body in (b"", b"null", b"[1]", b'"text"', b"\xff\xfe"):
+        status, answer = send(connection, "/v1/embeddings", body)
+        assert (status, set(answer)) == (400, {"error"})
+    status, _ = send(connection, "/v1/embeddings", json.dumps({"model": "m", "input": "a", "dimensions": 8}))
+    assert (status, connection.sock) == (200, opened)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_fault_is_seen_through_the_real_client_as_one_of_our_errors(server, embedder, kind):
-    expected, code = FAULTS[kind]
-    server.faults.add(Fault(kind, retry_after=20))
-    with pytest.raises(expected) as failure:
-        embedder.embed(["a", "b"])
-    assert (type(failure.value), failure.value.error_code) == (expected, code)
-    if isinstance(failure.value, RateLimitError) and kind != "quota":
-        assert 18 <= failure.value.retry_after <= 20
-    assert embedder.embed(["a", "b"]).vectors[1] == embed("b", model="text-embedding-3-small", dimensions=64)
-    assert [request.fault for request in server.requests] == [kind, None]
+@pytest.mark.parametrize("length", [b"Transfer-Encoding: chunked", b"Content-Length: -1", b"Content-Length: two"])
+def test_a_body_of_unknown_length_is_refused_and_the_connection_closed(server, length):
+    address = urllib.parse.urlsplit(server.base_url)
+    with socket.create_connection((address.hostname, address.port), timeout=5) as plain:
+        # One segment: nothing is left unread when the server closes, which would reset the connection.
+        plain.sendall(b"POST /v1/embeddings HTTP/1.1\r\n" + length + b"\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
+        answer = b"".join(iter(lambda: plain.recv(4_096), b""))
+    assert answer.startswith(b"HTTP/1.1 411 ")
+    assert "error" in json.loads(answer.partition(b"\r\n\r\n")[2]), "what follows is not taken for another request"
 
 
-async def test_the_async_embedder_sees_the_same(server, embedder):
-    server.faults.add(Fault("unavailable"))
-    with pytest.raises(NetworkError):
-        await embedder.embed_async(["a"])
-    assert (await embedder.embed_async(["a"])).vectors == embedder.embed(["a"]).vectors
-
-
-def test_faults_can_be_aimed_and_repeat_by_seed(server, api):
-    server.faults.add(Fault("bad_request", match="poison", times=1))
-    assert len(vectors(api, ["fine"])) == 1
-    with pytest.raises(openai.BadRequestError):
-        vectors(api, ["fine", "poison"])
-    server.faults.clear()
-    server.faults.add(Fault("server_error", rate=0.5))
-    strikes = [server.faults.strike("embeddings", []) is not None for _ in range(50)]
-    server.faults.clear()
-    server.faults.add(Fault("server_error", rate=0.5))
-    assert strikes == [server.faults.strike("embeddings", []) is not None for _ in range(50)]
-    assert 10 < sum(strikes) < 40
-    with pytest.raises(ValueError, match="unknown fault"):
-        Fault("earthquake")
-
-
-def test_chat_answers_are_scripted(server, api):
-    def ask() -> str:
-        answer = api.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
-        return answer.choices[0].message.content
-
-    server.script("first", "second")
-    assert [ask(), ask()] == ["first", "second"]
-    with pytest.raises(openai.InternalServerError, match="no chat answer is scripted"):
-        ask()
-    server.answer_chat_with(lambda request: request["messages"][0]["content"].upper())
-    assert ask() == "HELLO"
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/embeddings"), ("POST", "/v1/models"), ("POST", "/v1/files")])
+def test_an_unknown_endpoint_is_not_found(connection, server, method, path):
+    assert send(connection, path, b"{}", method)[0] == 404
+    assert server.requests == []
 
 
 def test_latency_is_kept(server, api):
@@ -167,23 +145,98 @@ def test_latency_is_kept(server, api):
     assert time.monotonic() - began >= 0.12
 
 
-def test_a_server_in_its_own_process_is_steered_from_here():
-    with start_server_process() as remote:
-        with openai.OpenAI(base_url=remote.base_url, api_key="x", max_retries=0) as api:
-            remote.add_faults(Fault("unavailable"))
-            with pytest.raises(openai.InternalServerError):
-                vectors(api, ["a"])
-            remote.set_latency(1)
-            vectors(api, ["a"])
-            remote.script("hello")
-            assert api.chat.completions.create(model="m", messages=[]).choices[0].message.content == "hello"
-        assert [(request["endpoint"], request["status"]) for request in remote.requests()] == [
-            ("embeddings", 503),
-            ("embeddings", 200),
-            ("chat", 200),
-        ]
-        remote.clear_requests()
-        remote.clear_faults()
-        assert remote.requests() == []
-    with pytest.raises(urllib.error.URLError):
-        remote.requests()
+def test_jitter_is_added_and_repeats_by_seed():
+    first, again, other = (OpenAIServer(latency_ms=100, jitter_ms=50, seed=seed) for seed in (1, 1, 2))
+    delays = [first.delay() for _ in range(20)]
+    assert delays == [again.delay() for _ in range(20)] != [other.delay() for _ in range(20)]
+    assert min(delays) >= 0.1
+    assert max(delays) <= 0.15
+    assert len(set(delays)) == 20
+    first.reset()
+    assert delays == [first.delay() for _ in range(20)]
+    for server in (first, again, other):
+        server.stop()
+
+
+def rate_limit_headers(api, **request):
+    answer = api.embeddings.with_raw_response.create(model=MODEL, dimensions=8, **request)
+    return {name: value for name, value in answer.headers.items() if name.startswith("x-ratelimit-")}
+
+
+def test_rate_limits_are_told_in_the_headers_and_begin_anew_each_minute(server, api, monkeypatch):
+    assert rate_limit_headers(api, input="a") == {}
+    now = 1_000.0
+    monkeypatch.setattr(rate_limits.time, "monotonic", lambda: now)
+    server.rate_limits = RateLimits(requests=10, tokens=100)
+    rate_limit_headers(api, input="four" * 10)
+    now += 15.5
+    assert rate_limit_headers(api, input="x") == {
+        "x-ratelimit-limit-requests": "10",
+        "x-ratelimit-limit-tokens": "100",
+        "x-ratelimit-remaining-requests": "8",
+        "x-ratelimit-remaining-tokens": "89",
+        "x-ratelimit-reset-requests": "44.500s",
+        "x-ratelimit-reset-tokens": "44.500s",
+    }
+    assert rate_limit_headers(api, input="x" * 800)["x-ratelimit-remaining-tokens"] == "0"
+    now += 44.5
+    assert rate_limit_headers(api, input="x")["x-ratelimit-remaining-requests"] == "9"
+
+
+def test_requests_that_come_together_are_each_counted_once(server, api):
+    server.rate_limits = RateLimits(requests=100)
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(lambda _: rate_limit_headers(api, input="x"), range(40)))
+    assert sorted(int(headers["x-ratelimit-remaining-requests"]) for headers in told) == list(range(60, 100))
+    assert len(server.requests) == 40
+
+
+def test_reset_undoes_what_was_set_since_the_server_was_made():
+    with OpenAIServer(latency_ms=1, api_key="right", default_dimensions=8, rate_limits=RateLimits(5)) as server:
+        made_with = server.limits
+        server.latency_ms = server.jitter_ms = 9_000
+        server.api_key, server.default_dimensions, server.limits, server.rate_limits = "", 9, None, None
+        server.script("never said")
+        server.log(Request("chat", [], 0, 200, None))
+        server.reset()
+        assert (server.latency_ms, server.jitter_ms, server.limits) == (1, 0, made_with)
+        assert server.requests == []
+        with openai.OpenAI(base_url=server.base_url, api_key="right", max_retries=0) as api:
+            answer = api.embeddings.with_raw_response.create(model="m", input="a")
+            assert answer.headers["x-ratelimit-remaining-requests"] == "4"
+            assert len(answer.parse().data[0].embedding) == 8
+            with pytest.raises(openai.InternalServerError, match="no chat answer is scripted"):
+                api.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
+            server.reset()
+            answer = api.embeddings.with_raw_response.create(model="m", input="a")
+            assert answer.headers["x-ratelimit-remaining-requests"] == "4"
+
+
+def test_a_connection_that_was_kept_alive_is_not_answered_after_stop(server, api):
+    for ask in (lambda: vectors(api, ["a"]), api.models.list):
+        ask()
+    server.stop()
+    for ask in (lambda: vectors(api, ["a"]), api.models.list):
+        with pytest.raises(openai.APIConnectionError):
+            ask()
+    assert len(server.requests) == 1
+    server.stop()
+
+
+def test_stop_cuts_an_answer_that_is_under_way(server, api):
+    server.latency_ms = 60_000
+    asked = threading.Event()
+    server.faults.strike = lambda *_: asked.set()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(vectors, api.with_options(timeout=30), ["a"])
+        assert asked.wait(10)
+        server.stop()
+        with pytest.raises(openai.APIConnectionError) as failure:
+            answer.result()
+    assert not isinstance(failure.value, openai.APITimeoutError)
+
+
+def test_a_server_that_was_never_started_can_be_stopped():
+    server = OpenAIServer()
+    server.stop()
+    server.stop()

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from emendo_client import MemoryClient
+from emendo_client.cli import run
 from emendo_client.testing.server import OpenAIServer
+from emendo_client.testing.worker import environment
 from emendo_config import Settings
 from emendo_config.celery_app import create_app
 from emendo_config.index import ensure_index
@@ -28,3 +30,20 @@ def client(emendo_settings: Settings) -> Iterator[MemoryClient]:
     """A client of the same keys as `services`."""
     with MemoryClient(emendo_settings) as made:
         yield made
+
+
+@pytest.fixture
+def cli(monkeypatch, capfd):
+    """Runs `emendo …` in this process with a settings' environment: exit code, output, errors."""
+
+    def call(settings: Settings | None, *words: str):
+        if settings is not None:
+            for name, value in environment(settings).items():
+                if name.startswith("EMENDO_"):
+                    monkeypatch.setenv(name, value)
+        capfd.readouterr()
+        code = run(list(words))
+        written = capfd.readouterr()
+        return code, written.out, written.err
+
+    return call

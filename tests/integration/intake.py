@@ -8,10 +8,11 @@ from typing import Any
 import redis
 
 from emendo_client import Job, MemoryClient
-from emendo_config.keys import shard_of
+from emendo_config.shards import shard_of
 from emendo_workers import scripts
 from emendo_workers.drain import Drain
 from emendo_workers.services import Services
+from emendo_workers.sweeper import Sweeper
 
 
 class Killed(BaseException):
@@ -28,17 +29,17 @@ def messages_waiting(services: Services) -> int:
         return int(connection.llen(f"{services.settings.key_prefix}interactive"))
 
 
-def bell_of(services: Services, shard: int) -> str | None:
+def bell_of(services: Services, shard: str) -> str | None:
     value = services.control.get(services.keys.bell(shard))
     return value.decode() if value else None
 
 
-def shard_of_job(services: Services, job: Job) -> int:
-    return int(services.control.hget(services.keys.job(job.id), "shard"))
+def shard_of_job(services: Services, job: Job) -> str:
+    return services.control.hget(services.keys.job(job.id), "shard").decode()
 
 
-def shard_of_memory(services: Services, memory_id: str) -> int:
-    return shard_of(memory_id, services.settings.inbox_shards)
+def shard_of_memory(services: Services, memory_id: str) -> str:
+    return shard_of(memory_id, services.settings)
 
 
 def drain(services: Services, job: Job) -> int:
@@ -71,3 +72,23 @@ def kill_at(monkeypatch: Any, step: int, *, after: bool) -> Callable[[], int]:
 
     monkeypatch.setattr(scripts, "run", run)
     return lambda: made["calls"]
+
+
+def bring_back(services: Services, *jobs: Job) -> None:
+    """The time of jobs that were put aside has come: the sweeper returns them, and their shards are drained."""
+    keys = services.keys
+    due = {f"{shard_of_job(services, job)}:{job.id}": 0 for job in jobs}
+    assert services.control.zadd(keys.delayed, due, xx=True, ch=True) == len(due), "a job was not put aside"
+    Sweeper(services).sweep()
+    for job in jobs:
+        drain(services, job)
+
+
+def put_aside(services: Services, memory_id: str, *jobs: Job) -> None:
+    """Another worker has the memory, so the jobs must wait, and will arrive late."""
+    lock = services.keys.lock(memory_id)
+    services.data.set(lock, "another worker", px=60_000)
+    for job in jobs:
+        drain(services, job)
+        assert job.status() == "retrying"
+    services.data.delete(lock)

@@ -7,15 +7,29 @@ from intake import added, drain, shard_of_job
 
 from emendo_client.errors import CircuitOpenError, EmbeddingError, NetworkError, RateLimitError
 from emendo_client.testing.faults import Fault
+from emendo_workers import scripts
 from emendo_workers.breaker import Breaker
 from emendo_workers.services import Services
 from emendo_workers.sweeper import Sweeper
 
 
+class Caller:
+    """One who calls the provider through a breaker of these settings."""
+
+    def __init__(self, services: Services, **changed: float) -> None:
+        self._control = services.control
+        self.breaker = Breaker(services.keys, services.settings.model_copy(update=changed), "openai")
+
+    def ask(self) -> bool:
+        return self.breaker.allowed(scripts.run(self._control, [self.breaker.ask()])[0])
+
+    def report(self, error) -> None:
+        scripts.run(self._control, [self.breaker.report(error)])
+
+
 @pytest.fixture
 def breaker(services):
-    settings = services.settings.model_copy(update={"breaker_failures": 3, "breaker_pause": 60.0})
-    return Breaker(services.control, services.keys, settings, "openai")
+    return Caller(services, breaker_failures=3, breaker_pause=60.0)
 
 
 def time_passes(services: Services) -> None:
@@ -52,10 +66,7 @@ def test_half_open_one_caller_probes_and_success_closes_it(breaker, services):
 
 
 def test_a_failed_probe_doubles_the_pause_up_to_the_longest(services):
-    settings = services.settings.model_copy(
-        update={"breaker_failures": 1, "breaker_pause": 10.0, "breaker_longest_pause": 30.0}
-    )
-    breaker = Breaker(services.control, services.keys, settings, "openai")
+    breaker = Caller(services, breaker_failures=1, breaker_pause=10.0, breaker_longest_pause=30.0)
     pauses = []
     for _ in range(4):
         breaker.report(NetworkError("down"))
@@ -71,7 +82,7 @@ def test_jobs_wait_for_a_provider_that_is_down_and_spend_no_attempts(
     services, client, breaker, openai_server, monkeypatch
 ):
     memory_id = added(services, client)
-    monkeypatch.setattr(services.embedding, "_breaker", breaker)
+    monkeypatch.setattr(services.embedding.requests._gate, "_breaker", breaker.breaker)
     openai_server.clear_requests()
     openai_server.faults.add(Fault("unavailable", times=1_000))
     job = client.update(memory_id, "new text")

@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from intake import Killed, added, drain, kill_at, shard_of_job
+from intake import Killed, added, bring_back, drain, kill_at, put_aside, shard_of_job
 
 from emendo_client import Job
-from emendo_client.errors import JobError
+from emendo_client.errors import JobError, MemoryNotFoundError
 from emendo_client.testing.faults import Fault
 from emendo_workers.services import Services
 from emendo_workers.sweeper import Sweeper
-
-
-def put_aside(services: Services, memory_id: str, job: Job) -> None:
-    """Another worker has the memory, so the job must wait."""
-    lock = services.keys.lock(memory_id)
-    services.data.set(lock, "another worker", px=60_000)
-    drain(services, job)
-    services.data.delete(lock)
-    assert job.status() == "retrying"
-
-
-def bring_back(services: Services, *jobs: Job) -> None:
-    """The jobs' time has come."""
-    due = {f"{shard_of_job(services, job)}:{job.id}": 0 for job in jobs}
-    assert services.control.zadd(services.keys.delayed, due, xx=True, ch=True) == len(due)
-    Sweeper(services).sweep()
-    for job in jobs:
-        drain(services, job)
 
 
 def worked(services: Services, *jobs: Job) -> None:
@@ -159,6 +141,17 @@ def test_only_a_dead_letter_can_be_replayed(services, client):
     drain(services, job)
     with pytest.raises(JobError, match="it is succeeded"):
         client.replay(job.id)
+
+
+def test_an_erased_memory_is_not_found_like_any_other_that_is_not_there(services, client):
+    memory_id = added(services, client, "first")
+    worked(services, client.delete(memory_id, hard=True))
+    for include_deleted in (False, True):
+        with pytest.raises(MemoryNotFoundError):
+            client.get(memory_id, include_deleted=include_deleted)
+    late = client.update(memory_id, "second", expected_version=1)
+    drain(services, late)
+    assert late.wait(1).results[0].error["code"] == "MEMORY_ERASED"
 
 
 def _die_after_the_commit(services: Services, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,32 +15,13 @@ from pathlib import Path
 
 import pytest
 import redis
-from fastapi.testclient import TestClient
 
 from emendo_client.cli import run
 from emendo_client.cli.processes import celery_command
-from emendo_client.gateway.app import create_app
 from emendo_client.local import embedded_redis
 from emendo_client.local.embedded_redis import EmbeddedRedis, ServerCommand, find_server
 from emendo_client.testing.worker import environment
-from emendo_config import ConfigurationError, Keys, Settings
-
-
-@pytest.fixture
-def cli(monkeypatch, capfd):
-    """Runs `emendo …` in this process with a settings' environment: exit code, output, errors."""
-
-    def call(settings: Settings | None, *words: str):
-        if settings is not None:
-            for name, value in environment(settings).items():
-                if name.startswith("EMENDO_"):
-                    monkeypatch.setenv(name, value)
-        capfd.readouterr()
-        code = run(list(words))
-        written = capfd.readouterr()
-        return code, written.out, written.err
-
-    return call
+from emendo_config import ConfigurationError, Keys
 
 
 def test_data_survives_a_kill_and_a_restart_on_the_same_port(tmp_path):
@@ -138,7 +119,9 @@ def test_the_doctor_finds_what_is_wrong(cli, emendo_worker, emendo_settings, mon
     code, out, _ = cli(emendo_worker, "doctor", "--json")
     states = {finding["check"]: finding["state"] for finding in json.loads(out)}
     assert code == 0
-    assert {"redis", "search", "index", "persistence", "eviction", "workers", "broker", "embedder"} <= states.keys()
+    assert {"backlog", "circuit breaker", "dead letters"} <= states.keys()
+    looked_at = {"redis", "search", "index", "persistence", "eviction", "workers", "broker", "embedder", "pace"}
+    assert looked_at <= states.keys()
     assert "fail" not in states.values()
     monkeypatch.setenv("EMENDO_EMBEDING_MODEL", "x")
     _, out, _ = cli(emendo_settings, "doctor", "--json")
@@ -149,6 +132,10 @@ def test_the_doctor_finds_what_is_wrong(cli, emendo_worker, emendo_settings, mon
     code, out, _ = cli(away, "doctor", "--json")
     assert code == 1
     assert "does not answer" in json.loads(out)[-1]["found"]
+    away = emendo_worker.model_copy(update={"control_url": "redis://127.0.0.1:1/0"})
+    code, out, _ = cli(away, "doctor", "--json")
+    findings = {finding["check"]: finding for finding in json.loads(out)}
+    assert (code, findings["redis"]["state"], findings["jobs"]["state"]) == (1, "ok", "fail")
     assert "emendo doctor" in cli(emendo_worker, "doctor")[1]
 
 
@@ -164,20 +151,6 @@ def test_flowers_password_is_never_on_a_command_line(monkeypatch, emendo_worker)
     assert called == [celery_command("flower", "--address=127.0.0.1", "--port=59123")]
     monkeypatch.setenv("EMENDO_FLOWER_PASSWORD", "a,b")
     assert run(["flower", "--port", "59123"]) == 1
-
-
-def test_the_gateways_health_tells_up_from_down(emendo_client, emendo_worker, emendo_settings):
-    with TestClient(create_app(emendo_worker)) as http:
-        answer = http.get("/health")
-        assert (answer.status_code, answer.json()["workers"]) == (200, 1)
-    with TestClient(create_app(emendo_settings)) as http:
-        assert http.get("/health").status_code == 503
-    away = emendo_worker.model_copy(
-        update={"redis_url": "redis://127.0.0.1:1/0", "control_url": "redis://127.0.0.1:1/0"}
-    )
-    with TestClient(create_app(away)) as http:
-        answer = http.get("/health")
-        assert (answer.status_code, answer.json()["redis"]) == (503, False)
 
 
 def test_up_starts_everything_and_one_signal_stops_it_all(tmp_path):
@@ -230,6 +203,6 @@ def test_housekeeping_forgets_jobs_whose_records_expired(services, client):
     gone = client.jobs()[1].job_id
     services.control.delete(services.keys.job(gone))
     tomorrow = time.time() + services.settings.job_ttl + 60
-    assert keep_house(services, tomorrow) == {"lists": 1, "removed": 1}
+    assert keep_house(services, tomorrow) == {"lists": 1, "removed": 1, "expired": 0}
     jobs = services.control.zrange(Keys(services.settings.key_prefix).jobs("default"), 0, -1)
     assert jobs == [waiting.id.encode()]

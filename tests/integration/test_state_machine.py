@@ -256,16 +256,17 @@ def test_the_first_outcome_of_a_job_stands(services, client):
     drain(services, job)
     first = job.info()
     keys = services.keys
-    late = {"job": job.id, "entry": "1-1", "status": "failed", "results": "[]", "due": 0, "channel": "x", "feed": []}
+    late = {"job": job.id, "entry": "1-1", "status": "failed", "results": "[]", "due": 0, "channel": "x"}
+    late |= {"feed": [], "disputed": [], "resolved": [], "dead": True, "succeeded": 0, "failed": 1}
     finish = scripts.finish(
         keys.inbox(shard_of_job(services, job)),
         keys,
-        [keys.job(job.id)],
+        [(keys.job(job.id), keys.job(job.id), keys.conflicts("default"))],
         ttl=60,
         feed_length=10,
         outcomes=[json.dumps(late)],
     )
-    assert scripts.run(services.control, [finish]) == [0]
+    assert scripts.run(services.control, [finish]) == [[0]]
     assert job.info() == first
     assert client.dead_letters() == []
 

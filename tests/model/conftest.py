@@ -22,6 +22,8 @@ def emendo_settings(emendo_settings: Settings) -> Settings:
         update={
             "inbox_shards": 3,
             "embedding_quick_retries": 0,
+            "embedding_cache_ttl": 0,  # else a provider that fails is seldom asked
+            "embedding_lru_bytes": 0,
             "max_attempts": 3,
             "retry_base": 1.0,
             "poison_deliveries": 1_000,

@@ -185,14 +185,32 @@ filters = st.one_of(
 flags = st.one_of(st.booleans(), st.booleans(), strange)
 
 
-def parameters(memory_ids: list[str], job_ids: list[str]) -> Mapping[str, st.SearchStrategy[Any]]:
+def parameters(
+    memory_ids: list[str], job_ids: list[str], conflict_ids: list[str]
+) -> Mapping[str, st.SearchStrategy[Any]]:
     """A strategy for each parameter the client's methods have.
 
     Args:
-        memory_ids, job_ids: such as exist, the caller's own and others'.
+        memory_ids, job_ids, conflict_ids: such as exist, the caller's own and others'.
     """
+    single = _single(memory_ids, job_ids, conflict_ids)
+    known = ["memory_id", "messages", "user_id", "text", "metadata", "expected_version", "on_conflict", "hard"]
+    item = st.lists(st.sampled_from(known), max_size=4, unique=True).flatmap(
+        lambda names: st.fixed_dictionaries({name: single[name] for name in names})
+    )
+    return {**single, "items": st.one_of(st.lists(st.one_of(item, item, item, strange), max_size=4), strange)}
+
+
+def _single(memory_ids: list[str], job_ids: list[str], conflict_ids: list[str]) -> dict[str, st.SearchStrategy[Any]]:
     scope = st.one_of(st.sampled_from(["u1", "u2", None]), strange)
     return {
+        "conflict_id": st.one_of(st.sampled_from(conflict_ids), strange),
+        "choice": st.one_of(st.sampled_from(["ours", "theirs", "merged"]), strange),
+        "kind": st.one_of(st.sampled_from([None, "add", "update"]), strange),
+        "error_code": st.one_of(st.none(), strange),
+        "before": moments,
+        "after": moments,
+        "deleted_before": moments,
         "messages": messages,
         "user_id": scope,
         "agent_id": scope,
@@ -212,7 +230,7 @@ def parameters(memory_ids: list[str], job_ids: list[str]) -> Mapping[str, st.Sea
         "query": strange,
         "expected_version": st.one_of(numbers, strange),
         "version": st.one_of(numbers, strange),
-        "on_conflict": st.one_of(st.sampled_from(["last_write_wins", "reject"]), strange),
+        "on_conflict": st.one_of(st.sampled_from(["last_write_wins", "reject", "merge", "manual"]), strange),
         "job_id": st.one_of(st.sampled_from(job_ids), strange),
         "status": st.one_of(st.sampled_from([None, "queued", "failed", "succeeded"]), strange),
         "role": st.one_of(st.sampled_from(["user", "assistant"]), strange),

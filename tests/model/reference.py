@@ -15,6 +15,7 @@ from typing import Any
 
 # Codes of the errors a memory's state is the reason for; a provider's are not for this model to foresee.
 GONE, MISMATCH, OVERTAKEN, NO_VERSION = "MEMORY_NOT_FOUND", "VERSION_MISMATCH", "SUPERSEDED", "NO_SUCH_VERSION"
+CANCELLED = "CANCELLED"
 REFUSALS = frozenset({GONE, MISMATCH, OVERTAKEN, NO_VERSION})
 
 TEXT = "text"
@@ -202,13 +203,23 @@ class ReferenceJob:
         self.results = [None] * len(self.asks)
 
     @property
+    def refusals(self) -> list[Refusal]:
+        return [result for result in self.results if isinstance(result, Refusal)]
+
+    @property
+    def is_dead_letter(self) -> bool:
+        """True when something of it may be replayed: all that failed, or a part."""
+        replayable = any(refusal.code != CANCELLED for refusal in self.refusals)
+        return self.recorded and replayable and not self.cancelled and not self.discarded
+
+    @property
     def status(self) -> str:
         """The final state, or `waiting`."""
         if self.cancelled:
             return "cancelled"
         if not self.recorded:
             return "waiting"
-        refused = sum(isinstance(result, Refusal) for result in self.results)
+        refused = len(self.refusals)
         return ("succeeded", "partially_succeeded")[bool(refused)] if refused < len(self.results) else "failed"
 
 
@@ -256,9 +267,7 @@ class ReferenceStore:
         job.results = [result if isinstance(result, Entry) else None for result in job.results]
 
     def dead_letters(self, project: str) -> set[str]:
-        """Ids of the jobs that failed and were not discarded."""
-        jobs = self.jobs.values()
-        return {job.id for job in jobs if job.project == project and job.status == "failed" and not job.discarded}
+        return {job.id for job in self.jobs.values() if job.project == project and job.is_dead_letter}
 
     # Reads.
 

@@ -15,15 +15,14 @@ from typing import Any
 
 import compare
 import pytest
-from intake import Killed, kill_at, shard_of_job
-from reference import REFUSALS, Ask, Entry, ReferenceJob, ReferenceStore, Refusal
+from intake import Killed, kill_at, shard_of_job, shard_of_memory
+from reference import CANCELLED, REFUSALS, Ask, Entry, ReferenceJob, ReferenceStore, Refusal
 
 from emendo_client import Job, MemoryClient
 from emendo_client.errors import ConflictError, JobError, JobTimeoutError, MemoryNotFoundError
-from emendo_client.requests import new_memory_id
+from emendo_client.operations import new_memory_id
 from emendo_client.testing.faults import Fault
 from emendo_client.testing.server import OpenAIServer
-from emendo_config.keys import shard_of
 from emendo_workers import scripts
 from emendo_workers.drain import Drain
 from emendo_workers.services import Services
@@ -47,7 +46,8 @@ class World:
         self.jobs: list[str] = []
         self.memories: list[str] = []
         self.owners: dict[str, str] = {}
-        self._shards: dict[str, int] = {}
+        self._shards: dict[str, str] = {}
+        self.shards = [str(number) for number in range(services.settings.inbox_shards)]
         self._aside: list[str] = []
         self._cancelling: set[str] = set()
         self._attempts: dict[str, int] = {}
@@ -73,12 +73,12 @@ class World:
         ]
 
         def submit() -> Job:
-            with _landing_on(shard, len(messages), self.services.settings.inbox_shards):
+            with self._landing_on(shard, len(messages)):
                 return self.clients[project].add(messages, infer=infer, idempotency_key=key, **more)
 
         job = self._submit(project, "add", asks, key, submit, infer=infer)
         if job is not None:
-            assert shard_of_job(self.services, job) == shard
+            assert self._shards[job.id] == self.shards[shard]
             model = self.store.jobs[job.id]
             model.asks = [replace(ask, memory_id=new_memory_id(job.id, n)) for n, ask in enumerate(model.asks)]
             self.memories += [ask.memory_id for ask in model.asks]
@@ -138,7 +138,7 @@ class World:
     def replay_or_discard(self, job_id: str, *, replay: bool, project: str) -> None:
         job, client = self.store.jobs[job_id], self.clients[project]
         call = client.replay if replay else client.discard
-        if project != job.project or job.status != "failed" or job.discarded:
+        if project != job.project or not job.is_dead_letter:
             with pytest.raises(JobError) as refused:
                 call(job_id)
             assert refused.value.error_code == ("JOB_NOT_FOUND" if project != job.project else "JOB_NOT_DEAD")
@@ -152,7 +152,7 @@ class World:
         self._compare_dead_letters()
 
     def shard_of(self, memory_id: str) -> int:
-        return shard_of(memory_id, self.services.settings.inbox_shards)
+        return self.shards.index(shard_of_memory(self.services, memory_id))
 
     # What workers do.
 
@@ -170,7 +170,7 @@ class World:
             self.services.data.set(lock, "another worker", px=60_000)
         with self._attempts_noted():
             for shard in shards:
-                Drain(self.services, shard).run()
+                Drain(self.services, self.shards[shard]).run()
         if stalled:
             self.services.data.delete(lock)
         self._all_is_well()
@@ -183,11 +183,11 @@ class World:
         with pytest.MonkeyPatch.context() as patch, self._attempts_noted():
             kill_at(patch, step, after=after)
             try:
-                Drain(self.services, shard).run()
+                Drain(self.services, self.shards[shard]).run()
             except Killed:
                 died = True
         keys, data, control = self.services.keys, self.services.data, self.services.control
-        control.delete(keys.bell(shard))
+        control.delete(keys.bell(self.shards[shard]))
         for memory_id in self.memories:
             data.delete(keys.lock(memory_id))
         self._freeze()
@@ -208,7 +208,7 @@ class World:
         """Works until nothing is left to work; everything accepted must be final then."""
         for _ in range(self.services.settings.max_attempts + 1):
             self.bring_back(range(len(self._aside)))
-            self.work(range(self.services.settings.inbox_shards))
+            self.work(range(len(self.shards)))
             if not self._waiting():
                 break
         assert not self._waiting()
@@ -228,15 +228,31 @@ class World:
                 client.discard(job_id)
 
     @contextlib.contextmanager
+    def _landing_on(self, shard: int, count: int) -> Iterator[None]:
+        """New memories belong to this shard and the next ones: an example must be able to fail twice the same way."""
+        real = uuid.uuid4
+        wanted = [(shard + n) % len(self.shards) for n in range(count)]
+
+        def uuid4() -> uuid.UUID:
+            while True:
+                made = real()
+                if [self.shard_of(new_memory_id(str(made), n)) for n in range(count)] == wanted:
+                    return made
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(uuid, "uuid4", uuid4)
+            yield
+
+    @contextlib.contextmanager
     def _attempts_noted(self) -> Iterator[None]:
         """Keeps for each job when its last attempt began; those of one batch begin together."""
         start = scripts.start
 
-        def noted(records: Sequence[str], *more: Any, **others: Any) -> Any:
+        def noted(records: Sequence[tuple[str, str]], *more: Any) -> Any:
             began = next(self._clock)
             prefix = self.services.keys.job("")
-            self._attempts.update((record.removeprefix(prefix), began) for record in records)
-            return start(records, *more, **others)
+            self._attempts.update((job.removeprefix(prefix), began) for _, job in records)
+            return start(records, *more)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(scripts, "start", noted)
@@ -257,7 +273,7 @@ class World:
 
     def _waiting(self, shards: Sequence[int] | None = None) -> list[ReferenceJob]:
         jobs = (job for job in self.store.jobs.values() if job.status == "waiting")
-        return [job for job in jobs if shards is None or self._shards[job.id] in shards]
+        return [job for job in jobs if shards is None or self._shards[job.id] in [self.shards[each] for each in shards]]
 
     def _observe(
         self, shards: Sequence[int], *, struck: bool = False, stalled: str | None = None, died: bool = False
@@ -310,7 +326,7 @@ class World:
                 happened = self.store.decide(job, item)
                 late = job.id in self._cancelling and isinstance(happened, Entry)
                 assert not late, f"changed something after it was cancelled: {job}"
-            elif code == "CANCELLED":
+            elif code == CANCELLED:
                 assert job.id in self._cancelling, f"nobody cancelled it: {job}"
                 job.results[item] = Refusal(code)
             else:
@@ -388,20 +404,3 @@ class World:
 
     def _handle(self, job_id: str) -> Job:
         return self.clients[self.store.jobs[job_id].project].job(job_id)
-
-
-@contextlib.contextmanager
-def _landing_on(shard: int, count: int, shards: int) -> Iterator[None]:
-    """New memories belong to this shard and the next ones: an example must be able to fail twice the same way."""
-    real = uuid.uuid4
-    wanted = [(shard + n) % shards for n in range(count)]
-
-    def uuid4() -> uuid.UUID:
-        while True:
-            made = real()
-            if [shard_of(new_memory_id(str(made), n), shards) for n in range(count)] == wanted:
-                return made
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(uuid, "uuid4", uuid4)
-        yield

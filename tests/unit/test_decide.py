@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from emendo_client._time import iso
 from emendo_client.errors import ConflictError, MemoryNotFoundError, ValidationError
 from emendo_client.models import Event
-from emendo_workers.decide import Change, Snapshot, apply_operation, text_hash
-from emendo_workers.operations import MemoryState, Operation, Stamps
+from emendo_client.records import text_hash
+from emendo_workers.decide import Change, apply_operation
+from emendo_workers.operations import Operation
+from emendo_workers.state import MemoryState, Snapshot, Stamps
 
 NOW = 10_000_000
 _serial = itertools.count(1)
@@ -43,7 +45,6 @@ def test_add_makes_version_1_with_the_submission_time():
     assert (change.event, after.version, after.memory, after.hash) == (Event.ADD, 1, "hello", text_hash("hello"))
     assert after.created_at == after.updated_at == iso(100)
     assert (after.user_id, after.metadata) == ("ana", {"a": 1})
-    assert change.result()["previous_memory"] is None
 
 
 def test_add_on_an_existing_memory_is_a_conflict():
@@ -110,11 +111,10 @@ def test_expected_version_carries_both_versions():
 def test_delete_hides_and_keeps_the_text_for_a_restore():
     change = apply(fresh(), op("delete", 200))
     assert (change.event, change.after.is_deleted, change.after.memory) == (Event.DELETE, True, "I dislike seafood.")
-    assert change.result()["memory"] is None
     assert "new_memory" not in pairs(change)
     restored = apply(change.after, op("restore", 300))
     assert (restored.event, restored.after.is_deleted, restored.after.version) == (Event.RESTORE, False, 3)
-    assert restored.result()["memory"] == "I dislike seafood."
+    assert restored.after.memory == "I dislike seafood."
 
 
 def test_an_update_never_brings_a_deleted_memory_back():
@@ -123,7 +123,6 @@ def test_an_update_never_brings_a_deleted_memory_back():
         apply(deleted, op("update", 300, text="zombie"))
     late = apply(deleted, op("update", 150, text="was on its way"))
     assert (late.event, late.after.is_deleted, late.after.memory) == (Event.UPDATE, True, "was on its way")
-    assert late.result()["memory"] is None
 
 
 def test_arrival_order_of_update_delete_and_restore_does_not_matter():
@@ -163,10 +162,26 @@ def test_what_is_not_there_is_not_found(kind):
     more = {"text": "x"} if kind == "update" else {}
     other_project = fresh()
     other_project.project = "other"
-    expired = fresh(expires_at=iso(NOW - 1))
-    for state in (MemoryState("m"), other_project, expired):
+    for state in (MemoryState("m"), other_project):
         with pytest.raises(MemoryNotFoundError):
             apply(state, op(kind, 200, **more))
+
+
+def test_what_has_expired_is_gone_until_it_is_restored():
+    expired = fresh(expires_at=iso(NOW - 1))
+    for kind, more in (("update", {"text": "x"}), ("delete", {})):
+        with pytest.raises(MemoryNotFoundError):
+            apply(expired, op(kind, 200, **more))
+    restored = apply(expired, op("restore", 300))
+    assert (restored.event, restored.after.expires_at, restored.after.is_deleted) == (Event.RESTORE, "", False)
+
+
+def test_what_has_expired_is_hidden_by_the_sweep_once():
+    expired = fresh(expires_at=iso(NOW - 1))
+    swept = apply(expired, op("expire", 300))
+    assert (swept.event, swept.after.is_deleted, swept.after.stamps.deleted) == (Event.EXPIRE, True, 300)
+    assert apply(swept.after, op("expire", 400)) is None, "nothing to do, and nothing to record"
+    assert apply(fresh(), op("expire", 300)) is None
 
 
 def test_merged_metadata_over_the_limit_is_refused():

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from emendo_config.keys import Keys, shard_of
+from emendo_config import Settings
+from emendo_config.keys import Keys
+from emendo_config.shards import shard_of
 from emendo_config.spaces import EmbeddingSpace
 
 KEYS = Keys()
@@ -28,7 +30,13 @@ def test_names_are_the_documented_ones():
 
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", fullmatch=True))
 def test_one_memorys_keys_share_a_slot(memory_id):
-    names = (KEYS.memory(memory_id), KEYS.history(memory_id), KEYS.lock(memory_id), KEYS.applied(memory_id, "job"))
+    names = (
+        KEYS.memory(memory_id),
+        KEYS.history(memory_id),
+        KEYS.lock(memory_id),
+        KEYS.applied(memory_id, "job"),
+        KEYS.conflict(memory_id),
+    )
     assert len({key_slot(name.encode()) for name in names}) == 1
 
 
@@ -38,9 +46,18 @@ def test_only_memories_match_the_index_prefix():
     assert not any(name.startswith(KEYS.memory_prefix) for name in others)
 
 
+@pytest.mark.parametrize("prefix", ["emendo:", "a*b:", "[ab]?:", "back\\slash:", ""])
+def test_a_memorys_key_gives_its_id_back_and_no_other_key_does(prefix):
+    keys = Keys(prefix)
+    assert keys.memory_id(keys.memory("m-1")) == "m-1"
+    for other in (keys.history("m-1"), keys.lock("m-1"), keys.index_alias, f"x{keys.memory('m-1')}", "", "{m-1}"):
+        assert keys.memory_id(other) is None
+
+
 def test_shards_are_stable_and_spread():
-    assert [shard_of(name, 16) for name in ("a", "b", "memory-1")] == [3, 9, 4]
-    counts = Counter(shard_of(f"memory-{number}", 16) for number in range(16_000))
+    settings = Settings(embedding_provider="local")
+    assert [shard_of(name, settings) for name in ("a", "b", "memory-1")] == ["3", "9", "4"]
+    counts = Counter(shard_of(f"memory-{number}", settings) for number in range(16_000))
     assert len(counts) == 16
     assert min(counts.values()) > 800
 

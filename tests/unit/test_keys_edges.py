@@ -7,7 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from emendo_config.keys import Keys, shard_of
+from emendo_config import Settings
+from emendo_config.keys import Keys
+from emendo_config.queues import QUEUES
+from emendo_config.shards import queue_of, shard_name, shard_of, shards_of
 from emendo_config.spaces import EmbeddingSpace
 
 KEYS = Keys()
@@ -74,17 +77,25 @@ def test_only_memory_hashes_begin_like_memories(prefix):
 
 @given(st.text(max_size=40), st.integers(1, 1_024))
 def test_every_id_has_one_shard_within_range(routing_id, shards):
-    assert 0 <= shard_of(routing_id, shards) < shards
-    assert shard_of(routing_id, shards) == shard_of(str(routing_id), shards)
-    assert shard_of(routing_id, 1) == 0
+    settings = Settings(embedding_provider="local", inbox_shards=shards)
+    assert 0 <= int(shard_of(routing_id, settings)) < shards
+    assert shard_of(routing_id, settings) == shard_of(str(routing_id), settings)
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_a_shards_name_says_which_queue_its_drains_run_on(queue):
+    settings = Settings(embedding_provider="local")
+    names = {shard_name(queue, number, settings) for number in range(1_000)}
+    assert len(names) == shards_of(queue, settings)
+    assert {queue_of(name) for name in names} == {queue}
 
 
 def test_shards_are_the_same_in_every_release():
     """Clients and workers of two releases work on one store during an update."""
     # The first is CRC-32's published check value, 0xCBF43926; the others follow from it.
-    assert shard_of("123456789", 1 << 32) == 0xCBF43926
-    known = {"": 0, "m": 8, "memory-1": 4, "ü": 5, "00000000-0000-5000-8000-000000000000": 7}
-    assert {name: shard_of(name, 16) for name in known} == known
+    settings = Settings(embedding_provider="local", inbox_shards=16)
+    known = {"123456789": 0xCBF43926 % 16, "": 0, "m": 8, "memory-1": 4, "ü": 5}
+    assert {name: int(shard_of(name, settings)) for name in known} == known
 
 
 @pytest.mark.parametrize(

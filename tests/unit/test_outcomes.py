@@ -21,8 +21,8 @@ BUSY = ItemOutcome(OPERATION, busy=True)
 CANCELLED = ItemOutcome(OPERATION, cancelled=True)
 
 
-def work(attempts: int = 1) -> Work:
-    return Work("j", "1-0", "update", "p", attempts, 1, [OPERATION])
+def work(attempts: int = 1, items: int = 1) -> Work:
+    return Work("j", "1-0", "update", "p", attempts, 1, [OPERATION] * items)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def work(attempts: int = 1) -> Work:
     ],
 )
 def test_the_status_follows_from_the_items(items, attempts, status):
-    assert judge(work(attempts), items, SETTINGS, random.Random(1)).status == status
+    assert judge(work(attempts, len(items)), items, SETTINGS, random.Random(1)).status == status
 
 
 def test_waiting_for_a_lock_is_refunded_and_failing_is_not():
@@ -52,7 +52,7 @@ def test_waiting_for_a_lock_is_refunded_and_failing_is_not():
 
 
 def test_the_feed_has_no_text():
-    outcome = judge(work(), [GOOD, BAD], SETTINGS, random.Random(1))
+    outcome = judge(work(items=2), [GOOD, BAD], SETTINGS, random.Random(1))
     assert [dict(zip(entry[::2], entry[1::2], strict=True))["version"] for entry in outcome.feed] == ["2"]
     assert "secret text" not in str(outcome.feed)
 

@@ -10,13 +10,14 @@ import httpx2
 import openai
 import pytest
 
+from emendo_client.chat import base as chat
 from emendo_client.embeddings.base import MALFORMED, checked
-from emendo_client.embeddings.provider_errors import retry_after_seconds, translate
 from emendo_client.errors import (
     AuthenticationError,
     ConflictError,
     EmbeddingError,
     EmendoError,
+    InferenceError,
     MemoryNotFoundError,
     NetworkError,
     PermissionDeniedError,
@@ -25,6 +26,7 @@ from emendo_client.errors import (
     ValidationError,
     VectorStoreError,
 )
+from emendo_client.provider_errors import CHAT, EMBEDDING, retry_after_seconds, translate
 from emendo_config import Settings
 from emendo_workers.retry import busy, decide
 
@@ -45,6 +47,10 @@ def rng() -> random.Random:
         (VectorStoreError("x"), True),
         (EmbeddingError("x", error_code=MALFORMED), True),
         (EmendoError("x", error_code="UNEXPECTED"), True),
+        (InferenceError("x", error_code=chat.MALFORMED), True),
+        (InferenceError("x", error_code=chat.REFUSED), False),
+        (InferenceError("x", error_code=chat.TRUNCATED), False),
+        (InferenceError("x"), False),
         (EmbeddingError("x"), False),
         (AuthenticationError("x"), False),
         (PermissionDeniedError("x"), False),
@@ -100,17 +106,34 @@ def status_error(status: int, code: str | None = None, **headers: str) -> openai
     ],
 )
 def test_statuses_have_their_errors_and_their_text_stays_out(status, kind):
-    error = translate(status_error(status))
+    error = translate(status_error(status), EMBEDDING)
     assert type(error) is kind
     assert error.details["status"] == status
     assert "private text" not in str(error.to_dict())
 
 
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, chat.REFUSED), (413, chat.REFUSED), (422, chat.REFUSED), (404, "INFERENCE"), (405, "INFERENCE")],
+)
+def test_a_chat_providers_refusals_are_inference_errors(status, code):
+    error = translate(status_error(status), CHAT)
+    assert (type(error), error.error_code, error.details["status"]) == (InferenceError, code, status)
+
+
+@pytest.mark.parametrize(
+    ("provider", "setting"), [(EMBEDDING, "EMENDO_EMBEDDING_API_KEY"), (CHAT, "EMENDO_CHAT_API_KEY")]
+)
+def test_a_refused_key_is_looked_for_in_its_own_setting(provider, setting):
+    assert setting in translate(status_error(401), provider).suggestion
+
+
 def test_connection_troubles_and_nonsense():
-    assert translate(openai.APITimeoutError(REQUEST)).error_code == "PROVIDER_TIMEOUT"
-    assert translate(openai.APIConnectionError(request=REQUEST)).error_code == "PROVIDER_UNREACHABLE"
-    assert translate(ValueError("private")).error_code == MALFORMED
-    assert type(translate(status_error(429, "insufficient_quota"))) is QuotaExceededError
+    assert translate(openai.APITimeoutError(REQUEST), EMBEDDING).error_code == "PROVIDER_TIMEOUT"
+    assert translate(openai.APIConnectionError(request=REQUEST), EMBEDDING).error_code == "PROVIDER_UNREACHABLE"
+    assert translate(ValueError("private"), EMBEDDING).error_code == MALFORMED
+    assert translate(ValueError("private"), CHAT).error_code == chat.MALFORMED
+    assert type(translate(status_error(429, "insufficient_quota"), EMBEDDING)) is QuotaExceededError
 
 
 def test_retry_after_in_all_its_forms():

@@ -14,18 +14,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emendo_client import errors
-from emendo_client.embeddings import provider_errors
+from emendo_client import errors, provider_errors
 from emendo_client.embeddings.base import MALFORMED
-from emendo_client.embeddings.provider_errors import retry_after_seconds, translate
 from emendo_client.errors import EmbeddingError, NetworkError, QuotaExceededError, RateLimitError
+from emendo_client.provider_errors import EMBEDDING, retry_after_seconds, translate
 from emendo_config import Settings
 from emendo_workers.retry import BUSY_DELAY, busy, decide, is_transient
 
 SETTINGS = Settings(retry_base=0.5, retry_max=30.0, max_attempts=12)
 REQUEST = httpx2.Request("POST", "http://127.0.0.1/v1/embeddings", json={"input": "private words"})
 NOW = 2_000_000_000.0
-TRANSIENT = {"NetworkError", "RateLimitError", "QuotaExceededError", "CircuitOpenError", "VectorStoreError"}
+TRANSIENT = {
+    "NetworkError",
+    "RateLimitError",
+    "QuotaExceededError",
+    "CircuitOpenError",
+    "ThrottledError",
+    "VectorStoreError",
+}
 
 
 @pytest.mark.parametrize("name", errors.__all__)
@@ -137,19 +143,23 @@ def response(status: int, **headers: str) -> httpx2.Response:
 
 def test_a_rate_limit_carries_its_pause_status_and_request_id():
     answer = response(429, **{"retry-after": "12", "x-request-id": "req-1"})
-    error = translate(openai.RateLimitError("private words", response=answer, body={"code": "rate_limit_exceeded"}))
+    error = translate(
+        openai.RateLimitError("private words", response=answer, body={"code": "rate_limit_exceeded"}), EMBEDDING
+    )
     assert type(error) is RateLimitError
     assert (error.retry_after, error.details) == (12.0, {"status": 429, "request_id": "req-1", "retry_after": 12.0})
 
 
 def test_an_account_that_is_used_up_is_no_mere_rate_limit():
-    error = translate(openai.RateLimitError("x", response=response(429), body={"code": "insufficient_quota"}))
+    error = translate(
+        openai.RateLimitError("x", response=response(429), body={"code": "insufficient_quota"}), EMBEDDING
+    )
     assert (type(error), error.details["status"]) == (QuotaExceededError, 429)
 
 
 @pytest.mark.parametrize("body", [None, "nonsense", ["nonsense"], {"code": None}, {"code": 7}])
 def test_a_rate_limit_with_an_odd_body_is_still_one(body):
-    assert type(translate(openai.RateLimitError("x", response=response(429), body=body))) is RateLimitError
+    assert type(translate(openai.RateLimitError("x", response=response(429), body=body), EMBEDDING)) is RateLimitError
 
 
 @pytest.mark.parametrize(
@@ -182,7 +192,7 @@ def test_a_rate_limit_with_an_odd_body_is_still_one(body):
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_each_failure_has_one_name_and_one_decision(error, kind, code, again):
-    ours = translate(error)
+    ours = translate(error, EMBEDDING)
     assert (type(ours), ours.error_code) == (kind, code)
     assert decide(ours, 1, SETTINGS, random.Random(1)).retry is again
 
@@ -190,6 +200,6 @@ def test_each_failure_has_one_name_and_one_decision(error, kind, code, again):
 def test_a_connection_error_names_its_cause_but_not_the_request():
     error = openai.APIConnectionError(message="private words", request=REQUEST)
     error.__cause__ = ConnectionResetError("private words")
-    ours = translate(error)
+    ours = translate(error, EMBEDDING)
     assert "ConnectionResetError" in ours.message
     assert "private" not in f"{ours} {ours.to_dict()}"

@@ -16,7 +16,7 @@ from emendo_client import AsyncMemoryClient, MemoryClient, validation
 from emendo_client.errors import ValidationError
 from emendo_client.requests import RequestBuilder, new_memory_id
 from emendo_config import Keys, Settings
-from emendo_config.keys import shard_of
+from emendo_config.shards import shard_of
 
 SETTINGS = Settings(max_text_chars=40, max_metadata_bytes=64, max_messages=3)
 BUILD = RequestBuilder(SETTINGS, "default")
@@ -352,7 +352,7 @@ def test_without_a_key_there_is_neither_fingerprint_nor_idempotency_record():
 
 
 def test_the_accept_call_names_the_shard_of_the_memory():
-    shard = shard_of("m", SETTINGS.inbox_shards)
+    shard = shard_of("m", SETTINGS)
     request = update(text="x")
     names, values = request.accept_call(SETTINGS, Keys())
     assert names[:3] == [f"emendo:job:{request.job_id}", f"emendo:inbox:{shard}", f"emendo:bell:{shard}"]

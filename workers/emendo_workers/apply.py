@@ -9,26 +9,34 @@ refused by the provider), its memory takes another round; the others are done.
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from emendo_client.errors import EmendoError
 from emendo_config.redis_io import as_text
 from emendo_workers import scripts
-from emendo_workers.commits import commit_command
-from emendo_workers.decide import Change, Snapshot, apply_operation
-from emendo_workers.history import replayed_result, snapshot_at
-from emendo_workers.operations import SPACE_FIELD, STATE_FIELDS, MemoryState, Operation, parse_state
+from emendo_workers.commits import applied_result, commit_command
+from emendo_workers.decide import Change, apply_operation, base_version
+from emendo_workers.durability import make_safe
+from emendo_workers.history import effect_of, snapshot_at, snapshot_before, texts_of
+from emendo_workers.merging import Merger
+from emendo_workers.operations import Operation
 from emendo_workers.outcomes import ItemOutcome
+from emendo_workers.reconcile import Merges, NeedsMerge
 from emendo_workers.services import Services
+from emendo_workers.state import SPACE_FIELD, STATE_FIELDS, MemoryState, Snapshot, parse_state
 
 logger = logging.getLogger(__name__)
 
 # Rounds a memory gets when others keep changing it, before its jobs are put aside for a moment.
 MAX_ROUNDS = 10
+# An applied mark may be gone this long (microseconds) before it should: clocks differ a little.
+_MARK_MARGIN = 60_000_000
 
 
 @dataclass(slots=True)
@@ -40,31 +48,41 @@ class _Unit:
     state: MemoryState | None = None
     has_vector: bool = False
     changes: list[Change] = field(default_factory=list)
-    refused: list[ItemOutcome] = field(default_factory=list)
+    idle: list[ItemOutcome] = field(default_factory=list)  # what changes nothing, given the changes before it
+    queued: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def apply_operations(operations: Sequence[Operation], services: Services) -> list[ItemOutcome]:
+def apply_operations(
+    operations: Sequence[Operation], services: Services, *, merger: Merger | None = None
+) -> list[ItemOutcome]:
     """Carries the operations out; an outcome for each, in their order.
+
+    Args:
+        operations: of any jobs, on any memories.
+        services: the worker's.
+        merger: merges texts; without one, operations that need it are handed over (see `ItemOutcome`).
 
     Raises:
         RedisError: Redis failed midway; what was committed stays, and a further attempt finds it.
     """
-    return _Batch(operations, services).run()
+    return make_safe(_Batch(operations, services, merger).run(), services)
 
 
 class _Batch:
-    def __init__(self, operations: Sequence[Operation], services: Services) -> None:
+    def __init__(self, operations: Sequence[Operation], services: Services, merger: Merger | None) -> None:
         self._operations = operations
         self._services = services
+        self._merger = merger
+        self._merges = Merges() if services.settings.has_chat_model else None
         self._token = secrets.token_hex(16)
         self._done: dict[int, ItemOutcome] = {}
+        self._committed: set[str] = set()
         self._vectors: dict[str, bytes | EmendoError] = {}
-        self._locked: set[str] = set()
 
     def run(self) -> list[ItemOutcome]:
         units = _group(self._operations)
-        locks = [self._services.keys.lock(unit.memory_id) for unit in units]
-        with self._services.keeper.holding(locks, self._token):
+        locks = {unit.memory_id: self._services.keys.lock(unit.memory_id) for unit in units}
+        with self._services.keeper.holding(list(locks.values()), self._token):
             try:
                 for _ in range(MAX_ROUNDS):
                     units = self._round(units)
@@ -73,8 +91,9 @@ class _Batch:
                 for operation in itertools.chain.from_iterable(unit.waiting for unit in units):
                     self._end(ItemOutcome(operation, busy=True))
             finally:
-                # Commits release their own lock; what is left are memories that were only looked at.
-                scripts.run(self._services.data, [scripts.release(lock, self._token) for lock in sorted(self._locked)])
+                # A commit releases its own lock; what is left are memories nothing was committed to.
+                held = [lock for memory_id, lock in locks.items() if memory_id not in self._committed]
+                scripts.run(self._services.data, [scripts.release(lock, self._token) for lock in held])
         return [self._done[id(operation)] for operation in self._operations]
 
     def _round(self, units: list[_Unit]) -> list[_Unit]:
@@ -89,14 +108,13 @@ class _Batch:
     def _open(self, units: list[_Unit]) -> list[_Unit]:
         keys, services = self._services.keys, self._services
         fields = (*STATE_FIELDS, SPACE_FIELD)
-        self._locked.update(keys.lock(unit.memory_id) for unit in units)
         replies = scripts.run(
             services.data,
             [
                 scripts.open_memory(
                     keys.lock(unit.memory_id),
                     keys.memory(unit.memory_id),
-                    [keys.applied(unit.memory_id, operation.job_id) for operation in unit.waiting],
+                    [keys.applied(unit.memory_id, operation.mark) for operation in unit.waiting],
                     token=self._token,
                     ttl_ms=services.lease_ms,
                     fields=fields,
@@ -113,48 +131,88 @@ class _Batch:
             *values, space = reply[0]
             unit.state = parse_state(unit.memory_id, values)
             unit.has_vector = as_text(space) == services.settings.space.name
-            for operation, applied in zip(list(unit.waiting), reply[1], strict=True):
-                if applied is not None:
-                    result = replayed_result(services, unit.memory_id, as_text(applied))
-                    self._end(ItemOutcome(operation, result=result), unit)
+            for operation, mark in zip(list(unit.waiting), reply[1], strict=True):
+                applied = as_text(mark) or self._forgotten_effect(operation, unit.state)
+                if applied:
+                    self._end(ItemOutcome(operation, result=applied_result(operation, applied)), unit)
             if unit.waiting:
                 opened.append(unit)
+        self._read_queued(opened)
         return opened
 
+    def _forgotten_effect(self, operation: Operation, state: MemoryState) -> str | None:
+        """What an operation did whose applied mark has expired: the history knows."""
+        oldest = time.time_ns() // 1_000 - self._services.settings.job_ttl * 1_000_000 + _MARK_MARGIN
+        if not state.version or operation.submitted > oldest:
+            return None
+        return effect_of(self._services, operation)
+
+    def _read_queued(self, units: list[_Unit]) -> None:
+        """The submissions that wait for a person's decision, where one has come."""
+        asked = [(unit, operation) for unit in units for operation in unit.waiting if operation.conflict is not None]
+        if not asked:
+            return
+        pipeline = self._services.data.pipeline(transaction=False)
+        for unit, operation in asked:
+            pipeline.hget(self._services.keys.conflict(unit.memory_id), operation.conflict or "")
+        for unit, _ in asked:
+            unit.queued.clear()  # of an earlier round: it may be resolved since
+        for (unit, operation), document in zip(asked, pipeline.execute(), strict=True):
+            if document is not None:
+                unit.queued[operation.conflict or ""] = json.loads(document)
+
     def _decide(self, units: list[_Unit]) -> None:
-        now = time.time_ns() // 1_000
         for unit in units:
             assert unit.state is not None  # it was opened
-            state, unit.changes, unit.refused = unit.state, [], []
+            state, unit.changes, unit.idle = unit.state, [], []
             for operation in list(unit.waiting):
                 try:
-                    change = apply_operation(
-                        state,
-                        operation,
-                        snapshot=self._snapshot(operation, unit),
-                        now=now,
-                        metadata_limit=self._services.settings.max_metadata_bytes,
-                    )
+                    change = self._change(unit, state, operation)
+                except NeedsMerge:
+                    self._end(ItemOutcome(operation, handed_over=True), unit)
                 except EmendoError as error:
-                    unit.refused.append(ItemOutcome(operation, error=error))
+                    unit.idle.append(ItemOutcome(operation, error=error))
                 else:
+                    if change is None:
+                        unit.idle.append(ItemOutcome(operation, result=_nothing_done(state)))
+                        continue
                     unit.changes.append(change)
                     state = change.after
             if not unit.changes:
-                self._refuse(unit)
+                self._end_idle(unit)
 
-    def _refuse(self, unit: _Unit) -> None:
-        """Ends the operations that what is stored now refuses; not those that changes refuse which may yet drop out."""
-        for outcome in unit.refused:
+    def _end_idle(self, unit: _Unit) -> None:
+        """Ends what was refused, now that no change which it rests on can drop out any more."""
+        for outcome in unit.idle:
             self._end(outcome, unit)
 
-    def _snapshot(self, operation: Operation, unit: _Unit) -> Snapshot | None:
-        if operation.op != "restore" or operation.version is None:
+    def _change(self, unit: _Unit, state: MemoryState, operation: Operation) -> Change | None:
+        """The decision; the chat model is asked where it must be, and where there is a merger to ask it."""
+        while True:
+            try:
+                return apply_operation(
+                    state,
+                    operation,
+                    snapshot=self._snapshot(unit, state, operation),
+                    now=time.time_ns() // 1_000,
+                    metadata_limit=self._services.settings.max_metadata_bytes,
+                    queued=_queued(unit, operation),
+                    merges=self._merges,
+                )
+            except NeedsMerge as question:
+                if self._merger is None or self._merges is None:
+                    raise
+                self._merges.found[question.texts] = self._merger.merge(question.texts)
+
+    def _snapshot(self, unit: _Unit, state: MemoryState, operation: Operation) -> Snapshot | None:
+        """The earlier state an operation refers to: decided just now, or in the history."""
+        version = operation.version if operation.op == "restore" else base_version(state, operation)
+        if version is None:
             return None
-        for change in unit.changes:  # a version that this very batch makes
-            if change.after.version == operation.version:
-                return Snapshot(change.after.memory, change.after.metadata)
-        return snapshot_at(self._services, operation.memory_id, operation.version)
+        if not version:
+            return snapshot_before(self._services, operation.memory_id, operation.submitted)
+        decided = [change.after.snapshot for change in unit.changes if change.after.version == version]
+        return decided[0] if decided else snapshot_at(self._services, operation.memory_id, version)
 
     def _embed(self, units: list[_Unit]) -> None:
         """Vectors for the texts that remain and are new; a memory whose text has none drops that operation."""
@@ -190,6 +248,9 @@ class _Batch:
     def _commit(self, units: list[_Unit]) -> None:
         commands = []
         for unit in units:
+            if unit.changes[-1].after.erased:
+                # Before the commit: after it nobody knows the texts any more.
+                self._services.embedding.forget(texts_of(self._services, unit.memory_id))
             text = unit.changes[-1].after.memory
             vector = self._vectors.get(text) if _needs_vector(unit) else None
             assert not isinstance(vector, EmendoError)  # such memories have no changes left
@@ -197,10 +258,10 @@ class _Batch:
         for unit, reply in zip(units, scripts.run(self._services.data, commands), strict=True):
             if as_text(reply) != "committed":
                 continue  # somebody was faster: the operations wait for the next round
-            self._locked.discard(self._services.keys.lock(unit.memory_id))
+            self._committed.add(unit.memory_id)
             for change in unit.changes:
                 self._end(ItemOutcome(change.operation, result=change.result()), unit)
-            self._refuse(unit)
+            self._end_idle(unit)
 
     def _end(self, outcome: ItemOutcome, unit: _Unit | None = None) -> None:
         self._done[id(outcome.operation)] = outcome
@@ -215,9 +276,23 @@ def _group(operations: Sequence[Operation]) -> list[_Unit]:
     return list(units.values())
 
 
+def _queued(unit: _Unit, operation: Operation) -> dict[str, Any] | None:
+    """The submission a resolve is about, unless it was resolved by a change decided just now."""
+    if any(change.resolved == operation.conflict for change in unit.changes):
+        return None
+    return unit.queued.get(operation.conflict or "")
+
+
+def _nothing_done(state: MemoryState) -> dict[str, Any]:
+    """The result of an operation that found nothing to do: no change, no history entry."""
+    return {"memory_id": state.id, "event": None, "version": state.version, "error": None}
+
+
 def _needs_vector(unit: _Unit) -> bool:
     """False for metadata-only and same-text changes: they must not pay for an embedding."""
     first, last = unit.changes[0], unit.changes[-1]
+    if last.after.erased:
+        return False
     return last.after.hash != first.before.hash or (not unit.has_vector and not last.after.is_deleted)
 
 

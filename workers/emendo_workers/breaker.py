@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from typing import Literal
 
-import redis
-
 from emendo_client.errors import CircuitOpenError, EmendoError, NetworkError, RateLimitError
 from emendo_config import Keys, Settings
 from emendo_workers import scripts
@@ -19,21 +17,30 @@ logger = logging.getLogger(__name__)
 
 
 class Breaker:
-    """One provider's breaker; thread-safe."""
+    """One provider's breaker; builds commands for the control plane and reads their replies; thread-safe.
 
-    def __init__(self, control: redis.Redis, keys: Keys, settings: Settings, provider: str) -> None:
-        self._control = control
+    Args:
+        keys, settings: the worker's.
+        provider: its name, which tells the breakers apart.
+        timeout: seconds one call may take; default: an embedding's.
+    """
+
+    def __init__(self, keys: Keys, settings: Settings, provider: str, timeout: float | None = None) -> None:
         self._key = keys.breaker(provider)
         self._settings = settings
         self._provider = provider
+        self._timeout = settings.embedding_timeout if timeout is None else timeout
 
-    def ask(self) -> bool:
-        """Returns when a call may be made: True when there were failures, so that its success is worth reporting.
+    def ask(self) -> scripts.Command:
+        """Asks for leave to make a call."""
+        return self._command("ask")
+
+    def allowed(self, wait: int) -> bool:
+        """Reads the reply to `ask`: True when there were failures, so that the call's success is worth reporting.
 
         Raises:
             CircuitOpenError: not now; `details["retry_after"]` says in how many seconds.
         """
-        wait = self._call("ask")
         if wait > 0:
             raise CircuitOpenError(
                 f"the {self._provider} provider has been failing and is left alone for a while",
@@ -41,21 +48,19 @@ class Breaker:
             )
         return wait < 0
 
-    def report(self, error: EmendoError | None) -> None:
+    def report(self, error: EmendoError | None) -> scripts.Command:
         """Says how the call went. A provider that answers at all, if only to refuse, is not down."""
         if isinstance(error, NetworkError) and not isinstance(error, RateLimitError):
-            self._call("failed")
-        else:
-            self._call("ok")
+            return self._command("failed")
+        return self._command("ok")
 
-    def _call(self, word: Literal["ask", "ok", "failed"]) -> int:
+    def _command(self, word: Literal["ask", "ok", "failed"]) -> scripts.Command:
         settings = self._settings
-        command = scripts.breaker(
+        return scripts.breaker(
             self._key,
             word,
             failures=settings.breaker_failures,
             pause_ms=int(settings.breaker_pause * 1000),
             longest_ms=int(settings.breaker_longest_pause * 1000),
-            probe_ms=int(settings.embedding_timeout * 1000),
+            probe_ms=int(self._timeout * 1000),
         )
-        return int(scripts.run(self._control, [command])[0])

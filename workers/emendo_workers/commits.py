@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
-from emendo_client._time import microseconds_of
-from emendo_client.records import metadata_tag
-from emendo_config.index import TAG_SEPARATOR
+from emendo_client.records import expires_ms, metadata_tags
+from emendo_config.compact import compact_json
 from emendo_workers import scripts
-from emendo_workers.decide import Change, metadata_json
-from emendo_workers.operations import SPACE_FIELD, MemoryState, Stamps
+from emendo_workers.decide import Change
+from emendo_workers.operations import Operation
 from emendo_workers.services import Services
+from emendo_workers.state import SPACE_FIELD, MemoryState, Stamps, metadata_json
 
 
 def commit_command(services: Services, changes: Sequence[Change], vector: bytes | None, token: str) -> scripts.Command:
@@ -26,7 +25,8 @@ def commit_command(services: Services, changes: Sequence[Change], vector: bytes 
     """
     keys, before, after = services.keys, changes[0].before, changes[-1].after
     horizon = changes[-1].operation.submitted - services.settings.job_ttl * 1_000_000
-    fields, removed = _hash_fields(before, after, horizon)
+    # Of what is erased nothing stays that could be left as it is.
+    fields, removed = _hash_fields(MemoryState(after.id) if after.erased else before, after, horizon)
     if vector is not None:
         space = services.settings.space
         fields += [space.field, vector, "embedding_model", space.model, SPACE_FIELD, space.name]
@@ -35,14 +35,48 @@ def commit_command(services: Services, changes: Sequence[Change], vector: bytes 
         keys.memory(memory_id),
         keys.history(memory_id),
         keys.lock(memory_id),
-        [keys.applied(memory_id, change.operation.job_id) for change in changes],
+        keys.conflict(memory_id),
+        [keys.applied(memory_id, change.operation.mark) for change in changes],
         based_on=before.version,
         token=token,
         ttl=services.settings.job_ttl,
         fields=fields,
         removed=removed,
-        changes=[(f"{change.event}:{change.after.version}", change.history_fields()) for change in changes],
+        changes=[(_applied(change), change.history_fields()) for change in changes],
+        disputed=[
+            part
+            for change in changes
+            if change.conflict is not None and not after.erased
+            for part in (change.operation.mark, compact_json(change.conflict))
+        ],
+        resolved=[change.resolved for change in changes if change.resolved],
+        erase=after.erased,
     )
+
+
+# Ends the event of an applied mark whose submission left something for a person to decide.
+_DISPUTED = "+conflict"
+
+
+def _applied(change: Change) -> str:
+    disputed = "" if change.conflict is None else _DISPUTED
+    return f"{change.event}{disputed}:{change.after.version}"
+
+
+def applied_result(operation: Operation, applied: str) -> dict[str, Any]:
+    """The result item of an operation that was applied before, from its mark (`<event>[+conflict]:<version>`)."""
+    event, _, version = applied.partition(":")
+    item: dict[str, Any] = {
+        "memory_id": operation.memory_id,
+        "event": event.removesuffix(_DISPUTED),
+        "version": int(version),
+        "error": None,
+    }
+    if event.endswith(_DISPUTED):
+        item["conflict_id"] = f"{operation.memory_id}:{operation.mark}"
+    if operation.op == "resolve":
+        item["resolved"] = f"{operation.memory_id}:{operation.conflict}"
+    return item
 
 
 def _hash_fields(before: MemoryState, after: MemoryState, horizon: int) -> tuple[list[Any], list[str]]:
@@ -66,15 +100,17 @@ def _documents(state: MemoryState, horizon: int | None) -> dict[str, str]:
         "run_id": state.run_id,
         "actor_id": state.actor_id,
         "role": state.role,
-        "metadata": metadata_json(state.metadata),
-        "metadata_tags": _tags(state.metadata),
+        "metadata": "" if state.erased else metadata_json(state.metadata),
+        "metadata_tags": metadata_tags(state.metadata),
         "hash": state.hash,
         "version": str(state.version),
         "created_at": state.created_at,
         "updated_at": state.updated_at,
         "expires_at": state.expires_at,
-        "expires_ms": _milliseconds(state.expires_at),
+        "expires_ms": expires_ms(state.expires_at),
         "is_deleted": "1" if state.is_deleted else "0",
+        "deleted_ms": str(stamps.deleted // 1_000) if state.is_deleted and not state.erased else "",
+        "erased": "1" if state.erased else "",
         "stamps": stamps.to_json(),
     }
 
@@ -83,12 +119,3 @@ def _pruned(stamps: Stamps, horizon: int) -> Stamps:
     """Without what no submission can be older than any more: the map stays as small as recent edits."""
     recent = {key: stamp for key, stamp in stamps.metadata.items() if stamp > horizon}
     return Stamps(stamps.base, stamps.text, stamps.deleted, recent)
-
-
-def _tags(metadata: dict[str, Any]) -> str:
-    tags = (metadata_tag(key, value) for key, value in metadata.items())
-    return TAG_SEPARATOR.join(tag for tag in tags if tag is not None)
-
-
-def _milliseconds(moment: str) -> str:
-    return str(microseconds_of(datetime.fromisoformat(moment)) // 1_000) if moment else ""

@@ -7,115 +7,154 @@ SUPERSEDED. Every recorded change, superseded ones too, gets the next version.
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
 from emendo_client._time import iso
-from emendo_client.errors import ConflictError, EmendoError, MemoryNotFoundError, ValidationError
+from emendo_client.errors import ConflictError, EmendoError, MemoryNotFoundError, ValidationError, from_document
 from emendo_client.models import Event
-from emendo_workers.operations import MemoryState, Operation, Stamps
+from emendo_client.reads import no_conflict
+from emendo_client.records import text_hash
+from emendo_workers.operations import Operation
+from emendo_workers.reconcile import Merges, conflict_document, is_contested, reconcile
+from emendo_workers.state import MemoryState, Snapshot, Stamps, metadata_json
 
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Text and metadata of a memory at one version, from its history."""
-
-    memory: str
-    metadata: dict[str, Any]
+MERGING = ("merge", "manual")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An operation's effect: the state after it, and what the history says of it."""
+    """An operation's effect: the state after it, and what the history says of it.
+
+    Attributes:
+        conflict: what of the operation waits for a person.
+        resolved: the mark of the submission that waits no more.
+    """
 
     operation: Operation
     event: Event
     before: MemoryState
     after: MemoryState
+    conflict: dict[str, Any] | None = None
+    resolved: str = ""
 
     def result(self) -> dict[str, Any]:
-        """The job result's item."""
-        return {
+        """The job result's item, without any text: that stands in the history alone."""
+        item = {
             "memory_id": self.after.id,
             "event": self.event.value,
-            "memory": None if self.after.is_deleted else self.after.memory,
-            "previous_memory": self.before.memory or None,
             "version": self.after.version,
             "error": None,
         }
+        if self.conflict is not None:
+            item["conflict_id"] = f"{self.after.id}:{self.operation.mark}"
+        if self.resolved:
+            item["resolved"] = f"{self.after.id}:{self.resolved}"
+        return item
 
     def history_fields(self) -> list[str]:
         """The history entry: field, value, field, value …; absent values are left out."""
         before, after, operation = self.before, self.after, self.operation
+        gone = self.event in (Event.DELETE, Event.EXPIRE)
         entry = {
             "version": str(after.version),
             "event": self.event.value,
             "old_memory": before.memory,
-            "new_memory": "" if self.event is Event.DELETE else after.memory,
+            "new_memory": "" if gone else after.memory,
             "old_metadata": metadata_json(before.metadata) if before.version else "",
-            "new_metadata": "" if self.event is Event.DELETE else metadata_json(after.metadata),
+            "new_metadata": "" if gone else metadata_json(after.metadata),
             "created_at": after.created_at,
             "updated_at": iso(operation.submitted),
             "is_deleted": "1" if after.is_deleted else "0",
             "actor_id": operation.actor_id or "",
             "role": operation.role or "",
             "job_id": operation.job_id,
+            "item": "" if operation.item is None else str(operation.item),
             "previous_hash": before.hash,
         }
         return [part for name, value in entry.items() if value for part in (name, value)]
 
 
-def text_hash(text: str) -> str:
-    """SHA-256 of the text, in hexadecimal: the memory's `hash` and the embedding cache's key."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def metadata_json(metadata: dict[str, Any]) -> str:
-    """Metadata as it is stored."""
-    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
-
-
 def apply_operation(
-    state: MemoryState, operation: Operation, *, snapshot: Snapshot | None, now: int, metadata_limit: int
-) -> Change:
-    """The change the operation makes to the state, which is not modified.
+    state: MemoryState,
+    operation: Operation,
+    *,
+    snapshot: Snapshot | None,
+    now: int,
+    metadata_limit: int,
+    queued: dict[str, Any] | None = None,
+    merges: Merges | None = None,
+) -> Change | None:
+    """The change the operation makes to the state, which is not modified; None when there is nothing to do.
 
     Args:
         state: the memory as it is; version 0 when there is none.
         operation: what is asked.
-        snapshot: for a restore to a version, the memory as it was then; None when there is no such version.
+        snapshot: for a restore to a version, the memory as it was then; for an update that merges, the base
+            (see `base_version`). None when there is no such version.
         now: microseconds; what expired before it is gone.
         metadata_limit: bytes of JSON the merged metadata may have.
+        queued: for a resolve, the submission that waits; None when none does.
+        merges: texts merged so far; None when there is nobody to merge them.
 
     Raises:
         MemoryNotFoundError, ConflictError, ValidationError: nothing is changed, and nothing recorded.
+        NeedsMerge: two texts must be merged first.
     """
+    if operation.op == "invalid":
+        raise from_document(operation.error or {})
     if operation.op == "add":
         return _add(state, operation)
     _require_present(state, operation, now)
-    if operation.expected_version is not None and operation.expected_version != state.version:
-        raise ConflictError(
-            f"the memory has version {state.version}, not {operation.expected_version}",
-            error_code="VERSION_MISMATCH",
-            details={"expected_version": operation.expected_version, "current_version": state.version},
-            suggestion="read the memory again and decide anew",
-        )
-    after = copy.deepcopy(state)
+    if operation.expected_version not in (None, state.version) and operation.on_conflict not in MERGING:
+        raise version_mismatch(operation, state.version)
+    after = state.copy()
     after.version += 1
-    if operation.op == "update":
-        event = _update(after, operation, metadata_limit)
+    change = Change(operation, Event.UPDATE, state, after)
+    if operation.op == "update" and base_version(state, operation) is not None:
+        decided: Change | None = _merge(change, snapshot, merges, metadata_limit)
+    elif operation.op == "update":
+        decided = replace(change, event=_update(after, operation, metadata_limit))
     elif operation.op == "delete":
-        event = _delete(after, operation)
+        decided = _delete(change)
     elif operation.op == "restore":
-        event = _restore(after, operation, snapshot)
+        decided = replace(change, event=_restore(after, operation, snapshot, now))
+    elif operation.op == "expire":
+        decided = _expire(change, now)
+    elif operation.op == "resolve":
+        decided = _resolve(change, queued, metadata_limit)
     else:
         raise ValidationError(f"unknown operation {operation.op!r}", error_code="UNKNOWN_OPERATION")
-    if event is not Event.SUPERSEDED:
-        after.updated_at = max(state.updated_at, iso(operation.submitted))
-    return Change(operation, event, state, after)
+    if decided is not None and decided.event is not Event.SUPERSEDED:
+        decided.after.updated_at = max(state.updated_at, iso(operation.submitted))
+    return decided
+
+
+def base_version(state: MemoryState, operation: Operation) -> int | None:
+    """The version an update must be merged from, 0 for the newest one older than it; None when it just applies."""
+    if operation.op != "update" or operation.on_conflict not in MERGING:
+        return None
+    if operation.expected_version not in (None, state.version):
+        return operation.expected_version
+    return 0 if is_contested(state, operation) else None
+
+
+def version_mismatch(operation: Operation, current: int) -> ConflictError:
+    """The error for an expected version that is not the memory's."""
+    return ConflictError(
+        f"the memory has version {current}, not {operation.expected_version}",
+        error_code="VERSION_MISMATCH",
+        details={"expected_version": operation.expected_version, "current_version": current},
+        suggestion="read the memory again and decide anew",
+    )
+
+
+def _superseded(current: int) -> ConflictError:
+    return ConflictError(
+        "a newer submission changed the memory first",
+        error_code="SUPERSEDED",
+        details={"current_version": current},
+    )
 
 
 def _add(state: MemoryState, operation: Operation) -> Change:
@@ -144,60 +183,131 @@ def _add(state: MemoryState, operation: Operation) -> Change:
 
 
 def _require_present(state: MemoryState, operation: Operation, now: int) -> None:
-    expired = bool(state.expires_at) and state.expires_at <= iso(now)
-    if not state.version or state.project != operation.project or expired:
+    if not state.version or state.project != operation.project:
         raise _gone(operation, "no such memory in this project")
-    if state.is_deleted and operation.op == "update" and operation.submitted > state.stamps.deleted:
+    if state.erased:
+        raise _gone(operation, "the memory was erased", "MEMORY_ERASED")
+    changes_it = operation.op == "update" or (operation.op == "resolve" and operation.choice != "theirs")
+    if _is_expired(state, now) and (changes_it or (operation.op == "delete" and not operation.hard)):
+        raise _gone(operation, "the memory has expired")
+    if state.is_deleted and changes_it and operation.submitted > state.stamps.deleted:
         raise _gone(operation, "the memory is deleted")
 
 
-def _gone(operation: Operation, message: str) -> EmendoError:
-    return MemoryNotFoundError(message, details={"memory_id": operation.memory_id})
+def _is_expired(state: MemoryState, now: int) -> bool:
+    return bool(state.expires_at) and state.expires_at <= iso(now)
+
+
+def _gone(operation: Operation, message: str, code: str | None = None) -> EmendoError:
+    return MemoryNotFoundError(message, error_code=code, details={"memory_id": operation.memory_id})
 
 
 def _update(after: MemoryState, operation: Operation, metadata_limit: int) -> Event:
     stamps, submitted = after.stamps, operation.submitted
     patch = operation.metadata or {}
-    fresh = [key for key in patch if submitted > stamps.of_key(key)]
+    fresh = {key: value for key, value in patch.items() if submitted > stamps.of_key(key)}
     takes_text = operation.text is not None and submitted > stamps.of_text()
     asked = len(patch) + (operation.text is not None)
     applies = len(fresh) + takes_text
     if operation.on_conflict == "reject" and (applies < asked or after.is_deleted):
-        raise ConflictError(
-            "a newer submission changed the memory first",
-            error_code="SUPERSEDED",
-            details={"current_version": after.version - 1},
-        )
+        raise _superseded(after.version - 1)
     if asked and not applies:
         return Event.SUPERSEDED
     # On a deleted memory only submissions older than the delete come this far: they change what a restore would
     # bring back, as they would have in time, and leave the memory deleted.
-    if takes_text and operation.text is not None:
-        after.memory, after.hash = operation.text, text_hash(operation.text)
-        stamps.text = submitted
-    for key in fresh:
-        stamps.metadata[key] = submitted
-        if patch[key] is None:
+    _set(after, operation.text if takes_text else None, fresh, submitted, metadata_limit)
+    return Event.UPDATE
+
+
+def _set(after: MemoryState, text: str | None, metadata: dict[str, Any], submitted: int, metadata_limit: int) -> None:
+    """Sets text and metadata keys (None removes one), and stamps them with the submission."""
+    stamps = after.stamps
+    if text is not None:
+        after.memory, after.hash = text, text_hash(text)
+        stamps.text = max(stamps.text, submitted)
+    for key, value in metadata.items():
+        stamps.metadata[key] = max(stamps.of_key(key), submitted)
+        if value is None:
             after.metadata.pop(key, None)
         else:
-            after.metadata[key] = patch[key]
-    if fresh and len(metadata_json(after.metadata).encode()) > metadata_limit:
+            after.metadata[key] = value
+    if metadata and len(metadata_json(after.metadata).encode()) > metadata_limit:
         raise ValidationError(
             f"the merged metadata would be over {metadata_limit} bytes",
             suggestion="remove keys by setting them to None, or raise EMENDO_MAX_METADATA_BYTES",
         )
-    return Event.UPDATE
 
 
-def _delete(after: MemoryState, operation: Operation) -> Event:
+def _merge(change: Change, base: Snapshot | None, merges: Merges | None, metadata_limit: int) -> Change:
+    """An update that others were faster than, brought together with what they did."""
+    state, after, operation = change.before, change.after, change.operation
+    if base is None:
+        known = operation.expected_version is not None
+        raise version_mismatch(operation, state.version) if known else _superseded(state.version)
+    done = reconcile(base, state, operation, merges)
+    applies = done.text is not None or bool(done.metadata)
+    _set(after, done.text, done.metadata, operation.submitted, metadata_limit)
+    conflict = conflict_document(base, state, operation, done) if done.is_disputed else None
+    return replace(change, event=Event.UPDATE if applies else Event.SUPERSEDED, conflict=conflict)
+
+
+def _resolve(change: Change, queued: dict[str, Any] | None, metadata_limit: int) -> Change:
+    """A person's decision on a submission that waits, recorded with that person as its actor."""
+    operation, after = change.operation, change.after
+    if queued is None:
+        raise no_conflict(f"{operation.memory_id}:{operation.conflict}")
+    text, metadata = operation.text, operation.metadata
+    if operation.choice == "ours":
+        text, metadata = queued.get("memory"), queued.get("metadata")
+    event = Event.SUPERSEDED
+    if operation.choice != "theirs":
+        event = _update(after, replace(operation, text=text, metadata=metadata), metadata_limit)
+    return replace(change, event=event, resolved=operation.conflict or "")
+
+
+def _delete(change: Change) -> Change | None:
+    operation, after = change.operation, change.after
+    limit = operation.deleted_before
+    if limit is not None and not (after.is_deleted and after.stamps.deleted < limit):
+        return None  # restored meanwhile
+    if operation.hard:
+        return replace(change, event=Event.DELETE, before=_blank(change.before), after=_erased(after, operation))
     if operation.submitted <= after.stamps.deleted:
-        return Event.SUPERSEDED
+        return replace(change, event=Event.SUPERSEDED)
     after.is_deleted = True
     after.stamps.deleted = operation.submitted
-    return Event.DELETE
+    return replace(change, event=Event.DELETE)
 
 
-def _restore(after: MemoryState, operation: Operation, snapshot: Snapshot | None) -> Event:
+def _erased(after: MemoryState, operation: Operation) -> MemoryState:
+    """The tombstone: that there was a memory, and nothing of what it said or whose it was."""
+    return MemoryState(
+        id=after.id,
+        project=after.project,
+        version=after.version,
+        created_at=after.created_at,
+        updated_at=after.updated_at,
+        is_deleted=True,
+        stamps=Stamps(base=operation.submitted, deleted=operation.submitted),
+        erased=True,
+    )
+
+
+def _blank(before: MemoryState) -> MemoryState:
+    """The state before an erasure, as far as its history entry may know it."""
+    return MemoryState(id=before.id, version=before.version)
+
+
+def _expire(change: Change, now: int) -> Change | None:
+    after = change.after
+    if after.is_deleted or not _is_expired(after, now):
+        return None
+    after.is_deleted = True
+    after.stamps.deleted = max(after.stamps.deleted, change.operation.submitted)
+    return replace(change, event=Event.EXPIRE)
+
+
+def _restore(after: MemoryState, operation: Operation, snapshot: Snapshot | None, now: int) -> Event:
     if operation.version is not None and snapshot is None:
         raise ValidationError(
             f"the memory has no version {operation.version}",
@@ -209,6 +319,8 @@ def _restore(after: MemoryState, operation: Operation, snapshot: Snapshot | None
     if applies:
         after.is_deleted = False
         after.stamps.deleted = operation.submitted
+        if _is_expired(after, now):
+            after.expires_at = ""  # it would be gone again at once
     if snapshot is not None:
         applies |= _return_to(after, operation, snapshot)
     return Event.RESTORE if applies else Event.SUPERSEDED

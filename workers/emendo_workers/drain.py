@@ -26,11 +26,16 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from emendo_client.errors import EmendoError
+from emendo_client.models import JobStatus
+from emendo_client.records import job_of
+from emendo_config.queues import INFERENCE, INTERACTIVE
 from emendo_config.redis_io import as_text
+from emendo_config.shards import queue_of
 from emendo_workers import scripts
 from emendo_workers.apply import apply_operations
+from emendo_workers.erasure import forget_erased
 from emendo_workers.operations import Work, parse_work
-from emendo_workers.outcomes import ItemOutcome, Outcome, judge, poisoned
+from emendo_workers.outcomes import ItemOutcome, Outcome, cancelled, judge, poisoned
 from emendo_workers.services import Services
 
 logger = logging.getLogger(__name__)
@@ -46,9 +51,12 @@ _counter = itertools.count(1)
 class Drain:
     """The drain of one shard by one task; `run` is all there is to call."""
 
-    def __init__(self, services: Services, shard: int, hostname: str | None = None) -> None:
+    def __init__(self, services: Services, shard: str, hostname: str | None = None) -> None:
         self._services = services
         self._shard = shard
+        self._queue = queue_of(shard)
+        # A chunk is a batch already, and a job that needs the chat model is slow: one at a time.
+        self._batch = services.settings.drain_batch if self._queue == INTERACTIVE else 1
         self._hostname = hostname
         self._inbox = services.keys.inbox(shard)
         self._bell = services.keys.bell(shard)
@@ -100,9 +108,7 @@ class Drain:
 
     def _fresh(self) -> list[tuple[str, str]]:
         """Up to a batch of entries nobody has read, as (entry id, job id)."""
-        reply = self._services.control.xreadgroup(
-            GROUP, READER, {self._inbox: ">"}, count=self._services.settings.drain_batch
-        )
+        reply = self._services.control.xreadgroup(GROUP, READER, {self._inbox: ">"}, count=self._batch)
         return _entries(reply)
 
     def _recovered(self) -> Iterator[list[tuple[str, str]]]:
@@ -116,8 +122,9 @@ class Drain:
             if not pending:
                 return
             once = [as_text(item["message_id"]) for item in pending if item["times_delivered"] == 1]
-            for first in range(0, len(once), RECOVERY_GROUP):
-                yield self._take_over(once[first : first + RECOVERY_GROUP])
+            group = min(RECOVERY_GROUP, self._batch)
+            for first in range(0, len(once), group):
+                yield self._take_over(once[first : first + group])
             for item in pending:
                 deliveries = int(item["times_delivered"])
                 if deliveries == 1:
@@ -154,24 +161,24 @@ class Drain:
                 outcomes = [self._unexpected(works[0], error)]
             else:
                 logger.exception("a batch failed; its jobs are tried one by one", extra={"shard": self._shard})
-                return sum(self._work([(work.entry, work.job_id)]) for work in works)
-        self._finish(outcomes)
-        self._services.events.finished(outcomes, began, self._hostname)
+                return sum(self._work([(work.entry, work.record_id)]) for work in works)
+        ended = self._finish(outcomes)
+        self._services.events.finished(outcomes, began, self._hostname, ended)
         return len(works)
 
     def _start(self, entries: list[tuple[str, str]]) -> list[Work]:
         if not entries:
             return []
         keys = self._services.keys
-        records = [keys.job(job_id) for _, job_id in entries]
+        records = [(keys.job(record_id), keys.job(job_of(record_id))) for _, record_id in entries]
         token = f"{self._owner}:{entries[0][0]}:{time.monotonic_ns()}"
         replies = self._call(scripts.start(records, token, self._services.worker))
         works, settled = [], []
-        for (entry, job_id), values in zip(entries, replies, strict=True):
+        for (entry, record_id), values in zip(entries, replies, strict=True):
             if values is None:
                 settled.append(entry)
             else:
-                works.append(parse_work(job_id, entry, values))
+                works.append(parse_work(record_id, entry, values))
         if settled:  # cancelled, or finished by a reader that died before it could acknowledge
             pipeline = self._services.control.pipeline()
             pipeline.xack(self._inbox, GROUP, *settled)
@@ -181,37 +188,46 @@ class Drain:
 
     def _attempt(self, works: list[Work]) -> list[Outcome]:
         services = self._services
-        items = iter(apply_operations([operation for work in works for operation in work.operations], services))
+        merger = services.merger if self._queue == INFERENCE else None
+        operations = [operation for work in works if not work.cancelled for operation in work.waiting]
+        outcomes = apply_operations(operations, services, merger=merger)
+        forget_erased(outcomes, services)
+        items = iter(outcomes)
         return [
-            judge(work, list(itertools.islice(items, len(work.operations))), services.settings, services.rng)
+            cancelled(work)
+            if work.cancelled
+            else judge(work, list(itertools.islice(items, len(work.waiting))), services.settings, services.rng)
             for work in works
         ]
 
     def _unexpected(self, work: Work, error: Exception) -> Outcome:
         """A defect of ours: said in the log with its traceback, retried, and dead-lettered in the end."""
-        logger.error("a job failed unexpectedly", extra={"job": work.job_id}, exc_info=error)
+        logger.error("a job failed unexpectedly", extra={"job": work.record_id}, exc_info=error)
         known = error if isinstance(error, EmendoError) else None
         failure = known or EmendoError(f"unexpected {type(error).__name__}", error_code="UNEXPECTED")
-        items = [ItemOutcome(operation, error=failure) for operation in work.operations]
+        items = [ItemOutcome(operation, error=failure) for operation in work.waiting]
         return judge(work, items, self._services.settings, self._services.rng)
 
     def _bury(self, entries: list[tuple[str, str]], deliveries: int) -> None:
         self._finish([poisoned(work, deliveries) for work in self._start(entries)])
 
-    def _finish(self, outcomes: list[Outcome]) -> None:
+    def _finish(self, outcomes: list[Outcome]) -> dict[str, JobStatus]:
+        """Records the outcomes; the batch jobs that ended with them."""
         if not outcomes:
-            return
+            return {}
         keys, settings = self._services.keys, self._services.settings
-        self._call(
+        works = [outcome.work for outcome in outcomes]
+        _, *ended = self._call(
             scripts.finish(
                 self._inbox,
                 keys,
-                [keys.job(outcome.work.job_id) for outcome in outcomes],
+                [(keys.job(work.record_id), keys.job(work.job_id), keys.conflicts(work.project)) for work in works],
                 ttl=settings.job_ttl,
                 feed_length=settings.feed_length,
                 outcomes=[outcome.document(keys) for outcome in outcomes],
             )
         )
+        return {as_text(ended[at]): JobStatus(as_text(ended[at + 1])) for at in range(0, len(ended), 2)}
 
     def _ensure_group(self) -> None:
         try:

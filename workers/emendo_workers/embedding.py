@@ -1,120 +1,94 @@
-"""Texts to vectors for a whole batch: each text once, few requests, one bad text never fails the others."""
+"""Texts to vectors: looked for in the process, then in Redis; what nobody has is asked for once, with others.
+
+process memory → Redis → somebody asking just now → requests gathered → provider
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-
-from emendo_client.embeddings import Embedder
-from emendo_client.errors import (
-    CircuitOpenError,
-    EmbeddingError,
-    EmendoError,
-    NetworkError,
-    QuotaExceededError,
-    RateLimitError,
-)
+from emendo_client.embeddings.lru import VectorLRU
+from emendo_client.errors import EmendoError
+from emendo_client.records import text_hash
 from emendo_config import Settings
-from emendo_workers.breaker import Breaker
-from emendo_workers.retry import is_transient
-
-logger = logging.getLogger(__name__)
-
-# A pause inside the task holds a whole shard back; longer ones are the delayed set's business (seconds).
-LONGEST_QUICK_PAUSE = 1.0
+from emendo_workers.embedding_cache import EmbeddingCache
+from emendo_workers.embedding_requests import EmbeddingRequests
+from emendo_workers.gathering import Gatherer
 
 
 class EmbeddingPipeline:
-    """Embeds batches through one embedder; thread-safe when the embedder is."""
+    """One worker's way from texts to vectors; thread-safe.
 
-    def __init__(self, embedder: Embedder, settings: Settings, breaker: Breaker) -> None:
-        self._breaker = breaker
-        self._embedder = embedder
-        self._settings = settings
-        self._backoff = wait_random_exponential(multiplier=0.1, max=LONGEST_QUICK_PAUSE)
+    Args:
+        requests: asks the provider.
+        cache: what all workers share.
+        settings: how much is kept, and how long small requests wait for one another.
+    """
+
+    def __init__(self, requests: EmbeddingRequests, cache: EmbeddingCache, settings: Settings) -> None:
+        self.requests = requests
+        self._cache = cache
+        self._memory = VectorLRU(settings.embedding_lru_bytes)
+        self._gatherer = Gatherer(requests.embed, settings.embedding_gather_ms / 1_000)
+        self._asked: dict[str, Future[bytes | EmendoError]] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Ends its threads."""
+        self.requests.close()
 
     def embed(self, texts: Sequence[str]) -> dict[str, bytes | EmendoError]:
         """A vector (float32[dimensions] bytes) for each text, or the error that kept it from having one."""
-        found: dict[str, bytes | EmendoError] = {}
-        for request in self._requests(list(dict.fromkeys(texts))):
-            found.update(self._embed_request(request))
+        wanted = {text_hash(text): text for text in texts}
+        found: dict[str, bytes | EmendoError] = dict(self._memory.get(wanted))
+        missing = [digest for digest in wanted if digest not in found]
+        cached = self._cache.get(missing)
+        self._memory.put(cached)
+        found.update(cached)
+        found.update(self._ask({digest: wanted[digest] for digest in missing if digest not in cached}))
+        return {text: found[digest] for digest, text in wanted.items()}
+
+    def forget(self, texts: Sequence[str]) -> None:
+        """Drops the vectors of texts that were erased, here and in Redis."""
+        digests = [text_hash(text) for text in texts]
+        self._memory.forget(digests)
+        self._cache.forget(digests)
+
+    def _ask(self, texts: dict[str, str]) -> dict[str, bytes | EmendoError]:
+        """Asks for texts by digest; one that another drain is asking for just now is waited for instead."""
+        with self._lock:
+            others = {digest: self._asked[digest] for digest in texts if digest in self._asked}
+            ours: dict[str, Future[bytes | EmendoError]] = {
+                digest: Future() for digest in texts if digest not in others
+            }
+            self._asked.update(ours)
+        found = self._ask_provider({digest: texts[digest] for digest in ours}, ours) if ours else {}
+        for digest, answer in others.items():
+            found[digest] = answer.result()
         return found
 
-    def _embed_request(self, texts: list[str]) -> dict[str, bytes | EmendoError]:
+    def _ask_provider(
+        self, texts: dict[str, str], answers: dict[str, Future[bytes | EmendoError]]
+    ) -> dict[str, bytes | EmendoError]:
         try:
-            return dict(zip(texts, self._with_quick_retries(texts), strict=True))
-        except EmbeddingError as error:
-            # One text the provider refuses (too long, say) must not fail its neighbours: halve until it is alone.
-            if len(texts) == 1 or is_transient(error):
-                return dict.fromkeys(texts, error)
-            half = len(texts) // 2
-            return {**self._embed_request(texts[:half]), **self._embed_request(texts[half:])}
-        except EmendoError as error:
-            return dict.fromkeys(texts, error)
-
-    def _with_quick_retries(self, texts: list[str]) -> list[bytes]:
-        for attempt in Retrying(
-            stop=stop_after_attempt(1 + self._settings.embedding_quick_retries),
-            retry=retry_if_exception(_worth_a_quick_retry),
-            wait=self._pause,
-            reraise=True,
-        ):
-            with attempt:
-                return self._ask_provider(texts)
-        raise AssertionError("tenacity ends by returning or raising")
-
-    def _ask_provider(self, texts: list[str]) -> list[bytes]:
-        had_failed = self._breaker.ask()
-        try:
-            vectors = self._embedder.embed(texts).vectors
-        except EmendoError as error:
-            self._breaker.report(error)
+            vectors = self._gatherer.embed(list(texts.values()))
+            found = {digest: vectors[text] for digest, text in texts.items()}
+        except BaseException as error:
+            self._forget_asking(answers)
+            for answer in answers.values():
+                answer.set_exception(error)
             raise
-        if had_failed:
-            self._breaker.report(None)
-        return vectors
+        new = {digest: vector for digest, vector in found.items() if isinstance(vector, bytes)}
+        self._memory.put(new)
+        self._forget_asking(answers)
+        for digest, answer in answers.items():
+            answer.set_result(found[digest])
+        self._cache.put(new)
+        return found
 
-    def _pause(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        pause = self._backoff(state)
-        if isinstance(error, RateLimitError) and error.retry_after is not None:
-            pause = max(pause, error.retry_after)
-        logger.info(
-            "the embedding provider failed; trying again",
-            extra={"attempt": state.attempt_number, "error": getattr(error, "error_code", type(error).__name__)},
-        )
-        return pause
-
-    def _requests(self, texts: list[str]) -> Iterator[list[str]]:
-        """The texts, split where the provider's limits ask for it."""
-        request: list[str] = []
-        tokens = 0
-        for text in texts:
-            cost = _most_tokens(text)
-            full = len(request) >= self._settings.embedding_max_inputs
-            if request and (full or tokens + cost > self._settings.embedding_max_tokens):
-                yield request
-                request, tokens = [], 0
-            request.append(text)
-            tokens += cost
-        if request:
-            yield request
-
-
-def _most_tokens(text: str) -> int:
-    # A byte-pair token is at least one byte; English has about four characters to a token. Half the bytes is
-    # above what real text needs, so a request stays under the limit without a tokeniser.
-    return len(text.encode()) // 2 + 1
-
-
-def _worth_a_quick_retry(error: BaseException) -> bool:
-    if isinstance(error, QuotaExceededError | CircuitOpenError):
-        return False
-    if isinstance(error, RateLimitError):
-        return (error.retry_after or 0.0) <= LONGEST_QUICK_PAUSE
-    if isinstance(error, NetworkError):
-        # A provider that did not answer in time would hold the shard for as long again.
-        return error.error_code != "PROVIDER_TIMEOUT"
-    return isinstance(error, EmendoError) and is_transient(error)
+    def _forget_asking(self, answers: dict[str, Future[bytes | EmendoError]]) -> None:
+        with self._lock:
+            for digest in answers:
+                del self._asked[digest]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from celery import Celery
@@ -43,33 +44,38 @@ class JobEvents:
             return
         events: list[tuple[str, dict[str, Any]]] = []
         for work in works:
+            if work.record_id == f"{work.job_id}:0":
+                events += _begun(work, work.job_id, "a batch")
             count = len(work.operations)
             target = work.operations[0].memory_id if count == 1 else f"{count} memories"
-            events.append(
-                (
-                    "task-received",
-                    {
-                        "uuid": work.job_id,
-                        "name": f"emendo.{work.kind}",
-                        "args": f"('{target}',)",
-                        "kwargs": "{}",
-                        "retries": work.attempts - 1,
-                        "root_id": work.job_id,
-                        "parent_id": None,
-                        "eta": None,
-                        "expires": None,
-                    },
-                )
-            )
-            events.append(("task-started", {"uuid": work.job_id}))
+            events += _begun(work, work.record_id, target)
         self._send(events, hostname)
 
-    def finished(self, outcomes: list[Outcome], began: float, hostname: str | None) -> None:
-        """The jobs' attempts ended; `began` is the batch's start on the monotonic clock."""
+    def finished(
+        self,
+        outcomes: list[Outcome],
+        began: float,
+        hostname: str | None,
+        ended: Mapping[str, JobStatus],
+    ) -> None:
+        """The attempts ended.
+
+        Args:
+            outcomes: of jobs and chunks.
+            began: the batch's start on the monotonic clock.
+            hostname: the worker's, as Celery names it.
+            ended: batch jobs that ended with one of the chunks.
+        """
         if not self._enabled:
             return
         runtime = time.monotonic() - began
-        self._send([_final(outcome, runtime) for outcome in outcomes], hostname)
+        events = [_final(outcome, runtime) for outcome in outcomes]
+        for job_id, status in ended.items():
+            if status is JobStatus.FAILED:
+                events.append(("task-failed", {"uuid": job_id, "exception": status.value, "traceback": ""}))
+            else:
+                events.append(("task-succeeded", {"uuid": job_id, "result": f"'{status}'", "runtime": runtime}))
+        self._send(events, hostname)
 
     def close(self) -> None:
         """Closes the connection to the broker."""
@@ -106,8 +112,23 @@ class JobEvents:
                 connection.release()
 
 
+def _begun(work: Work, uuid: str, target: str) -> list[tuple[str, dict[str, Any]]]:
+    received = {
+        "uuid": uuid,
+        "name": f"emendo.{work.kind}",
+        "args": f"('{target}',)",
+        "kwargs": "{}",
+        "retries": work.attempts - 1,
+        "root_id": work.job_id,
+        "parent_id": None if uuid == work.job_id else work.job_id,
+        "eta": None,
+        "expires": None,
+    }
+    return [("task-received", received), ("task-started", {"uuid": uuid})]
+
+
 def _final(outcome: Outcome, runtime: float) -> tuple[str, dict[str, Any]]:
-    uuid = outcome.work.job_id
+    uuid = outcome.work.record_id
     code = outcome.error.error_code if outcome.error is not None else outcome.status.value
     if outcome.status is JobStatus.RETRYING:
         return "task-retried", {"uuid": uuid, "exception": code, "traceback": ""}
@@ -115,5 +136,5 @@ def _final(outcome: Outcome, runtime: float) -> tuple[str, dict[str, Any]]:
         return "task-failed", {"uuid": uuid, "exception": code, "traceback": ""}
     if outcome.status is JobStatus.CANCELLED:
         return "task-revoked", {"uuid": uuid, "terminated": False, "signum": None, "expired": False}
-    versions = ", ".join(str(item.get("version")) for item in outcome.results[:3])
+    versions = ", ".join(str((item or {}).get("version")) for item in outcome.results[:3])
     return "task-succeeded", {"uuid": uuid, "result": f"'{outcome.status} v{versions}'", "runtime": runtime}

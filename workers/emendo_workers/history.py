@@ -1,50 +1,78 @@
-"""Reads of a memory's history that workers need: a version to go back to, a result to answer again."""
+"""Reads of a memory's history that workers need: the memory as it was, what a job once did."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
+from emendo_client._time import iso
+from emendo_client.records import version_entry_id
 from emendo_config.redis_io import as_text
-from emendo_workers.decide import Snapshot
+from emendo_workers.operations import Operation
 from emendo_workers.services import Services
+from emendo_workers.state import Snapshot
 
 _PAGE = 200
 
 
 def snapshot_at(services: Services, memory_id: str, version: int) -> Snapshot | None:
     """The memory as it was at a version (for a deleted one: as it was before); None when there is no such version."""
-    entry = _entry(services, memory_id, version)
-    if entry is None:
-        return None
-    side = "new" if "new_memory" in entry else "old"
-    return Snapshot(entry.get(f"{side}_memory", ""), json.loads(entry.get(f"{side}_metadata") or "{}"))
+    entry_id = version_entry_id(version)
+    found: Any = services.data.xrange(services.keys.history(memory_id), min=entry_id, max=entry_id)
+    return _snapshot(_fields(found[0][1])) if found else None
 
 
-def replayed_result(services: Services, memory_id: str, applied: str) -> dict[str, Any]:
-    """The result item of a job that was applied before, from its mark (`<event>:<version>`) and its history entry."""
-    event, _, version = applied.partition(":")
-    entry = _entry(services, memory_id, int(version)) or {}
-    return {
-        "memory_id": memory_id,
-        "event": event,
-        "memory": None if entry.get("is_deleted") == "1" else entry.get("new_memory"),
-        "previous_memory": entry.get("old_memory"),
-        "version": int(version),
-        "error": None,
-    }
+def snapshot_before(services: Services, memory_id: str, submitted: int) -> Snapshot | None:
+    """The memory as it was before the first change that was submitted later (microseconds); None when it began later.
+
+    Not after the newest older submission: one that arrived late stands behind newer ones, and its entry holds what
+    they had set.
+    """
+    moment = iso(submitted)
+    last: dict[str, str] | None = None
+    for entry in _newest_first(services, memory_id):
+        if entry["updated_at"] >= moment:
+            last = None
+        elif last is None:
+            last = entry
+    return _snapshot(last) if last is not None else None
 
 
-def _entry(services: Services, memory_id: str, version: int) -> dict[str, str] | None:
-    """The history entry of one version, newest first: replays and restores mostly ask for recent ones."""
+def texts_of(services: Services, memory_id: str) -> list[str]:
+    """Every text the memory ever had."""
+    entries = _newest_first(services, memory_id)
+    return list({entry[name]: None for entry in entries for name in ("old_memory", "new_memory") if name in entry})
+
+
+def effect_of(services: Services, operation: Operation) -> str | None:
+    """What the operation did to its memory (`<event>:<version>`), found in the history; None when nothing.
+
+    For jobs older than their applied marks may become: a dead letter replayed after days, say.
+    """
+    item = "" if operation.item is None else str(operation.item)
+    for entry in _newest_first(services, operation.memory_id):
+        if entry["job_id"] == operation.job_id and entry.get("item", "") == item:
+            return f"{entry['event']}:{entry['version']}"
+    return None
+
+
+def _newest_first(services: Services, memory_id: str) -> Iterator[dict[str, str]]:
     newest = "+"
     key = services.keys.history(memory_id)
     while True:
         page: Any = services.data.xrevrange(key, max=newest, min="-", count=_PAGE)
         for _, raw in page:
-            entry = {as_text(name): as_text(value) for name, value in raw.items()}
-            if int(entry["version"]) == version:
-                return entry
+            yield _fields(raw)
         if len(page) < _PAGE:
-            return None
+            return
         newest = f"({as_text(page[-1][0])}"
+
+
+def _fields(raw: Any) -> dict[str, str]:
+    return {as_text(name): as_text(value) for name, value in raw.items()}
+
+
+def _snapshot(entry: dict[str, str]) -> Snapshot:
+    side = "new" if "new_memory" in entry else "old"
+    return Snapshot(entry.get(f"{side}_memory", ""), json.loads(entry.get(f"{side}_metadata") or "{}"))

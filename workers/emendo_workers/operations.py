@@ -1,4 +1,4 @@
-"""What workers work on: jobs, their operations, and the state of a memory."""
+"""What workers work on: jobs and chunks of batch jobs, and their operations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from emendo_client.errors import EmendoError
+from emendo_client.records import job_of
 from emendo_config.redis_io import as_text
 
 
@@ -15,7 +17,15 @@ class Operation:
     """One change to one memory, as its job asks for it.
 
     Attributes:
-        submitted: when the job was accepted, in microseconds of the control Redis's clock, unique.
+        job_id: of the whole job; what the history says.
+        submitted: when it was accepted, in microseconds of the control Redis's clock, unique.
+        op: add, update, delete, restore, resolve or expire; invalid for a batch's item that was refused.
+        item: its place in a batch job; None otherwise.
+        hard: of a delete: nothing of the content stays.
+        deleted_before: of a delete: only if the memory was deleted before (microseconds).
+        conflict, choice: of a resolve: the mark of the submission that waits, and what becomes of it.
+        error: of an invalid one: what is wrong, as `EmendoError.to_dict` gives it.
+        strong: the caller waits until the commit is as safe as the settings ask for.
     """
 
     job_id: str
@@ -23,6 +33,7 @@ class Operation:
     submitted: int
     op: str
     memory_id: str
+    item: int | None = None
     text: str | None = None
     metadata: dict[str, Any] | None = None
     user_id: str | None = None
@@ -34,127 +45,98 @@ class Operation:
     expected_version: int | None = None
     on_conflict: str = "last_write_wins"
     version: int | None = None
+    hard: bool = False
+    deleted_before: int | None = None
+    conflict: str | None = None
+    choice: str | None = None
+    error: dict[str, Any] | None = None
+    strong: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What tells this operation from every other one on its memory: the end of its applied key."""
+        return self.job_id if self.item is None else f"{self.job_id}:{self.item}"
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One attempt at one job: its inbox entry and its operations."""
+    """One attempt at one job, or at one chunk of a batch job.
 
-    job_id: str
+    Attributes:
+        record_id: of the record: the job's id, for a chunk `<job id>:<n>`.
+        entry: the inbox entry that asked for it.
+        documents: the operations as the payload has them.
+        settled: result items of earlier attempts, by operation; these are not worked again.
+        cancelled: True when somebody cancelled the batch before this chunk began.
+    """
+
+    record_id: str
     entry: str
     kind: str
     project: str
     attempts: int
     submitted: int
     operations: list[Operation]
+    documents: list[dict[str, Any]] = field(default_factory=list)
+    settled: dict[int, dict[str, Any]] = field(default_factory=dict)
+    cancelled: bool = False
+
+    @property
+    def job_id(self) -> str:
+        """The job's id; of a chunk, its batch job's."""
+        return job_of(self.record_id)
+
+    @property
+    def is_chunk(self) -> bool:
+        """True for a part of a batch job."""
+        return self.record_id != self.job_id
+
+    @property
+    def waiting(self) -> list[Operation]:
+        """The operations this attempt is about."""
+        return [operation for index, operation in enumerate(self.operations) if index not in self.settled]
 
 
-def parse_work(job_id: str, entry: str, values: Sequence[Any]) -> Work:
-    """The reply of `start.lua` for one job."""
-    kind, project = as_text(values[0]), as_text(values[1])
-    submitted = int(values[4])
-    operations = [
-        Operation(job_id=job_id, project=project, submitted=submitted, **operation)
-        for operation in json.loads(values[2])["operations"]
-    ]
-    return Work(job_id, entry, kind, project, int(values[3]), submitted, operations)
-
-
-# The field that names the embedding space of the stored vector.
-SPACE_FIELD = "embedding_space"
-
-# The fields a decision is based on, in the order they are read.
-STATE_FIELDS = (
-    "id",
-    "project",
-    "memory",
-    "user_id",
-    "agent_id",
-    "run_id",
-    "actor_id",
-    "role",
-    "metadata",
-    "hash",
-    "version",
-    "created_at",
-    "updated_at",
-    "expires_at",
-    "is_deleted",
-    "stamps",
-)
-
-
-@dataclass(slots=True)
-class Stamps:
-    """Which submission last set each field, so that an older one that arrives late cannot undo it.
-
-    Times in microseconds, unique over all submissions. `base` stands for every field not named: it is the
-    submission that made the memory, or that set it back to a version.
-    """
-
-    base: int = 0
-    text: int = 0
-    deleted: int = 0
-    metadata: dict[str, int] = field(default_factory=dict)
-
-    def of_text(self) -> int:
-        """When the text was set."""
-        return max(self.text, self.base)
-
-    def of_key(self, key: str) -> int:
-        """When the metadata key was set or removed."""
-        return max(self.metadata.get(key, 0), self.base)
-
-    def to_json(self) -> str:
-        """As the hash keeps it."""
-        return json.dumps([self.base, self.text, self.deleted, self.metadata], separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str) -> Stamps:
-        """The inverse of `to_json`."""
-        return cls(*json.loads(text)) if text else cls()
-
-
-@dataclass(slots=True)
-class MemoryState:
-    """A memory as read, or as it will be after a change; version 0 is one that does not exist."""
-
-    id: str
-    project: str = ""
-    memory: str = ""
-    user_id: str = ""
-    agent_id: str = ""
-    run_id: str = ""
-    actor_id: str = ""
-    role: str = ""
-    metadata: dict[str, Any] = field(default_factory=dict)
-    hash: str = ""
-    version: int = 0
-    created_at: str = ""
-    updated_at: str = ""
-    expires_at: str = ""
-    is_deleted: bool = False
-    stamps: Stamps = field(default_factory=Stamps)
-
-
-def parse_state(memory_id: str, values: Sequence[Any]) -> MemoryState:
-    """The values of STATE_FIELDS; absent ones are empty."""
-    fields = {name: as_text(value) for name, value in zip(STATE_FIELDS, values, strict=True)}
-    return MemoryState(
-        id=memory_id,
-        project=fields["project"],
-        memory=fields["memory"],
-        user_id=fields["user_id"],
-        agent_id=fields["agent_id"],
-        run_id=fields["run_id"],
-        actor_id=fields["actor_id"],
-        role=fields["role"],
-        metadata=json.loads(fields["metadata"] or "{}"),
-        hash=fields["hash"],
-        version=int(fields["version"] or 0),
-        created_at=fields["created_at"],
-        updated_at=fields["updated_at"],
-        expires_at=fields["expires_at"],
-        is_deleted=fields["is_deleted"] == "1",
-        stamps=Stamps.from_json(fields["stamps"]),
+def parse_work(record_id: str, entry: str, values: Sequence[Any]) -> Work:
+    """The reply of `start.lua` for one record."""
+    kind, project, payload, attempts, submitted, settled, strong, cancel = values
+    document = json.loads(payload)
+    results = enumerate(json.loads(settled) if settled else [])
+    first = document.get("first")  # the place of a chunk's first item in its batch job
+    return Work(
+        record_id=record_id,
+        entry=entry,
+        kind=as_text(kind),
+        project=as_text(project),
+        attempts=int(attempts),
+        submitted=int(submitted),
+        operations=[
+            _parse_operation(
+                fields,
+                job_id=job_of(record_id),
+                project=as_text(project),
+                # Accepting a chunk reserved a submission time for each of its items.
+                submitted=int(submitted) + (0 if first is None else index),
+                item=None if first is None else first + index,
+                strong=bool(strong),
+            )
+            for index, fields in enumerate(document["operations"])
+        ],
+        documents=document["operations"],
+        settled={index: result for index, result in results if result is not None},
+        cancelled=bool(cancel),
     )
+
+
+def _parse_operation(fields: dict[str, Any], **common: Any) -> Operation:
+    """One operation; one nobody can read (a newer release wrote it) fails alone, instead of holding back its shard."""
+    try:
+        return Operation(**common, **fields)
+    except TypeError:
+        error = EmendoError(
+            "this worker does not know the operation",
+            error_code="PAYLOAD_UNREADABLE",
+            suggestion="upgrade the workers to the clients' release, then replay the job",
+        )
+        memory_id = str(fields.get("memory_id", ""))
+        return Operation(**common, op="invalid", memory_id=memory_id, error=error.to_dict())

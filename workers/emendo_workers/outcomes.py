@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,109 +9,198 @@ from typing import Any
 from emendo_client.errors import EmendoError
 from emendo_client.models import JobStatus
 from emendo_config import Keys, Settings
+from emendo_config.compact import compact_json
+from emendo_config.queues import INFERENCE
+from emendo_config.shards import shard_of
 from emendo_workers import retry
 from emendo_workers.operations import Operation, Work
+
+# Fields of an operation that hold content; what was erased must not live on in a dead letter.
+CONTENT = ("text", "metadata")
+# Failures nobody would replay: one was asked for, the other can never succeed.
+_NOTHING_TO_REPLAY = ("CANCELLED", "MEMORY_ERASED")
 
 
 @dataclass(frozen=True, slots=True)
 class ItemOutcome:
-    """What became of one operation: a result, an error, or neither when its memory was busy or it was cancelled."""
+    """What became of one operation: a result, an error, or neither.
+
+    Attributes:
+        busy: another worker holds the memory.
+        cancelled: somebody cancelled the job before this was committed.
+        handed_over: it needs the chat model, which this drain must not wait for.
+    """
 
     operation: Operation
     result: dict[str, Any] | None = None
     error: EmendoError | None = None
     busy: bool = False
     cancelled: bool = False
+    handed_over: bool = False
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What is to be recorded of one attempt at one job."""
+    """What is to be recorded of one attempt at one job or chunk.
+
+    Attributes:
+        results: an item for each operation, in their order; None where nothing is settled yet.
+        shard: where it goes on, when not where it was.
+        payload: replaces the record's, when parts of it must not be kept.
+    """
 
     work: Work
     status: JobStatus
-    results: list[dict[str, Any]] = field(default_factory=list)
+    results: list[dict[str, Any] | None] = field(default_factory=list)
     error: EmendoError | None = None
     delay: float = 0.0
     refund: bool = False
     feed: list[list[str]] = field(default_factory=list)
+    shard: str = ""
+    payload: str = ""
+
+    @property
+    def failed(self) -> int:
+        """Items that ended in an error."""
+        return sum(bool(item and item.get("error")) for item in self.results)
+
+    @property
+    def is_dead(self) -> bool:
+        """True when there is something to replay."""
+        codes = [item["error"].get("code") for item in self.results if item and item.get("error")]
+        return self.status.is_final and any(code not in _NOTHING_TO_REPLAY for code in codes)
 
     def document(self, keys: Keys) -> str:
         """One of the JSON documents of `finish.lua`."""
+        done = [item for item in self.results if item is not None]
         document: dict[str, Any] = {
-            "job": self.work.job_id,
+            "job": self.work.record_id,
             "entry": self.work.entry,
             "status": self.status.value,
-            "results": json.dumps(self.results, ensure_ascii=False, separators=(",", ":")),
+            "results": compact_json(done),
             "due": int(self.delay * 1000),
             "channel": keys.job_channel(self.work.job_id),
             "feed": self.feed,
+            "disputed": [item["conflict_id"] for item in done if "conflict_id" in item],
+            "resolved": [item["resolved"] for item in done if "resolved" in item],
+            "succeeded": len(done) - self.failed,
+            "failed": self.failed,
         }
+        if self.is_dead:
+            document["dead"] = True
+        if self.status is JobStatus.RETRYING and done:
+            document["settled"] = compact_json(self.results)
         if self.refund:
             document["refund"] = True
         if self.error is not None:
-            document["error"] = json.dumps(self.error.to_dict(), ensure_ascii=False)
-        return json.dumps(document, ensure_ascii=False)
+            document["error"] = compact_json(self.error.to_dict())
+        document |= {name: value for name, value in (("shard", self.shard), ("payload", self.payload)) if value}
+        return compact_json(document)
 
 
 def judge(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.Random) -> Outcome:
     """The job's outcome: done when every item is, put aside when one may yet succeed, else what most applies.
 
-    Items that were committed keep their applied marks, so a further attempt does only what is left.
+    Args:
+        work: the attempt.
+        items: one for each of `work.waiting`, in that order.
+
+    Items that are settled are not tried again; one that was committed without being recorded keeps its applied
+    mark, so a further attempt finds it done.
     """
     if any(item.cancelled for item in items):
-        if not any(item.result for item in items):
-            return Outcome(work, JobStatus.CANCELLED)
+        if not work.settled and not any(item.result for item in items):
+            return cancelled(work)
         # What was committed before the cancellation came stays; nothing else of the job is tried any more.
-        items = [item if item.result else _cancelled(item) for item in items]
-    waiting = _waiting(work, items, settings, rng)
-    if waiting is not None:
-        return waiting
-    results = [item.result or _failed_item(item) for item in items]
+        items = [item if item.result else ItemOutcome(item.operation, error=_was_cancelled()) for item in items]
+    decisions = [_decision(item, work.attempts, settings, rng) for item in items]
+    found = iter(zip(items, decisions, strict=True))
+    results: list[dict[str, Any] | None] = []
+    for index in range(len(work.operations)):
+        settled = work.settled.get(index)
+        if settled is None:
+            item, decision = next(found)
+            settled = None if decision.retry else item.result or _failed_item(item)
+        results.append(settled)
+    feed = [_feed_entry(item) for item in items if item.result is not None and item.result["event"]]
+    again = [(decision, item) for decision, item in zip(decisions, items, strict=True) if decision.retry]
+    if again:
+        decision, item = max(again, key=lambda pair: pair[0].delay)
+        handed_over = any(item.handed_over for _, item in again)
+        return Outcome(
+            work,
+            JobStatus.RETRYING,
+            results,
+            error=item.error,
+            delay=decision.delay,
+            refund=all(decision.refund for decision, _ in again),
+            feed=feed,
+            shard=shard_of(work.job_id, settings, INFERENCE) if handed_over else "",
+        )
     failures = [item.error for item in items if item.error is not None]
-    if not failures:
-        status = JobStatus.SUCCEEDED
-    else:
-        status = JobStatus.FAILED if len(failures) == len(items) else JobStatus.PARTIALLY_SUCCEEDED
+    outcome = Outcome(work, JobStatus.SUCCEEDED, results, error=failures[0] if failures else None, feed=feed)
+    if outcome.failed:
+        whole = outcome.failed == len(results)
+        outcome.status = JobStatus.FAILED if whole else JobStatus.PARTIALLY_SUCCEEDED
+        outcome.payload = _payload_without_erased(work, results)
+    return outcome
+
+
+def cancelled(work: Work) -> Outcome:
+    """The outcome of a job or chunk of which nothing was done; a chunk still says so for each item."""
+    if not work.is_chunk:
+        return Outcome(work, JobStatus.CANCELLED)
+    error = _was_cancelled()
     return Outcome(
-        work,
-        status,
-        results,
-        error=failures[0] if failures else None,
-        feed=[_feed_entry(item) for item in items if item.result is not None],
+        work, JobStatus.CANCELLED, [_failed_item(ItemOutcome(operation, error=error)) for operation in work.operations]
     )
+
+
+def failed(work: Work, error: EmendoError) -> Outcome:
+    """The outcome of a job that could not even be worked; items that were settled before stay so."""
+    results: list[dict[str, Any] | None] = [
+        work.settled.get(index) or _failed_item(ItemOutcome(operation, error=error))
+        for index, operation in enumerate(work.operations)
+    ]
+    whole = all(item and item.get("error") for item in results)
+    status = JobStatus.FAILED if whole else JobStatus.PARTIALLY_SUCCEEDED
+    return Outcome(work, status, results, error)
 
 
 def poisoned(work: Work, deliveries: int) -> Outcome:
     """The outcome of a job whose attempts keep killing their worker."""
-    error = EmendoError(
-        f"{deliveries} workers died while they worked on this job",
-        error_code="POISON",
-        suggestion="find out why in the workers' logs before you replay it",
+    return failed(
+        work,
+        EmendoError(
+            f"{deliveries} workers died while they worked on this job",
+            error_code="POISON",
+            suggestion="find out why in the workers' logs before you replay it",
+        ),
     )
-    return Outcome(
-        work, JobStatus.FAILED, [_failed_item(ItemOutcome(op, error=error)) for op in work.operations], error
-    )
 
 
-def _cancelled(item: ItemOutcome) -> ItemOutcome:
-    error = EmendoError("the job was cancelled before this item was committed", error_code="CANCELLED")
-    return ItemOutcome(item.operation, error=error)
+def _decision(item: ItemOutcome, attempts: int, settings: Settings, rng: random.Random) -> retry.RetryDecision:
+    if item.error is not None:
+        return retry.decide(item.error, attempts, settings, rng)
+    if item.busy:
+        return retry.busy()
+    return retry.hand_over() if item.handed_over else retry.RetryDecision(retry=False)
 
 
-def _waiting(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.Random) -> Outcome | None:
-    """RETRYING when an item may yet succeed: after the longest of the pauses its items ask for."""
-    pauses = [
-        (retry.decide(item.error, work.attempts, settings, rng), item.error) for item in items if item.error is not None
+def _was_cancelled() -> EmendoError:
+    return EmendoError("the job was cancelled before this item was committed", error_code="CANCELLED")
+
+
+def _payload_without_erased(work: Work, results: list[dict[str, Any] | None]) -> str:
+    """The payload a dead letter keeps, when it must not keep all of it; empty when it may."""
+    erased = [bool(item and (item.get("error") or {}).get("code") == "MEMORY_ERASED") for item in results]
+    if not any(erased):
+        return ""
+    operations = [
+        {name: value for name, value in document.items() if not (gone and name in CONTENT)}
+        for document, gone in zip(work.documents, erased, strict=True)
     ]
-    again = [(decision, error) for decision, error in pauses if decision.retry]
-    if again:
-        decision, error = max(again, key=lambda pair: pair[0].delay)
-        return Outcome(work, JobStatus.RETRYING, error=error, delay=decision.delay, refund=decision.refund)
-    if any(item.busy for item in items):
-        decision = retry.busy()
-        return Outcome(work, JobStatus.RETRYING, delay=decision.delay, refund=decision.refund)
-    return None
+    return compact_json({**({"first": work.operations[0].item} if work.is_chunk else {}), "operations": operations})
 
 
 def _failed_item(item: ItemOutcome) -> dict[str, Any]:

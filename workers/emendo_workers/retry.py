@@ -5,19 +5,25 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from emendo_client.embeddings.base import MALFORMED
+from emendo_client.chat import base as chat
+from emendo_client.embeddings import base as embeddings
 from emendo_client.errors import (
     CircuitOpenError,
     EmendoError,
     NetworkError,
     QuotaExceededError,
     RateLimitError,
+    ThrottledError,
     VectorStoreError,
 )
 from emendo_config import Settings
 
 # A job that only waits for another worker's lock comes back this soon (seconds).
 BUSY_DELAY = 0.2
+
+
+# Another answer may be better. A refusal or a cut-off answer would be the same again, at temperature 0.
+_MAY_PASS = (embeddings.MALFORMED, chat.MALFORMED, "UNEXPECTED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ def is_transient(error: EmendoError) -> bool:
     """True when the same request may succeed later, with nothing changed but time."""
     if isinstance(error, NetworkError):
         return True
-    return error.error_code in (MALFORMED, "UNEXPECTED") or isinstance(error, VectorStoreError)
+    return error.error_code in _MAY_PASS or isinstance(error, VectorStoreError)
 
 
 def decide(error: EmendoError, attempts: int, settings: Settings, rng: random.Random) -> RetryDecision:
@@ -48,7 +54,7 @@ def decide(error: EmendoError, attempts: int, settings: Settings, rng: random.Ra
     Exponential backoff with full jitter on its upper half (so that jobs that failed together do not come
     back together), never shorter than the provider's Retry-After, never longer than `EMENDO_RETRY_MAX`.
     """
-    if isinstance(error, CircuitOpenError):  # nothing was tried, so nothing is counted
+    if isinstance(error, CircuitOpenError | ThrottledError):  # nothing was tried, so nothing is counted
         pause = float(error.details.get("retry_after", settings.retry_base))
         delay = min(settings.retry_max, pause + settings.retry_base * rng.uniform(0.0, 1.0))
         return RetryDecision(retry=True, delay=delay, refund=True)
@@ -61,6 +67,11 @@ def decide(error: EmendoError, attempts: int, settings: Settings, rng: random.Ra
     if isinstance(error, RateLimitError) and error.retry_after is not None:
         delay = max(delay, error.retry_after)
     return RetryDecision(retry=True, delay=min(delay, settings.retry_max))
+
+
+def hand_over() -> RetryDecision:
+    """The decision for a job that goes on at once, on a shard where it may wait for the chat model."""
+    return RetryDecision(retry=True, refund=True)
 
 
 def busy() -> RetryDecision:

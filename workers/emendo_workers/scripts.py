@@ -13,7 +13,22 @@ from emendo_config.keys import Keys
 from emendo_config.redis_io import lua_source, script_digest
 
 Command = tuple[Any, ...]
-_NAMES = ("breaker", "claim", "close", "commit", "finish", "open", "release", "renew", "requeue", "ring", "start")
+_NAMES = (
+    "breaker",
+    "claim",
+    "close",
+    "commit",
+    "finish",
+    "learn",
+    "open",
+    "pace",
+    "release",
+    "renew",
+    "requeue",
+    "ring",
+    "scrub",
+    "start",
+)
 
 
 def run(connection: redis.Redis, commands: Sequence[Command]) -> list[Any]:
@@ -46,6 +61,58 @@ def breaker(key: str, word: str, *, failures: int, pause_ms: int, longest_ms: in
     return _call("breaker", (key,), (word, failures, pause_ms, longest_ms, probe_ms))
 
 
+def pace(
+    key: str,
+    mark: str,
+    breaker_key: str,
+    *,
+    limits: tuple[int, int],
+    tokens: int,
+    longest_ms: int,
+    burst_ms: int,
+    mark_ttl_ms: int,
+    idle_ttl_ms: int,
+) -> Command:
+    """→ [wait (ms), 1 when reserved, requests, tokens a minute the provider told of].
+
+    Args:
+        key, mark, breaker_key: key names.
+        limits: requests and tokens a minute by the settings, 0 for none.
+        tokens: to reserve, besides the one request.
+        longest_ms: a longer wait reserves nothing.
+        burst_ms: how much of what was not used is kept, as time at the limit.
+        mark_ttl_ms, idle_ttl_ms: how long the mark, and a pace nobody uses, are kept.
+    """
+    return _call("pace", (key, mark, breaker_key), (*limits, tokens, longest_ms, burst_ms, mark_ttl_ms, idle_ttl_ms))
+
+
+def learn(
+    key: str,
+    mark: str,
+    *,
+    limits: tuple[int, int],
+    overrun_ms: float,
+    remaining_ms: tuple[float | None, float | None],
+    pause_ms: int,
+    unit_ms: tuple[float, float],
+    mark_ttl_ms: int,
+    idle_ttl_ms: int,
+) -> Command:
+    """→ 1, or 0 when this answer has been learnt from before.
+
+    Args:
+        key, mark: key names.
+        limits: requests and tokens a minute the provider tells of, 0 for none.
+        overrun_ms: tokens used beyond the reserved ones, as time at the limit.
+        remaining_ms: requests and tokens that remain, as time at the limit; None: not known.
+        pause_ms: how long all workers are to pause.
+        unit_ms: one request and one token, as time at the limit; 0 without a limit.
+        mark_ttl_ms, idle_ttl_ms: how long the mark, and a pace nobody uses, are kept.
+    """
+    remaining = ["" if value is None else value for value in remaining_ms]
+    return _call("learn", (key, mark), (*limits, overrun_ms, *remaining, pause_ms, *unit_ms, mark_ttl_ms, idle_ttl_ms))
+
+
 def claim(bell: str, owner: str, lease_ms: int) -> Command:
     """→ 1 when the shard is ours."""
     return _call("claim", (bell,), (owner, lease_ms))
@@ -54,6 +121,11 @@ def claim(bell: str, owner: str, lease_ms: int) -> Command:
 def close(bell: str, inbox: str, owner: str, *, over_budget: bool, ring_id: str, ring_ttl_ms: int) -> Command:
     """→ b"silent", b"more", b"ring" or b"lost"."""
     return _call("close", (bell, inbox), (owner, int(over_budget), ring_id, ring_ttl_ms))
+
+
+def scrub(record: str, payload: str, kept: str) -> Command:
+    """→ 1 when the payload was replaced."""
+    return _call("scrub", (record,), (payload, kept))
 
 
 def renew(lease: str, token: str, ttl_ms: int) -> Command:
@@ -72,31 +144,36 @@ def ring(bell: str, inbox: str, ring_id: str, ring_ttl_ms: int) -> Command:
 
 
 def requeue(
-    delayed: str, inbox: str, bell: str, shards: str, *, job_id: str, shard: int, ring_id: str, ring_ttl_ms: int
+    delayed: str, inbox: str, bell: str, shards: str, *, job_id: str, shard: str, ring_id: str, ring_ttl_ms: int
 ) -> Command:
     """→ 1 when the caller must publish a drain."""
     member = f"{shard}:{job_id}"
     return _call("requeue", (delayed, inbox, bell, shards), (member, job_id, shard, ring_id, ring_ttl_ms))
 
 
-def start(records: Sequence[str], token: str, worker: str) -> Command:
-    """→ for each record [kind, project, payload, attempts, submitted, shard]; None when it is not to be worked."""
-    return _call("start", records, (token, worker))
+def start(records: Sequence[tuple[str, str]], token: str, worker: str) -> Command:
+    """→ for each (record, its job's record) START_FIELDS and a cancelled mark; None when it is not to be worked."""
+    return _call("start", [name for pair in records for name in pair], (token, worker))
 
 
 def finish(
     inbox: str,
     keys: Keys,
-    records: Sequence[str],
+    records: Sequence[tuple[str, str, str]],
     *,
     ttl: int,
     feed_length: int,
     outcomes: Sequence[str],
 ) -> Command:
-    """→ how many jobs ended or were put aside; `outcomes` are JSON documents in the records' order."""
-    return _call(
-        "finish", (inbox, keys.feed, keys.delayed, keys.dead, keys.cancelling, *records), (ttl, feed_length, *outcomes)
-    )
+    """→ [how many jobs and chunks ended or were put aside, then id and state of each batch job that ended].
+
+    Args:
+        records: for each outcome its record, its job's record (the same unless it is a chunk), and the sorted set of
+            its project's conflicts.
+        outcomes: JSON documents in the records' order, see `Outcome.document`.
+    """
+    names = [inbox, keys.feed, keys.delayed, keys.dead, keys.cancelling]
+    return _call("finish", [*names, *(name for triple in records for name in triple)], (ttl, feed_length, *outcomes))
 
 
 def open_memory(
@@ -110,6 +187,7 @@ def commit(
     memory: str,
     history: str,
     lock: str,
+    conflicts: str,
     applied: Sequence[str],
     *,
     based_on: int,
@@ -118,22 +196,30 @@ def commit(
     fields: Sequence[Any],
     removed: Sequence[str],
     changes: Sequence[tuple[str, Sequence[Any]]],
+    disputed: Sequence[str] = (),
+    resolved: Sequence[str] = (),
+    erase: bool = False,
 ) -> Command:
     """→ b"committed" or b"stale".
 
     Args:
-        memory, history, lock, applied: key names; one applied mark for each change.
+        memory, history, lock, conflicts, applied: key names; one applied mark for each change.
         based_on: the version the decision was based on, 0 for a new memory.
         token: the lock's.
         ttl: seconds the applied marks are kept.
         fields: field, value, field, value … of the hash.
         removed: fields to remove from the hash.
         changes: for each change its applied value and its history entry (field, value, …).
+        disputed: mark, document, mark, document … of the conflicts that arose.
+        resolved: marks of the conflicts that wait no more.
+        erase: leave nothing but `fields`, and no content in the history.
     """
-    values: list[Any] = [based_on, token, ttl, len(fields), *fields, len(removed), *removed]
+    values: list[Any] = [based_on, token, ttl, int(erase)]
+    for part in (fields, removed, disputed, resolved):
+        values += (len(part), *part)
     for mark, entry in changes:
         values += (mark, len(entry), *entry)
-    return _call("commit", (memory, history, lock, *applied), values)
+    return _call("commit", (memory, history, lock, conflicts, *applied), values)
 
 
 def _call(name: str, keys: Sequence[str], args: Sequence[Any]) -> Command:

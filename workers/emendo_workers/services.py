@@ -10,14 +10,22 @@ import threading
 from celery import Celery
 
 from emendo_client.bell import Bell
+from emendo_client.chat import ChatModel, create_chat_model
+from emendo_client.chat.base import PROVIDER
 from emendo_client.embeddings import create_embedder
 from emendo_config import Keys, Settings
 from emendo_config.index import ensure_index
 from emendo_config.redis_io import connect
 from emendo_workers.breaker import Breaker
+from emendo_workers.chat import GuardedChatModel
 from emendo_workers.embedding import EmbeddingPipeline
+from emendo_workers.embedding_cache import EmbeddingCache
+from emendo_workers.embedding_requests import EmbeddingRequests
 from emendo_workers.events import JobEvents
+from emendo_workers.gate import Gate
 from emendo_workers.keeper import Keeper
+from emendo_workers.merging import ChatMerger, Merger
+from emendo_workers.pacing import Pacer
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +46,17 @@ class Services:
         self.bell = Bell(settings, app)
         self.events = JobEvents(app, enabled=settings.task_events)
         self.embedder = create_embedder(settings)
+        provider = settings.embedding_provider
+        gate = Gate(self.control, Breaker(self.keys, settings, provider), Pacer(self.keys, settings, provider))
         self.embedding = EmbeddingPipeline(
-            self.embedder, settings, Breaker(self.control, self.keys, settings, settings.embedding_provider)
+            EmbeddingRequests(self.embedder, settings, gate), EmbeddingCache(self.data, self.keys, settings), settings
         )
+        self.chat: ChatModel | None = None
+        self.merger: Merger | None = None
+        if settings.has_chat_model:
+            breaker = Breaker(self.keys, settings, PROVIDER, settings.chat_timeout)
+            self.chat = GuardedChatModel(create_chat_model(settings), self.control, breaker)
+            self.merger = ChatMerger(self.chat, settings)
         self.keeper = Keeper(self.data, self.control, self.keys, settings, self.worker)
 
     def start(self) -> None:
@@ -67,7 +83,10 @@ class Services:
         """Gives everything back."""
         self.keeper.stop()
         self.events.close()
+        self.embedding.close()
         self.embedder.close()
+        if self.chat is not None:
+            self.chat.close()
         self.data.close()
         self.control.close()
 

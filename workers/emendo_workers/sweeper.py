@@ -1,8 +1,8 @@
 """The sweeper: what was dropped on the floor is picked up here, within seconds.
 
-It rings for shards whose jobs nobody is coming for (bell expired, drain died, broker lost the message) and
-returns delayed jobs whose time has come. Every worker runs one; the lease only saves work, since every
-step is decided by a script that one caller wins.
+It rings for shards whose jobs nobody is coming for (bell expired, drain died, broker lost the message),
+returns delayed jobs whose time has come, and closes batch jobs whose caller went away. Every worker runs one;
+the lease only saves work, since every step is decided by a script that one caller wins.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ import uuid
 
 from redis.exceptions import RedisError
 
+from emendo_client.batches import BatchRequest
+from emendo_client.errors import EmendoError, JobError
 from emendo_config.redis_io import as_text
 from emendo_workers import scripts
 from emendo_workers.services import Services
+from emendo_workers.submitting import submit_batch
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ class Sweeper:
             try:
                 if self._is_ours():
                     self.sweep()
-            except RedisError as error:
+            except (RedisError, EmendoError) as error:
                 logger.warning("could not sweep", extra={"error": type(error).__name__})
 
     def _is_ours(self) -> bool:
@@ -59,14 +62,15 @@ class Sweeper:
             return True
         return bool(scripts.run(services.control, [scripts.renew(lease, services.worker, lease_ms)])[0])
 
-    def sweep(self) -> set[int]:
+    def sweep(self) -> set[str]:
         """One look at everything; returns the shards it rang for."""
+        self._close_abandoned()
         rang = self._requeue_due() | self._ring_forgotten()
         for shard in rang:
             self._services.bell.ring(shard)
         return rang
 
-    def _requeue_due(self) -> set[int]:
+    def _requeue_due(self) -> set[str]:
         services, keys = self._services, self._services.keys
         due = services.control.zrangebyscore(keys.delayed, "-inf", int(time.time() * 1000), start=0, num=MOST_AT_ONCE)
         members = [as_text(member).partition(":") for member in due]
@@ -75,22 +79,22 @@ class Sweeper:
             [
                 scripts.requeue(
                     keys.delayed,
-                    keys.inbox(int(shard)),
-                    keys.bell(int(shard)),
+                    keys.inbox(shard),
+                    keys.bell(shard),
                     keys.shards,
                     job_id=job_id,
-                    shard=int(shard),
+                    shard=shard,
                     ring_id=uuid.uuid4().hex,
                     ring_ttl_ms=self._ring_ttl_ms,
                 )
                 for shard, _, job_id in members
             ],
         )
-        return {int(shard) for (shard, _, _), rang in zip(members, replies, strict=True) if rang}
+        return {shard for (shard, _, _), rang in zip(members, replies, strict=True) if rang}
 
-    def _ring_forgotten(self) -> set[int]:
+    def _ring_forgotten(self) -> set[str]:
         services, keys = self._services, self._services.keys
-        shards = sorted(int(shard) for shard in services.control.smembers(keys.shards))
+        shards = sorted(as_text(shard) for shard in services.control.smembers(keys.shards))
         replies = scripts.run(
             services.control,
             [
@@ -99,6 +103,20 @@ class Sweeper:
             ],
         )
         return {shard for shard, rang in zip(shards, replies, strict=True) if rang}
+
+    def _close_abandoned(self) -> None:
+        """Batch jobs whose caller went away while it sent items end with what they have."""
+        services, keys = self._services, self._services.keys
+        horizon = int((time.time() - services.settings.batch_idle) * 1000)
+        for raw in services.control.zrangebyscore(keys.accepting, "-inf", horizon, start=0, num=MOST_AT_ONCE):
+            job_id = as_text(raw)
+            kind, project = map(as_text, services.control.hmget(keys.job(job_id), "kind", "project"))
+            logger.warning("a batch job's caller went away; it is closed", extra={"job": job_id})
+            request = BatchRequest(job_id, kind, project, [])
+            try:
+                submit_batch(services, request, [request.closing()])
+            except JobError:  # it ended without being taken off the list
+                services.control.zrem(keys.accepting, job_id)
 
     @property
     def _ring_ttl_ms(self) -> int:

@@ -21,9 +21,9 @@ def register(app: Celery, settings: Settings) -> None:
     # so late acknowledgement would add nothing but a stale second ring (and kombu 5.7 ends the worker when the
     # broker goes away while messages are unacknowledged: Channel.close restores them over a closed connection).
     @app.task(name=DRAIN_TASK, bind=True, acks_late=False)
-    def drain(self: Task[Any, Any], shard: int) -> int:
+    def drain(self: Task[Any, Any], shard: str) -> int:
         """Works one shard's inbox; the number of attempts made."""
-        return Drain(open_services(settings, app), shard, self.request.hostname).run()
+        return Drain(open_services(settings, app), str(shard), self.request.hostname).run()
 
     @app.task(name=HOUSEKEEPING_TASK)
     def housekeeping() -> dict[str, int]:

@@ -13,9 +13,12 @@ import click
 from redis import Redis
 from redis.exceptions import RedisError
 
+from emendo_client.audit import Audit
 from emendo_client.cli import FAILED
+from emendo_client.cli.deep import look_deep, print_audit
 from emendo_client.cli.output import json_option, print_json, print_table
-from emendo_client.health import WORKER_SILENCE
+from emendo_client.errors import EmendoError
+from emendo_client.health import CircuitBreaker, check
 from emendo_config import ConfigurationError, Keys, Settings
 from emendo_config.index import indexed_space
 from emendo_config.redis_io import connect
@@ -23,6 +26,8 @@ from emendo_config.settings import redact_url
 
 # Variables of ours that are no settings.
 _KNOWN_OTHERS = frozenset({"EMENDO_VERSION"})
+DEEP_SAMPLE = 1_000
+_NEEDED_BY_MEMORIES = frozenset({"settings", "redis", "search"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +41,36 @@ class Finding:
 
 
 @click.command()
+@click.option("--deep", is_flag=True, help="Diagnose memories, too: of all projects, as emendo diagnose does.")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    help=f"With --deep: so many memories, drawn by lot.  [default: {DEEP_SAMPLE}]",
+)
+@click.option("--all", "everything", is_flag=True, help="With --deep: every memory.")
 @json_option
-def doctor(as_json: bool) -> int:
-    """Look at settings, Redis, index, broker, workers and backlog."""
+def doctor(deep: bool, sample: int | None, everything: bool, as_json: bool) -> int:
+    """Look at settings, Redis, index, broker, workers and backlog; with --deep also at the memories."""
+    if (sample is not None or everything) and not deep:
+        raise click.UsageError("--sample and --all go with --deep")
+    if sample is not None and everything:
+        raise click.UsageError("give --sample or --all, not both")
     findings = list(examine())
+    audit: Audit | None = None
+    if deep:
+        finding, audit = _memories(findings, None if everything else sample or DEEP_SAMPLE, quiet=as_json)
+        findings.append(finding)
     if as_json:
-        print_json([asdict(finding) for finding in findings])
+        plain = [asdict(finding) for finding in findings]
+        print_json({"findings": plain, "memories": audit and audit.model_dump(mode="json")} if deep else plain)
     else:
         print_table(
             "emendo doctor",
             ("check", "state", "found", "mend"),
             ((f.check, f.state, f.found, f.mend) for f in findings),
         )
+        if audit is not None:
+            print_audit(audit)
     return FAILED if any(finding.state == "fail" for finding in findings) else 0
 
 
@@ -75,8 +98,21 @@ def examine() -> Iterator[Finding]:
         return
     finally:
         connection.close()
-    yield from _control_plane(settings)
+    yield from _backlog(settings)
     yield _broker(settings)
+
+
+def _memories(findings: list[Finding], sample: int | None, *, quiet: bool) -> tuple[Finding, Audit | None]:
+    """What the memories themselves say, when they can be looked at."""
+    if any(finding.state == "fail" and finding.check in _NEEDED_BY_MEMORIES for finding in findings):
+        return Finding("memories", "fail", "not looked at", "mend the above first"), None
+    try:
+        audit = look_deep(Settings(), sample, quiet=quiet)
+    except EmendoError as error:
+        return Finding("memories", "fail", error.message, error.suggestion or ""), None
+    found = f"{audit.looked_at:,} looked at, {audit.wrong:,} damaged"
+    mend = "docs/how-to/diagnose.md says how to mend each kind" if audit.wrong else ""
+    return Finding("memories", "fail" if audit.wrong else "ok", found, mend), audit
 
 
 def _unknown_variables() -> Iterator[Finding]:
@@ -160,31 +196,70 @@ def _durability(connection: Redis, info: dict[str, Any]) -> Iterator[Finding]:
     )
 
 
-def _control_plane(settings: Settings) -> Iterator[Finding]:
-    keys = Keys(settings.key_prefix)
-    connection = connect(settings.control_url, settings)
+def _backlog(settings: Settings) -> Iterator[Finding]:
+    planes = {
+        "data": connect(settings.redis_url, settings),
+        "control": connect(settings.control_url, settings),
+    }
     try:
-        since = int((time.time() - WORKER_SILENCE) * 1000)
-        workers = int(connection.zcount(keys.workers, since, "+inf"))
-        waiting = sum(int(connection.xlen(keys.inbox(int(shard)))) for shard in connection.smembers(keys.shards))
-        waits = connection.hget(keys.breaker(settings.embedding_provider), "until")
-        delayed, dead = int(connection.zcard(keys.delayed)), int(connection.zcard(keys.dead))
-    except RedisError as error:
-        yield Finding("jobs", "fail", f"the control Redis does not answer ({type(error).__name__})", "start it")
-        return
+        keys = Keys(settings.key_prefix)
+        found = check(planes, keys, settings)
+        pace = _pace_fields(planes["control"], keys, settings) if found.redis else []
     finally:
-        connection.close()
-    mend = "" if workers else "start one: emendo worker; until then jobs are accepted and wait"
-    yield Finding("workers", "ok" if workers else "warn", f"{workers} alive", mend)
-    yield Finding("backlog", "ok", f"{waiting} in the inboxes, {delayed} waiting for another attempt")
-    left = 0.0 if waits is None else float(waits) / 1000 - time.time()
-    state = (
-        "closed" if waits is None else f"open for another {left:.0f} s" if left > 0 else "half open: one call probes"
+        for connection in planes.values():
+            connection.close()
+    if not found.redis:  # the data Redis has answered before this
+        yield Finding("jobs", "fail", f"the control Redis: {found.problem}", "start it, or set EMENDO_CONTROL_URL")
+        return
+    mend = "" if found.workers else "start one: emendo worker; until then jobs are accepted and wait"
+    yield Finding("workers", "ok" if found.workers else "warn", f"{found.workers} alive", mend)
+    yield Finding(
+        "backlog",
+        "ok",
+        f"{found.queued} in the inboxes, the oldest for {max(found.oldest_job_seconds.values()):.0f} s; "
+        f"{found.delayed} waiting for another attempt",
     )
-    hint = "" if waits is None else "the embedding provider has been failing; jobs wait and spend no attempts"
-    yield Finding("circuit breaker", "ok" if waits is None else "warn", state, hint)
-    look = "emendo dead lists them; emendo dead replay tries one again" if dead else ""
-    yield Finding("dead letters", "warn" if dead else "ok", str(dead), look)
+    for provider, breaker in found.circuit_breakers.items():
+        yield _circuit_breaker(provider, breaker)
+    yield _pace(settings, *pace)
+    look = "emendo dead lists them; emendo dead replay tries them again" if found.dead else ""
+    yield Finding("dead letters", "warn" if found.dead else "ok", str(found.dead), look)
+
+
+def _circuit_breaker(provider: str, breaker: CircuitBreaker) -> Finding:
+    if breaker.state == "closed":
+        return Finding("circuit breaker", "ok", f"{provider}: closed")
+    left = f", {breaker.seconds_left:.0f} s left" if breaker.state == "open" else ": one call probes"
+    return Finding(
+        "circuit breaker",
+        "warn",
+        f"{provider}: {breaker.state.replace('_', ' ')}{left}",
+        "the provider has been failing; jobs wait and spend no attempts",
+    )
+
+
+def _pace_fields(control: Redis, keys: Keys, settings: Settings) -> list[float]:
+    fields: Any = control.hmget(keys.pace(settings.embedding_provider), "limit_requests", "limit_tokens", "paused")
+    return [float(value or 0) for value in fields]
+
+
+def _pace(settings: Settings, told_requests: float, told_tokens: float, paused: float) -> Finding:
+    """What the workers keep to: for each limit the lower of the setting and what the provider told of."""
+    limits = []
+    for what, told, setting in (
+        ("requests", told_requests, settings.embedding_requests_per_minute or 0),
+        ("tokens", told_tokens, settings.embedding_tokens_per_minute or 0),
+    ):
+        if setting and (not told or setting <= told):
+            limits.append(f"{setting:,} {what} a minute (set)")
+        elif told:
+            limits.append(f"{told:,.0f} {what} a minute (the provider's)")
+    described = ", ".join(limits) or "no limit, neither set nor told of by the provider"
+    left = paused / 1000 - time.time()
+    if left <= 0:
+        return Finding("pace", "ok", described)
+    hint = "the provider asked to slow down; jobs wait and spend no attempts"
+    return Finding("pace", "warn", f"{described}; all workers pause for another {left:.0f} s", hint)
 
 
 def _broker(settings: Settings) -> Finding:

@@ -9,6 +9,7 @@ import click
 
 from emendo_client import MemoryClient
 from emendo_client.cli.output import json_option, print_json, print_table, report, scope_options, write_options
+from emendo_client.operations import CONFLICT_MODES
 
 
 def _metadata(_: click.Context, __: click.Parameter, value: str | None) -> dict[str, Any] | None:
@@ -54,7 +55,14 @@ def add(  # noqa: PLR0917  # click passes every option
 @click.argument("memory_id")
 @click.option("--text", help="The new text.")
 @metadata_option
-@click.option("--expected-version", type=int, help="Fail unless the memory has this version.")
+@click.option("--expected-version", type=int, help="The version the change is based on.")
+@click.option(
+    "--on-conflict",
+    type=click.Choice(CONFLICT_MODES),
+    default=CONFLICT_MODES[0],
+    show_default=True,
+    help="What becomes of the change when others were faster.",
+)
 @click.option("--actor", "actor_id", help="Who makes the change.")
 @write_options
 @json_option
@@ -63,6 +71,7 @@ def update(  # noqa: PLR0917
     text: str | None,
     metadata: dict[str, Any] | None,
     expected_version: int | None,
+    on_conflict: str,
     actor_id: str | None,
     wait: bool,
     timeout: float,
@@ -70,7 +79,14 @@ def update(  # noqa: PLR0917
 ) -> int:
     """Change a memory's text, merge metadata into it, or both."""
     with MemoryClient() as client:
-        job = client.update(memory_id, text, metadata, expected_version=expected_version, actor_id=actor_id)
+        job = client.update(
+            memory_id,
+            text,
+            metadata,
+            expected_version=expected_version,
+            on_conflict=on_conflict,
+            actor_id=actor_id,
+        )
         return report(job, wait=wait, timeout=timeout, as_json=as_json)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 from pydantic import BaseModel
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -48,6 +50,23 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     Console().print(table)
 
 
+@contextmanager
+def progress_bar(label: str, *, shown: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error when that is a terminal; what it yields takes (done, total)."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not (shown and console.is_terminal),
+    ) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def report(job: Job, *, wait: bool, timeout: float, as_json: bool) -> int:
     """Prints an accepted job, or what became of it; the exit code."""
     if not wait:
@@ -73,6 +92,9 @@ def _print_result(result: JobResult) -> None:
             for item in result.results
         ),
     )
+    for item in result.results:
+        if item.conflict_id is not None:
+            click.echo(f"waits for a person: emendo conflicts show {item.conflict_id}")
     if result.degraded_reason:
         click.echo(f"degraded: {result.degraded_reason}")
 

@@ -12,7 +12,7 @@ import click
 
 from emendo_client.local.ports import LOOPBACK, require_free
 from emendo_config import ConfigurationError, Settings
-from emendo_config.celery_app import QUEUES
+from emendo_config.queues import QUEUES
 
 
 def celery_command(*words: str) -> list[str]:
@@ -97,8 +97,8 @@ def flower(host: str, port: int) -> None:
 @click.option("--host", default=LOOPBACK, show_default=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
 def gateway(host: str, port: int) -> None:
-    """Run the HTTP gateway (it answers /health so far)."""
-    if find_spec("uvicorn") is None or find_spec("fastapi") is None:
+    """Run the HTTP gateway (it answers /health, /health/live and /metrics so far)."""
+    if any(find_spec(name) is None for name in ("fastapi", "prometheus_client", "uvicorn")):
         raise ConfigurationError("the gateway is not installed", suggestion="pip install 'emendo[gateway]'")
     import uvicorn
 

@@ -78,7 +78,7 @@ def measure(directory: Path, updates: int, checks: Checks) -> Reading:
         client = running.enter_context(MemoryClient(settings))
         ids = _fill(client)
         provider.clear_requests()
-        return _update(client, ids, updates, checks, lambda: len(provider.requests()))
+        return _update(client, ids, updates, checks, lambda: len(provider.requests(texts=False)))
 
 
 def _end(worker: WorkerProcess, failure: type[BaseException] | None, *_: object) -> None:

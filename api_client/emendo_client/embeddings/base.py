@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from emendo_client.errors import EmbeddingError
+from emendo_client.rate_limits import RateLimitState
 
 # error_code of answers that another try may mend: broken JSON, a missing item, an odd dimension.
 MALFORMED = "EMBEDDING_MALFORMED"
@@ -19,10 +20,12 @@ class Embeddings:
     Attributes:
         vectors: in the texts' order, each float32[dimensions] as little-endian bytes.
         tokens: what the provider counted, 0 when it does not say.
+        rate_limits: what the answer's headers say of the provider's limits.
     """
 
     vectors: list[bytes]
     tokens: int = 0
+    rate_limits: RateLimitState = field(default_factory=RateLimitState)
 
 
 class Embedder(Protocol):
@@ -52,6 +55,10 @@ class Embedder(Protocol):
 
     def close(self) -> None:
         """Closes connections."""
+        ...
+
+    async def close_async(self) -> None:
+        """Closes all connections, those of `embed_async`, too."""
         ...
 
 

@@ -38,6 +38,9 @@ class LocalEmbedder:
     def close(self) -> None:
         """Nothing to close; the weights stay for the next embedder."""
 
+    async def close_async(self) -> None:
+        """Nothing to close."""
+
 
 def _readable(text: str) -> str:
     # The model pads a batch to its longest text; beyond some thousand characters that costs seconds and

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import array
-import base64
-import binascii
 import json
-import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import openai
 import pydantic
 
 from emendo_client.embeddings.base import MALFORMED, Embeddings, checked
-from emendo_client.embeddings.provider_errors import translate
+from emendo_client.embeddings.vectors import little_endian
 from emendo_client.errors import EmbeddingError
+from emendo_client.provider_errors import EMBEDDING, translate
+from emendo_client.rate_limits import read_rate_limits
 from emendo_config import Settings
 
 # What the openai client, and the parsing of its answer, can raise for one request.
@@ -48,20 +46,20 @@ class OpenAIEmbedder:
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """See `Embedder.embed`."""
         try:
-            answer = self._client().embeddings.create(input=list(texts), **self._request())
+            response = self._client().embeddings.with_raw_response.create(input=list(texts), **self._request())
         except _FAILURES as error:
-            raise translate(error) from None
-        return self._read(answer, texts)
+            raise translate(error, EMBEDDING) from None
+        return self._read(response.content, texts, response.headers)
 
     async def embed_async(self, texts: Sequence[str]) -> Embeddings:
         """See `Embedder.embed_async`."""
         if self._async is None:
             self._async = openai.AsyncOpenAI(**self._options)
         try:
-            answer = await self._async.embeddings.create(input=list(texts), **self._request())
+            response = await self._async.embeddings.with_raw_response.create(input=list(texts), **self._request())
         except _FAILURES as error:
-            raise translate(error) from None
-        return self._read(answer, texts)
+            raise translate(error, EMBEDDING) from None
+        return self._read(response.content, texts, response.headers)
 
     def _client(self) -> openai.OpenAI:
         with self._lock:
@@ -70,10 +68,17 @@ class OpenAIEmbedder:
             return self._sync
 
     def close(self) -> None:
-        """Closes the synchronous client; the asynchronous one ends with its event loop."""
+        """Closes the synchronous client; the asynchronous one needs `close_async`."""
         if self._sync is not None:
             self._sync.close()
             self._sync = None
+
+    async def close_async(self) -> None:
+        """Closes both clients."""
+        self.close()
+        if self._async is not None:
+            await self._async.close()
+            self._async = None
 
     def _request(self) -> dict[str, Any]:
         request: dict[str, Any] = {"model": self._model, "encoding_format": "base64"}
@@ -82,34 +87,16 @@ class OpenAIEmbedder:
             request["dimensions"] = self._dimensions
         return request
 
-    def _read(self, answer: Any, texts: Sequence[str]) -> Embeddings:
+    def _read(self, body: bytes, texts: Sequence[str], headers: Mapping[str, str]) -> Embeddings:
+        # Read here instead of by the client: its models cost more than all the rest of the request.
         try:
-            items = sorted(answer.data, key=lambda item: int(item.index))
-            vectors = [_little_endian(item.embedding) for item in items]
-            tokens = int(answer.usage.total_tokens) if answer.usage else 0
-        except (AttributeError, TypeError, ValueError, binascii.Error, OverflowError) as error:
+            answer = json.loads(body)
+            items = sorted(answer["data"], key=lambda item: int(item["index"]))
+            vectors = [little_endian(item["embedding"]) for item in items]
+            usage = answer.get("usage") or {}
+            tokens = int(usage.get("total_tokens") or 0)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise EmbeddingError(
                 f"the provider's answer is malformed ({type(error).__name__})", error_code=MALFORMED
             ) from None
-        return Embeddings(checked(vectors, texts, self._dimensions), tokens)
-
-
-def _little_endian(embedding: Any) -> bytes:
-    """A vector as float32 bytes: base64 goes straight through; a list is for servers that ignore the format."""
-    if isinstance(embedding, str):
-        vector = base64.b64decode(embedding, validate=True)
-    else:
-        floats = array.array("f", embedding)
-        if sys.byteorder == "big":
-            floats.byteswap()
-        vector = floats.tobytes()
-    _refuse_not_finite(vector)
-    return vector
-
-
-def _refuse_not_finite(vector: bytes) -> None:
-    # The sum of the squares is not finite exactly when an element is not (or overflows, as unusable).
-    floats = memoryview(vector).cast("f")
-    total = sum(floats)
-    if total - total != 0:  # NaN and infinity fail this, every number passes
-        raise ValueError("not finite")
+        return Embeddings(checked(vectors, texts, self._dimensions), tokens, read_rate_limits(headers))

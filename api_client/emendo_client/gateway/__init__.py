@@ -1,1 +1,1 @@
-"""The HTTP gateway; it answers /health so far."""
+"""The HTTP gateway; it answers /health, /health/live and /metrics so far."""

@@ -3,10 +3,16 @@
 -- KEYS  1 job record   2 delayed   3 cancelling   4 the job's channel
 -- ARGV  1 job id   2 project   3 record TTL once final (s)
 -- Returns the status after the call, or 'unknown' when the project has no such job.
--- A queued job's inbox entry stays: the drain finds the record final and acknowledges it.
+-- A queued job's inbox entry stays: the drain finds the record final and acknowledges it. A batch job ends when its
+-- chunks have been told.
 local job = KEYS[1]
-local record = redis.call('HMGET', job, 'status', 'project', 'shard')
+local record = redis.call('HMGET', job, 'status', 'project', 'shard', 'chunks')
 if not record[1] or record[2] ~= ARGV[2] then return 'unknown' end
+local is_open = record[1] == 'queued' or record[1] == 'running' or record[1] == 'retrying'
+if is_open and record[4] then
+  redis.call('HSET', job, 'cancel', 1)
+  record[1] = 'running'
+end
 if record[1] == 'running' then
   redis.call('SADD', KEYS[3], ARGV[1])
   redis.call('EXPIRE', KEYS[3], ARGV[3])

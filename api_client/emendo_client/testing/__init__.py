@@ -8,6 +8,17 @@ from __future__ import annotations
 from emendo_client.testing.faults import Fault
 from emendo_client.testing.limits import Limits
 from emendo_client.testing.rate_limits import RateLimits
+from emendo_client.testing.reply import Reply
+from emendo_client.testing.request_log import Request
 from emendo_client.testing.server import OpenAIServer, RemoteOpenAIServer, start_server_process
 
-__all__ = ["Fault", "Limits", "OpenAIServer", "RateLimits", "RemoteOpenAIServer", "start_server_process"]
+__all__ = [
+    "Fault",
+    "Limits",
+    "OpenAIServer",
+    "RateLimits",
+    "RemoteOpenAIServer",
+    "Reply",
+    "Request",
+    "start_server_process",
+]

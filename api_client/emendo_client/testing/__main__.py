@@ -19,18 +19,24 @@ def main() -> None:
     parser.add_argument("--dimensions", type=int, default=1536, help="when the request does not say")
     parser.add_argument("--jitter-ms", type=float, default=0.0, help="at most so much more, at random")
     parser.add_argument("--seed", type=int, default=0, help="of the jitter and of faults that strike at a rate")
-    parser.add_argument("--ready-file", type=Path, help="written with the base URL once the server answers")
+    parser.add_argument("--ready-file", type=Path, help="holds the base URL while the server answers")
     given = parser.parse_args()
+    ready: Path | None = given.ready_file
+    if ready is not None:
+        # One left by a run that was killed would send whoever waits for it to an address nobody answers at.
+        ready.unlink(missing_ok=True)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with OpenAIServer(
         given.port, given.latency_ms, given.api_key, given.dimensions, given.seed, jitter_ms=given.jitter_ms
     ) as server:
-        if given.ready_file is not None:
-            _write_whole(given.ready_file, server.base_url + "\n")
+        if ready is not None:
+            _write_whole(ready, server.base_url + "\n")
         print(server.base_url, flush=True)  # noqa: T201  # what callers read
         stop.wait()
+    if ready is not None:
+        ready.unlink(missing_ok=True)
 
 
 def _write_whole(path: Path, text: str) -> None:

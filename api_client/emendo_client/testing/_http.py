@@ -11,21 +11,19 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from emendo_client.testing import answers
 from emendo_client.testing.answers import Answer
 from emendo_client.testing.control import control
-from emendo_client.testing.faults import Fault
 from emendo_client.testing.request_log import Request
+from emendo_client.testing.texts import inputs_of, tokens_of
 
 if TYPE_CHECKING:
     from emendo_client.testing.server import OpenAIServer
 
 _ENDPOINTS = {"/v1/embeddings": "embeddings", "/v1/chat/completions": "chat"}
 _CONTROLS = "/_test/"
-_NO_ANSWER = 0  # what the log holds for the status of a request that got none
-_SILENCE = 60.0  # seconds a `timeout` lasts at most, unless the fault says more than a second
 
 
 class Listener(ThreadingHTTPServer):
@@ -89,7 +87,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._dispatch("DELETE")
 
     def _dispatch(self, verb: str) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        length = self.headers.get("content-length", "0")
+        if not length.isdecimal() or "transfer-encoding" in self.headers:
+            self.close_connection = True  # where the next request would begin is not known
+            self._send(answers.error(411, "the body's length must be given as Content-Length"))
+            return
+        body = self.rfile.read(int(length))
         try:
             document = json.loads(body) if body else None
         except ValueError:
@@ -112,73 +115,65 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return answers.error(401, "Incorrect API key provided", "invalid_api_key")
 
-    def _api(self, path: str, document: dict[str, Any]) -> None:
-        owner = self.server.owner
-        endpoint = _ENDPOINTS[path]
+    def _api(self, path: str, body: dict[str, Any]) -> None:
+        owner, endpoint = self.server.owner, _ENDPOINTS[path]
         began = time.monotonic()
-        inputs = _texts(endpoint, document)
-        tokens = sum(map(answers.tokens_of, inputs))
+        inputs = inputs_of(endpoint, body)
+        tokens = sum(map(tokens_of, inputs))
         fault = None
         answer = self._unauthorised()
         if answer is None:
             fault = owner.faults.strike(endpoint, inputs)
-            answer = owner.respond(endpoint, document, fault)
-        kind = fault.kind if fault is not None else None
-        status = _NO_ANSWER if kind in ("timeout", "reset") else answer.status
+            answer = owner.respond(endpoint, body, fault)
+            rate_limits = owner.rate_limits
+            if rate_limits is not None:
+                answer.headers |= rate_limits.spend(tokens)
         # Logged before the latency, so that a test can act while the request is under way.
-        owner.log(Request(endpoint, inputs, tokens, status, kind, path))
-        if owner.rate_limits is not None:
-            answer.headers |= owner.rate_limits.spend(tokens)
+        kind = fault.kind if fault is not None else None
+        owner.log(Request(endpoint, inputs, tokens, answer.status, kind, path, body=body))
         left = owner.delay() - (time.monotonic() - began)
         if left > 0:
             owner.stopping.wait(left)
-        if fault is not None and kind == "timeout":
-            self._keep_silent(fault)
-        elif kind == "reset":
-            self._reset()
-        elif owner.stopping.is_set():
+        if owner.stopping.is_set():
             self.close_connection = True
         else:
             self._send(answer)
 
     def _send(self, answer: Answer) -> None:
+        if answer.ending == "silence":
+            self._keep_silent(answer.silence)
+            return
+        if answer.ending == "reset":
+            self._reset()
         self.send_response(answer.status)
         self.send_header("content-type", "application/json")
         self.send_header("x-request-id", "req_test")
+        if self.close_connection:
+            self.send_header("connection", "close")
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.send_header("content-length", str(len(answer.body)))
         self.end_headers()
-        if answer.truncate:
+        if answer.ending == "short":
             self.wfile.write(answer.body[: len(answer.body) // 2])
             self.close_connection = True
         else:
             self.wfile.write(answer.body)
         self.wfile.flush()
 
-    def _keep_silent(self, fault: Fault) -> None:
+    def _keep_silent(self, seconds: float) -> None:
         # A client that gives up closes, which makes the connection readable; so does cut_connections.
         waiting = select.poll()
         waiting.register(self.connection, select.POLLIN)
-        waiting.poll((fault.retry_after if fault.retry_after > 1 else _SILENCE) * 1_000)
+        waiting.poll(seconds * 1_000)
         self.close_connection = True
 
-    def _reset(self) -> None:
+    def _reset(self) -> NoReturn:
         # Lingering for zero seconds makes close() send RST instead of FIN. The descriptor closes only when
         # the file objects made from it do too, and an orderly shutdown() before that would send a FIN first.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
         self.rfile.close()
         self.wfile.close()
         self.connection.close()
-
-
-def _texts(endpoint: str, document: dict[str, Any]) -> list[str]:
-    """The request's texts, whatever form it has: the log must hold the requests that are refused, too."""
-    if endpoint == "embeddings":
-        given = document.get("input")
-        return [given] if isinstance(given, str) else [str(text) for text in given] if isinstance(given, list) else []
-    messages = document.get("messages")
-    if not isinstance(messages, list):
-        return []
-    return [str(message.get("content")) for message in messages if isinstance(message, dict)]
+        # Otherwise the base class would go on to flush what is closed; `handle_error` takes it for what it is.
+        raise ConnectionResetError("on purpose")

@@ -8,35 +8,46 @@ import email.utils
 import json
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from emendo_client.testing.faults import Fault
+from emendo_client.testing.reply import Reply
+from emendo_client.testing.texts import inputs_of, tokens_of
 from emendo_client.testing.vectors import embed
 
-MAX_INPUTS = 2_048
-MAX_TOKENS = 8_192
-_STATUS = {
-    "rate_limit": 429,
-    "rate_limit_date": 429,
-    "rate_limit_ms": 429,
-    "quota": 429,
-    "server_error": 500,
-    "bad_gateway": 502,
-    "unavailable": 503,
-    "request_timeout": 408,
-    "bad_request": 400,
-    "unauthorized": 401,
+NO_ANSWER = 0  # the status where nothing is sent
+_SERVER_ERROR = 500
+# The status of each fault that is an error answer, and OpenAI's code for it.
+_ERRORS: dict[str, tuple[int, str | None]] = {
+    "rate_limit": (429, "rate_limit_exceeded"),
+    "rate_limit_date": (429, "rate_limit_exceeded"),
+    "rate_limit_ms": (429, "rate_limit_exceeded"),
+    "quota": (429, "insufficient_quota"),
+    "server_error": (500, None),
+    "bad_gateway": (502, None),
+    "unavailable": (503, None),
+    "request_timeout": (408, None),
+    "bad_request": (400, None),
+    "unauthorized": (401, "invalid_api_key"),
 }
 
 
 @dataclass(slots=True)
 class Answer:
-    """One HTTP answer; `truncate` sends less than the length it announces."""
+    """One HTTP answer, or how there is none.
+
+    Attributes:
+        status: NO_ANSWER with the endings `reset` and `silence`.
+        ending: `short` sends half the length it announces, `reset` tears the connection down, `silence` waits for
+            the client to give up.
+        silence: seconds that `silence` lasts at most.
+    """
 
     status: int
-    body: bytes
+    body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
-    truncate: bool = False
+    ending: Literal["whole", "short", "reset", "silence"] = "whole"
+    silence: float = 0.0
 
 
 def json_answer(status: int, document: Any, headers: dict[str, str] | None = None) -> Answer:
@@ -44,47 +55,52 @@ def json_answer(status: int, document: Any, headers: dict[str, str] | None = Non
     return Answer(status, json.dumps(document).encode(), headers or {})
 
 
-def error(status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None) -> Answer:
+def error(
+    status: int,
+    message: str,
+    code: str | None = None,
+    headers: dict[str, str] | None = None,
+    *,
+    param: str | None = None,
+) -> Answer:
     """An error in OpenAI's shape."""
-    kind = "invalid_request_error" if status < _STATUS["rate_limit"] else "server_error"
-    document = {"error": {"message": message, "type": kind, "param": None, "code": code}}
-    return json_answer(status, document, headers)
+    kind = "server_error" if status >= _SERVER_ERROR else "invalid_request_error"
+    return json_answer(status, {"error": {"message": message, "type": kind, "param": param, "code": code}}, headers)
 
 
 def fault_answer(fault: Fault) -> Answer | None:
-    """The answer of a fault that is an HTTP status; None for the other kinds."""
-    status = _STATUS.get(fault.kind)
-    if status is None:
+    """What takes the place of the answer; None for the faults that only spoil vectors."""
+    match fault.kind:
+        case "timeout":
+            return Answer(NO_ANSWER, ending="silence", silence=fault.silence)
+        case "reset":
+            return Answer(NO_ANSWER, ending="reset")
+        case "malformed_json":
+            return Answer(200, b'{"object": "list", "data": [}')
+        case "truncated":
+            return Answer(200, b'{"object": "list", "data": []}', ending="short")
+    if fault.kind not in _ERRORS:
         return None
-    headers = {}
-    if fault.kind == "rate_limit":
-        headers["retry-after"] = f"{fault.retry_after:g}"
-    elif fault.kind == "rate_limit_ms":
-        headers["retry-after-ms"] = f"{fault.retry_after * 1000:g}"
-    elif fault.kind == "rate_limit_date":
-        headers["retry-after"] = email.utils.formatdate(time.time() + fault.retry_after, usegmt=True)
-    return error(status, f"fault: {fault.kind}", "insufficient_quota" if fault.kind == "quota" else None, headers)
+    status, code = _ERRORS[fault.kind]
+    return error(status, f"fault: {fault.kind}", code, _retry_headers(fault))
 
 
-def tokens_of(text: str) -> int:
-    """About what a tokeniser would count."""
-    return max(1, len(text) // 4)
-
-
-def embedding_inputs(request: dict[str, Any]) -> list[str]:
-    """The request's texts, whatever form they have."""
-    given = request.get("input")
-    return [given] if isinstance(given, str) else [str(item) for item in given or []]
+def _retry_headers(fault: Fault) -> dict[str, str]:
+    match fault.kind:
+        case "rate_limit":
+            return {"retry-after": f"{fault.retry_after:g}"}
+        case "rate_limit_ms":
+            return {"retry-after-ms": f"{fault.retry_after * 1000:g}"}
+        case "rate_limit_date":
+            return {"retry-after": email.utils.formatdate(time.time() + fault.retry_after, usegmt=True)}
+    return {}
 
 
 def embeddings(request: dict[str, Any], fault: Fault | None, default_dimensions: int) -> Answer:
-    """The answer to POST /embeddings."""
-    inputs = embedding_inputs(request)
-    refusal = _refuse(inputs)
-    if refusal is not None:
-        return refusal
-    model = str(request.get("model", ""))
-    dimensions = int(request.get("dimensions") or default_dimensions)
+    """The answer to POST /embeddings, whose limits are kept; the fault is one that spoils vectors."""
+    inputs = inputs_of("embeddings", request)
+    model: str = request["model"]
+    dimensions: int = request.get("dimensions") or default_dimensions
     as_base64 = request.get("encoding_format") == "base64"
     spoilt = fault.kind if fault is not None else ""
     if spoilt == "wrong_dimension":
@@ -104,39 +120,32 @@ def embeddings(request: dict[str, Any], fault: Fault | None, default_dimensions:
         ],
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
-    answer = json_answer(200, document)
-    if spoilt == "malformed_json":
-        answer.body = b"{" + answer.body
-    answer.truncate = spoilt == "truncated"
-    return answer
-
-
-def _refuse(inputs: list[str]) -> Answer | None:
-    if not inputs or not all(inputs):
-        return error(400, "'$.input' is invalid: it must not be empty")
-    if len(inputs) > MAX_INPUTS:
-        return error(400, f"'$.input' is invalid: at most {MAX_INPUTS} items")
-    if any(tokens_of(text) > MAX_TOKENS for text in inputs):
-        return error(400, f"This model's maximum context length is {MAX_TOKENS} tokens", "context_length_exceeded")
-    return None
+    return json_answer(200, document)
 
 
 def _encoded(vector: bytes, *, as_base64: bool) -> Any:
     return base64.b64encode(vector).decode() if as_base64 else array.array("f", vector).tolist()
 
 
-def chat(request: dict[str, Any], content: str, serial: int) -> Answer:
-    """The answer to POST /chat/completions with a scripted content."""
-    asked = sum(tokens_of(str(message.get("content", ""))) for message in request.get("messages", []))
-    said = tokens_of(content)
+def chat(request: dict[str, Any], reply: Reply, serial: int) -> Answer:
+    """The answer to POST /chat/completions that says this."""
+    asked = sum(map(tokens_of, inputs_of("chat", request)))
+    said = sum(tokens_of(text) for text in (reply.content, reply.refusal) if text)
+    message = {"role": "assistant", "content": reply.content, "refusal": reply.refusal}
     return json_answer(
         200,
         {
             "id": f"chatcmpl-{serial}",
             "object": "chat.completion",
             "created": int(time.time()),
-            "model": request.get("model", ""),
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}],
+            "model": request["model"],
+            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish_reason}],
             "usage": {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said},
         },
     )
+
+
+def models(names: list[str]) -> Answer:
+    """The answer to GET /models."""
+    listed = [{"id": name, "object": "model", "created": 0, "owned_by": "emendo"} for name in names]
+    return json_answer(200, {"object": "list", "data": listed})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import threading
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+from pydantic import ConfigDict
 
 Kind = Literal[
     "rate_limit",  # 429, Retry-After in seconds
@@ -18,10 +21,10 @@ Kind = Literal[
     "request_timeout",  # 408
     "bad_request",  # 400
     "unauthorized",  # 401
-    "timeout",  # no answer until the client gives up
+    "timeout",  # no answer; the connection stays open until the client gives up
     "reset",  # the connection is torn down
     "malformed_json",  # 200, and a body that is not JSON
-    "truncated",  # 200, and a body that ends too early
+    "truncated",  # 200, and a body that ends before its announced length
     "wrong_dimension",  # vectors one element too long
     "missing_item",  # one vector too few
     "nan",  # a vector with an element that is not a number
@@ -39,13 +42,16 @@ class Fault:
         kind: see `Kind`.
         times: how many requests it strikes, then it is over; None with a `rate`.
         rate: the share of requests it strikes, 0 to 1, by the server's seeded random numbers.
-        retry_after: seconds, for the 429 kinds; how long `timeout` keeps silent at most.
+        retry_after: seconds, for the 429 kinds.
         endpoint: `embeddings`, `chat` or `*`.
         match: strikes only requests with an input that contains this.
+        silence: seconds after which `timeout` hangs up, should the client wait that long.
 
     Raises:
         ValueError: an unknown kind or endpoint, a rate that is no share, or fewer than one time.
     """
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     kind: Kind
     times: int | None = 1
@@ -53,6 +59,7 @@ class Fault:
     retry_after: float = 1.0
     endpoint: str = "*"
     match: str = ""
+    silence: float = 60.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -75,39 +82,42 @@ class Fault:
         return not self.match or any(self.match in text for text in inputs)
 
 
-@dataclass(slots=True)
 class Faults:
-    """The faults a server has; thread-safe."""
+    """The faults a server has; thread-safe.
 
-    seed: int = 0
-    _faults: list[Fault] = field(default_factory=list)
-    _lock: Any = field(default_factory=threading.Lock)
-    _random: random.Random = field(init=False)
+    Args:
+        seed: of the random numbers that decide whom a `rate` strikes.
+    """
 
-    def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)  # noqa: S311  # repeatable on purpose
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+        self._random = random.Random(seed)  # noqa: S311  # repeatable on purpose
 
     def add(self, *faults: Fault) -> None:
-        """Adds faults, after those there are."""
+        """Adds faults, after those there are; the caller's own are not counted down and may be used again."""
         with self._lock:
-            self._faults.extend(faults)
+            self._faults.extend(dataclasses.replace(fault) for fault in faults)
 
     def clear(self) -> None:
-        """Ends all faults."""
+        """Ends all faults, and begins the random numbers anew."""
         with self._lock:
             self._faults.clear()
-            self._random.seed(self.seed)
+            self._random.seed(self._seed)
 
     def strike(self, endpoint: str, inputs: list[str]) -> Fault | None:
-        """The fault that strikes this request, if any; counts it."""
+        """The first fault that strikes this request, if any; counts it, and ends it after the last time."""
         with self._lock:
             for fault in self._faults:
-                if not fault.concerns(endpoint, inputs):
-                    continue
-                if fault.rate is not None:
-                    if self._random.random() < fault.rate:
-                        return fault
-                elif fault.times:
-                    fault.times -= 1
+                if fault.concerns(endpoint, inputs) and self._strikes(fault):
                     return fault
             return None
+
+    def _strikes(self, fault: Fault) -> bool:
+        if fault.times is None:
+            return self._random.random() < (fault.rate or 0.0)
+        fault.times -= 1
+        if fault.times == 0:
+            self._faults.remove(fault)
+        return True

@@ -32,6 +32,9 @@ def settings_for(redis_url: str, base_url: str, **more: Any) -> Settings:
         "embedding_api_key": "test",
         "embedding_dimensions": DIMENSIONS,
         "embedding_timeout": 5.0,
+        # What a test expects of the provider must not depend on the tests before it.
+        "embedding_lru_bytes": 0,
+        "embedding_cache_ttl": 0,
         "retry_base": 0.2,
         "breaker_failures": 1_000,  # tests of single failures must not open it
         "lease": 2.0,
@@ -57,7 +60,7 @@ def _provider() -> Iterator[OpenAIServer]:
 
 @pytest.fixture
 def openai_server(_provider: OpenAIServer) -> OpenAIServer:
-    """The OpenAI-protocol server, with no faults, no latency and an empty request log."""
+    """The OpenAI-protocol server as it was made: no faults, no latency, OpenAI's limits, an empty request log."""
     _provider.reset()
     return _provider
 

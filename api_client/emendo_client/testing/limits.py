@@ -1,13 +1,21 @@
-"""What the test server refuses, as OpenAI would: requests of a wrong form or size, and unknown models."""
+"""What the test server refuses, as OpenAI would: wrong forms and sizes, unknown models, formats it does not have."""
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from emendo_client.testing.answers import MAX_INPUTS, MAX_TOKENS, Answer, error, tokens_of
+from pydantic import ConfigDict
 
-_FORMATS = (None, "float", "base64")
+from emendo_client.testing import response_formats as formats
+from emendo_client.testing.answers import Answer, error
+from emendo_client.testing.response_formats import RESPONSE_FORMATS
+from emendo_client.testing.texts import inputs_of, tokens_of
+
+MAX_INPUTS = 2_048
+MAX_TOKENS = 8_192
+_ENCODINGS = (None, "float", "base64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +26,18 @@ class Limits:
         models: those the server knows; None knows every name.
         max_inputs: texts in one embeddings request.
         max_tokens: tokens in one text, at about four characters each.
+        response_formats: what a chat request may ask for; `{"text"}` is a server without structured outputs.
 
     Raises:
-        ValueError: a size below 1 or above OpenAI's.
+        ValueError: a size below 1 or above OpenAI's, or an unknown response format.
     """
 
-    models: frozenset[str] | None = None
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    models: AbstractSet[str] | None = None
     max_inputs: int = MAX_INPUTS
     max_tokens: int = MAX_TOKENS
+    response_formats: AbstractSet[str] = RESPONSE_FORMATS
 
     def __post_init__(self) -> None:
         for name, given, most in (
@@ -34,19 +46,33 @@ class Limits:
         ):
             if not 1 <= given <= most:
                 raise ValueError(f"{name} must be between 1 and {most}, not {given}")
+        unknown = set(self.response_formats) - RESPONSE_FORMATS
+        if unknown:
+            known = ", ".join(sorted(RESPONSE_FORMATS))
+            raise ValueError(f"unknown response_formats {sorted(unknown)}; use some of {known}")
+
+    def document(self) -> dict[str, Any]:
+        """The limits as JSON values."""
+        return {
+            "models": None if self.models is None else sorted(self.models),
+            "max_inputs": self.max_inputs,
+            "max_tokens": self.max_tokens,
+            "response_formats": sorted(self.response_formats),
+        }
 
     def refusal(self, endpoint: str, request: dict[str, Any]) -> Answer | None:
         """The answer to a request that breaks a limit (400, or 404 for an unknown model); None when it keeps all."""
-        wrong = _wrong_form(request, endpoint)
+        wrong = _wrong_form(endpoint, request)
         if wrong is not None:
             return error(400, wrong)
         model = request["model"]
         if self.models is not None and model not in self.models:
             return error(404, f"The model `{model}` does not exist or you do not have access to it.", "model_not_found")
-        return self._too_large(request["input"]) if endpoint == "embeddings" else None
+        if endpoint == "chat":
+            return formats.refusal(request, self.response_formats)
+        return self._too_large(inputs_of(endpoint, request))
 
-    def _too_large(self, given: str | list[str]) -> Answer | None:
-        texts = [given] if isinstance(given, str) else given
+    def _too_large(self, texts: list[str]) -> Answer | None:
         if len(texts) > self.max_inputs:
             return error(400, f"'$.input' is invalid: {len(texts)} items; at most {self.max_inputs} are allowed")
         for index, text in enumerate(texts):
@@ -57,17 +83,20 @@ class Limits:
         return None
 
 
-def _wrong_form(request: dict[str, Any], endpoint: str) -> str | None:
+def _wrong_form(endpoint: str, request: dict[str, Any]) -> str | None:
     """What is wrong with the request's fields, as a sentence; None when nothing is."""
     if not isinstance(request.get("model"), str) or not request["model"]:
         return "you must provide a model parameter"
-    return _wrong_messages(request) if endpoint == "chat" else _wrong_input(request) or _wrong_options(request)
+    return _wrong_chat(request) if endpoint == "chat" else _wrong_input(request) or _wrong_options(request)
 
 
-def _wrong_messages(request: dict[str, Any]) -> str | None:
+def _wrong_chat(request: dict[str, Any]) -> str | None:
     messages = request.get("messages")
-    fine = isinstance(messages, list) and all(isinstance(message, dict) for message in messages)
-    return None if fine else "'messages' is invalid: it must be a list of objects"
+    if not isinstance(messages, list) or not messages:
+        return "'messages' is invalid: it must be a list of at least one message"
+    if not all(isinstance(message, dict) and isinstance(message.get("role"), str) for message in messages):
+        return "'messages' is invalid: each must be an object with a role"
+    return "'stream' is invalid: this test server does not stream" if request.get("stream") else None
 
 
 def _wrong_input(request: dict[str, Any]) -> str | None:
@@ -83,6 +112,6 @@ def _wrong_options(request: dict[str, Any]) -> str | None:
     # bool is an int in Python, and not in JSON.
     if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
         return f"'dimensions' is invalid: {dimensions!r} is not a positive integer"
-    if request.get("encoding_format") not in _FORMATS:
+    if request.get("encoding_format") not in _ENCODINGS:
         return f"'encoding_format' is invalid: {request['encoding_format']!r} is neither 'float' nor 'base64'"
     return None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 _WINDOW = 60.0  # seconds; OpenAI's limits are per minute
 
 
-@dataclass(slots=True)
+@dataclass
 class RateLimits:
     """Says in every answer what is left of a minute's allowance; refuses nothing (faults do); thread-safe.
 
@@ -21,12 +24,19 @@ class RateLimits:
         tokens: per minute.
     """
 
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
     requests: int = 3_000
     tokens: int = 1_000_000
-    _used_requests: int = field(default=0, init=False)
-    _used_tokens: int = field(default=0, init=False)
-    _began: float = field(default_factory=time.monotonic, init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self.renew()
+
+    def renew(self) -> None:
+        """Begins a new minute, of which nothing is spent."""
+        with self._lock:
+            self._began, self._used_requests, self._used_tokens = time.monotonic(), 0, 0
 
     def spend(self, tokens: int) -> dict[str, str]:
         """Counts one request of so many tokens and returns the headers of its answer."""

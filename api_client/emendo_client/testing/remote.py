@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from dataclasses import asdict
 from typing import Any, Self
 
 from emendo_client.testing.faults import Fault
+from emendo_client.testing.limits import Limits
+from emendo_client.testing.rate_limits import RateLimits
+from emendo_client.testing.reply import Reply
 
 _TIMEOUT = 10.0
+_BAD_REQUEST = 400
 
 
 class RemoteOpenAIServer:
     """Steers an OpenAI test server in another process; a context manager that stops it.
+
+    Every method raises URLError when the server is not there, and ValueError when it does not understand.
 
     Args:
         base_url: the server's, ending in /v1.
@@ -26,6 +33,8 @@ class RemoteOpenAIServer:
         self.base_url = base_url
         self._root = base_url.removesuffix("/v1")
         self._process = process
+        # It runs on loopback, where the environment's proxy would not find it.
+        self._http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def __enter__(self) -> Self:
         return self
@@ -41,46 +50,94 @@ class RemoteOpenAIServer:
         """Ends all faults."""
         self._call("DELETE", "faults")
 
-    def requests(self) -> list[dict[str, Any]]:
-        """The requests so far: endpoint, inputs, tokens, status, fault."""
-        found: list[dict[str, Any]] = self._call("GET", "requests")
+    def requests(self, *, texts: bool = True) -> list[dict[str, Any]]:
+        """The requests so far, as `Request.document`; without inputs and body unless `texts`."""
+        found: list[dict[str, Any]] = self._call("GET", f"requests?texts={int(texts)}")
         return found
 
     def clear_requests(self) -> None:
         """Forgets the requests so far."""
         self._call("DELETE", "requests")
 
-    def script(self, *contents: str) -> None:
+    def script(self, *replies: str | Reply) -> None:
         """The next chat answers, in order."""
-        self._call("POST", "chat", list(contents))
+        self._call("POST", "chat", [reply if isinstance(reply, str) else asdict(reply) for reply in replies])
 
-    def set_latency(self, milliseconds: float) -> None:
-        """How long each answer takes from now on."""
-        self._call("POST", "latency", milliseconds)
+    def clear_script(self) -> None:
+        """Forgets the chat answers that are still to come."""
+        self._call("DELETE", "chat")
+
+    def set_latency(self, milliseconds: float, jitter_ms: float = 0.0) -> None:
+        """How long each answer takes from now on, and at most how much more."""
+        self._call("POST", "latency", {"ms": milliseconds, "jitter_ms": jitter_ms})
+
+    def set_limits(self, limits: Limits) -> None:
+        """What is refused from now on."""
+        self._call("POST", "limits", limits.document())
+
+    def set_rate_limits(self, rate_limits: RateLimits | None) -> None:
+        """What the answers' headers say from now on; None sends no such headers."""
+        self._call("POST", "rate_limits", None if rate_limits is None else asdict(rate_limits))
+
+    def reset(self) -> None:
+        """As it was started: what was set since then is undone; no faults, no script, no log."""
+        self._call("POST", "reset")
 
     def stop(self) -> None:
-        """Ends the server's process, when this object started it."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(_TIMEOUT)
-            if self._process.stdout is not None:
-                self._process.stdout.close()
-            self._process = None
+        """Ends the server's process, when this object started it; kills it when it does not end."""
+        if self._process is None:
+            return
+        with self._process as process:  # leaving it closes the pipe
+            process.terminate()
+            try:
+                process.wait(_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self._process = None
 
     def _call(self, verb: str, what: str, document: Any = None) -> Any:
-        body = None if document is None else json.dumps(document).encode()
+        # To POST nothing is to POST null: rate_limits takes it as none.
+        body = json.dumps(document).encode() if verb == "POST" else None
         request = urllib.request.Request(f"{self._root}/_test/{what}", data=body, method=verb)  # noqa: S310  # loopback
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
-            return json.load(answer)
+        try:
+            with self._http.open(request, timeout=_TIMEOUT) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as failure:
+            with failure:
+                if failure.code != _BAD_REQUEST:
+                    raise
+                raise ValueError(json.load(failure)["error"]["message"]) from None
 
 
-def start_server_process(latency_ms: float = 0.0) -> RemoteOpenAIServer:
-    """Starts `python -m emendo_client.testing` and returns its remote control once it listens."""
-    command = [sys.executable, "-m", "emendo_client.testing", "--latency-ms", str(latency_ms)]
+def start_server_process(
+    latency_ms: float = 0.0,
+    *,
+    port: int = 0,
+    api_key: str = "",
+    default_dimensions: int = 1536,
+    seed: int = 0,
+    jitter_ms: float = 0.0,
+) -> RemoteOpenAIServer:
+    """Starts `python -m emendo_client.testing` and returns its remote control once it listens.
+
+    Args: as those of `OpenAIServer`.
+
+    Raises:
+        RuntimeError: it did not start; why is on its standard error.
+    """
+    options = {
+        "--port": port,
+        "--latency-ms": latency_ms,
+        "--jitter-ms": jitter_ms,
+        "--api-key": api_key,
+        "--dimensions": default_dimensions,
+        "--seed": seed,
+    }
+    command = [sys.executable, "-m", "emendo_client.testing", *(f"{name}={value}" for name, value in options.items())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own command
-    if process.stdout is None:
-        raise RuntimeError("the server's output was not piped")
+    assert process.stdout is not None
     base_url = process.stdout.readline().strip()
     if not base_url:
-        raise RuntimeError(f"the test server did not start (exit code {process.wait(_TIMEOUT)})")
+        with process:
+            raise RuntimeError(f"the test server did not start (exit code {process.wait(_TIMEOUT)})")
     return RemoteOpenAIServer(base_url, process)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 _MOST_KEPT = 100_000
@@ -23,6 +23,7 @@ class Request:
         fault: the kind that struck, if any.
         path: without the query.
         time: when it was read, in seconds since 1970.
+        body: the request's JSON, whole: for chat also `messages`, `response_format`, `temperature` and all else.
     """
 
     endpoint: str
@@ -32,13 +33,13 @@ class Request:
     fault: str | None
     path: str = ""
     time: float = field(default_factory=time.time)
+    body: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def document(self, *, texts: bool = True) -> dict[str, Any]:
-        """The request as JSON values, with the number of inputs as `count`; without the inputs if so wished."""
-        document = {**asdict(self), "count": len(self.inputs)}
-        if not texts:
-            del document["inputs"]
-        return document
+        """The request as JSON values, with the number of inputs as `count`; without inputs and body if so wished."""
+        left_out = () if texts else ("inputs", "body")
+        document = {kept.name: getattr(self, kept.name) for kept in fields(self) if kept.name not in left_out}
+        return {**document, "count": len(self.inputs)}
 
 
 class RequestLog:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
 from typing import Any, Self
 
 from emendo_client.testing import answers
 from emendo_client.testing._http import Listener
 from emendo_client.testing.answers import Answer
-from emendo_client.testing.chat import ChatScript
+from emendo_client.testing.chat import Answerer, ChatScript
 from emendo_client.testing.faults import Fault, Faults
 from emendo_client.testing.limits import Limits
 from emendo_client.testing.rate_limits import RateLimits
 from emendo_client.testing.remote import RemoteOpenAIServer, start_server_process
+from emendo_client.testing.reply import Reply
 from emendo_client.testing.request_log import Request, RequestLog
 
 __all__ = ["OpenAIServer", "RemoteOpenAIServer", "Request", "start_server_process"]
@@ -63,10 +63,12 @@ class OpenAIServer:
         self.default_dimensions = default_dimensions
         self.limits = limits or Limits()
         self.rate_limits = rate_limits
+        self._at_first = (latency_ms, jitter_ms, api_key, default_dimensions, self.limits, rate_limits)
         self.faults = Faults(seed)
         self.chat = ChatScript()
         self._log = RequestLog()
         # Its own numbers: jitter must not shift which requests a fault's rate strikes.
+        self._seed = seed
         self._random = random.Random(seed)  # noqa: S311  # repeatable on purpose
         self.stopping = threading.Event()
         self._http = Listener(port, self)
@@ -81,7 +83,7 @@ class OpenAIServer:
         self.stop()
 
     def start(self) -> Self:
-        """Begins to answer."""
+        """Begins to answer; once."""
         self._thread.start()
         return self
 
@@ -108,18 +110,22 @@ class OpenAIServer:
         """Forgets the requests so far."""
         self._log.clear()
 
-    def script(self, *contents: str) -> None:
+    def script(self, *replies: str | Reply) -> None:
         """The next chat answers, in order; short for `chat.script`."""
-        self.chat.script(contents)
+        self.chat.script(replies)
 
-    def answer_chat_with(self, answerer: Callable[[dict[str, Any]], str] | None) -> None:
-        """A function from the chat request to the answer's content; short for `chat.answer_with`."""
+    def answer_chat_with(self, answerer: Answerer | None) -> None:
+        """A function from the chat request to the answer; short for `chat.answer_with`."""
         self.chat.answer_with(answerer)
 
     def reset(self) -> None:
-        """As new: no faults, no latency, no script, no log."""
+        """As it was made: what was set since then is undone; no faults, no script, no log."""
+        self.latency_ms, self.jitter_ms, self.api_key, self.default_dimensions, *_ = self._at_first
+        *_, self.limits, self.rate_limits = self._at_first
+        if self.rate_limits is not None:
+            self.rate_limits.renew()
+        self._random.seed(self._seed)
         self.faults.clear()
-        self.latency_ms = self.jitter_ms = 0.0
         self.chat.clear()
         self._log.clear()
 
@@ -141,10 +147,9 @@ class OpenAIServer:
             return refusal
         if endpoint == "embeddings":
             return answers.embeddings(request, fault, self.default_dimensions)
-        return self.chat.respond(request, fault)
+        return self.chat.respond(request)
 
     def models(self) -> Answer:
         """The answer to GET /models."""
-        known = _ANY_MODEL if self.limits.models is None else sorted(self.limits.models)
-        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "emendo"} for name in known]
-        return answers.json_answer(200, {"object": "list", "data": listed})
+        known = self.limits.models
+        return answers.models(list(_ANY_MODEL) if known is None else sorted(known))

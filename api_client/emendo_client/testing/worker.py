@@ -26,7 +26,7 @@ def environment(settings: Settings) -> dict[str, str]:
     for name in Settings.model_fields:
         value = getattr(settings, name)
         text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        own[f"EMENDO_{name.upper()}"] = text
+        own[f"EMENDO_{name.upper()}"] = "" if value is None else text
     return {**inherited, **own}
 
 

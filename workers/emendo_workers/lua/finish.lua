@@ -1,35 +1,37 @@
--- Records the outcome of a batch's jobs and acknowledges their inbox entries: the only place where a job ends.
+-- Records the outcomes of a batch's jobs and chunks and acknowledges their inbox entries: the only place where a job
+-- ends.
 --
--- KEYS  1 inbox   2 feed   3 delayed   4 dead letters   5 cancelling   6... job records
--- ARGV  1 record TTL (s)   2 feed length   3... one JSON document for each record:
---       {job, entry, status, error, results, due, refund, channel, feed: [[field, value, ...], ...]}
--- Returns how many jobs this call ended or put aside.
+-- KEYS  1 inbox   2 feed   3 delayed   4 dead letters   5 cancelling
+--       next, for each outcome: its record, its job's record (the same, unless it is a chunk), its project's conflicts
+-- ARGV  1 record TTL (s)   2 feed length   3... one JSON document for each outcome, see `Outcome.document`
+-- Returns {how many ended or were put aside, then the id and state of each batch job that ended with its last chunk}.
 --
 -- A record that is final already is left alone and only its entry acknowledged, so the script may run twice,
 -- and of two readers that worked the same job the first one's word stands.
 local inbox, feed, delayed, dead, cancelling = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local FIRST, FIRST_DOCUMENT = 6, 3
 local ttl, feed_length = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000000 + time[2])
 local open = {queued = true, retrying = true, running = true}
-local recorded = 0
+local ended = {0}
 
 local function put_aside(record, outcome)
   local due = time[1] * 1000 + math.floor(time[2] / 1000) + outcome.due
   redis.call('HSET', record, 'status', 'retrying', 'next_attempt', string.format('%.0f', due * 1000))
   if outcome.error then redis.call('HSET', record, 'error', outcome.error) end
+  if outcome.settled then redis.call('HSET', record, 'settled', outcome.settled) end
+  if outcome.shard then redis.call('HSET', record, 'shard', outcome.shard) end
   if outcome.refund then redis.call('HINCRBY', record, 'attempts', -1) end
   redis.call('ZADD', delayed, string.format('%.0f', due), redis.call('HGET', record, 'shard') .. ':' .. outcome.job)
 end
 
 local function finish(record, outcome)
   redis.call('HSET', record, 'status', outcome.status, 'finished', now, 'results', outcome.results)
-  redis.call('HDEL', record, 'next_attempt', 'attempt_token', 'worker', 'error')
+  redis.call('HDEL', record, 'next_attempt', 'attempt_token', 'worker', 'error', 'settled')
   if outcome.error then redis.call('HSET', record, 'error', outcome.error) end
-  for _, change in ipairs(outcome.feed) do
-    redis.call('XADD', feed, 'MAXLEN', '~', feed_length, '*', unpack(change))
-  end
-  if outcome.status == 'failed' then
+  if outcome.payload then redis.call('HSET', record, 'payload', outcome.payload) end
+  if outcome.dead then
     redis.call('ZADD', dead, now, outcome.job)  -- keeps its payload, for a replay, and therefore gets no TTL
   elseif redis.call('HGET', record, 'weak') then
     redis.call('DEL', record)
@@ -38,16 +40,55 @@ local function finish(record, outcome)
     redis.call('EXPIRE', record, ttl)
   end
   redis.call('SREM', cancelling, outcome.job)
-  redis.call('PUBLISH', outcome.channel, outcome.status)
 end
 
-for i = 6, #KEYS do
-  local outcome = cjson.decode(ARGV[i - 3])
-  if open[redis.call('HGET', KEYS[i], 'status')] then
-    if outcome.status == 'retrying' then put_aside(KEYS[i], outcome) else finish(KEYS[i], outcome) end
-    recorded = recorded + 1
+-- Adds an ended chunk to its job's account, and ends the job when it was the last one.
+local function account(job, outcome)
+  redis.call('HINCRBY', job, 'done', outcome.succeeded + outcome.failed)
+  redis.call('HINCRBY', job, 'succeeded', outcome.succeeded)
+  redis.call('HINCRBY', job, 'failed', outcome.failed)
+  if outcome.dead then redis.call('HINCRBY', job, 'dead', 1) end
+  if outcome.error then redis.call('HSETNX', job, 'error', outcome.error) end
+  local left = redis.call('HINCRBY', job, 'open', -1)
+  local all = redis.call('HMGET', job, 'sealed', 'succeeded', 'failed', 'dead', 'cancel', 'id', 'weak')
+  if left > 0 or not all[1] then return end
+  local status = 'partially_succeeded'
+  if all[3] == '0' then status = 'succeeded'
+  elseif all[2] == '0' then status = all[5] and 'cancelled' or 'failed' end
+  redis.call('HSET', job, 'status', status, 'finished', now)
+  if all[7] then
+    redis.call('DEL', job)
+  elseif (all[4] or '0') == '0' then
+    redis.call('EXPIRE', job, ttl)  -- one with dead chunks stays as long as they do
+  end
+  redis.call('SREM', cancelling, all[6])
+  redis.call('PUBLISH', outcome.channel, status)
+  ended[#ended + 1] = all[6]
+  ended[#ended + 1] = status
+end
+
+for i = FIRST, #KEYS, 3 do
+  local outcome = cjson.decode(ARGV[FIRST_DOCUMENT + (i - FIRST) / 3])
+  local record, job, conflicts = KEYS[i], KEYS[i + 1], KEYS[i + 2]
+  if open[redis.call('HGET', record, 'status')] then
+    for _, change in ipairs(outcome.feed) do
+      redis.call('XADD', feed, 'MAXLEN', '~', feed_length, '*', unpack(change))
+    end
+    for _, conflict in ipairs(outcome.disputed) do redis.call('ZADD', conflicts, now, conflict) end
+    for _, conflict in ipairs(outcome.resolved) do redis.call('ZREM', conflicts, conflict) end
+    if outcome.status == 'retrying' then
+      put_aside(record, outcome)
+    else
+      finish(record, outcome)
+      if job ~= record then
+        account(job, outcome)
+      else
+        redis.call('PUBLISH', outcome.channel, outcome.status)
+      end
+    end
+    ended[1] = ended[1] + 1
   end
   redis.call('XACK', inbox, 'workers', outcome.entry)
   redis.call('XDEL', inbox, outcome.entry)
 end
-return recorded
+return ended

@@ -4,40 +4,66 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import openai
 
-from emendo_client.embeddings.base import MALFORMED
+from emendo_client.chat import base as chat
+from emendo_client.embeddings import base as embeddings
 from emendo_client.errors import (
     AuthenticationError,
     EmbeddingError,
     EmendoError,
+    InferenceError,
     NetworkError,
     PermissionDeniedError,
     QuotaExceededError,
     RateLimitError,
 )
+from emendo_client.rate_limits import read_rate_limits
 
 _REQUEST_TIMEOUT, _CONFLICT, _TOO_MANY, _SERVER_ERROR = 408, 409, 429, 500
+# Of what was asked, not of how: too long, against the provider's rules, not understood.
+_REFUSED = (400, 413, 422)
 
 
-def translate(error: Exception) -> EmendoError:
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """What a kind of provider's failures are called.
+
+    Attributes:
+        error: raised when it refuses the request, or its answer cannot be used.
+        malformed, refused: error codes of such an answer, and of what it will not do whoever asks.
+        key_setting: where its key comes from.
+    """
+
+    error: type[EmendoError]
+    malformed: str
+    refused: str
+    key_setting: str
+
+
+EMBEDDING = Provider(EmbeddingError, embeddings.MALFORMED, EmbeddingError.code, "EMENDO_EMBEDDING_API_KEY")
+CHAT = Provider(InferenceError, chat.MALFORMED, chat.REFUSED, "EMENDO_CHAT_API_KEY")
+
+
+def translate(error: Exception, provider: Provider) -> EmendoError:
     """The Emendo error for one failed provider request; never carries the request's or answer's text."""
     if isinstance(error, openai.APITimeoutError):
         return NetworkError("the provider did not answer in time", error_code="PROVIDER_TIMEOUT")
     if isinstance(error, openai.APIStatusError):
-        return _from_status(error)
+        return _from_status(error, provider)
     if isinstance(error, openai.APIConnectionError):
         return NetworkError(
             f"the provider cannot be reached ({type(error.__cause__ or error).__name__})",
             error_code="PROVIDER_UNREACHABLE",
         )
-    return EmbeddingError(f"the provider's answer is malformed ({type(error).__name__})", error_code=MALFORMED)
+    return provider.error(f"the provider's answer is malformed ({type(error).__name__})", error_code=provider.malformed)
 
 
-def _from_status(error: openai.APIStatusError) -> EmendoError:
+def _from_status(error: openai.APIStatusError, provider: Provider) -> EmendoError:
     status = error.status_code
     details = {"status": status, "request_id": error.request_id}
     if status == _TOO_MANY:
@@ -46,17 +72,19 @@ def _from_status(error: openai.APIStatusError) -> EmendoError:
         return RateLimitError(
             "the provider asks to slow down",
             retry_after=retry_after_seconds(error.response.headers),
+            rate_limits=read_rate_limits(error.response.headers),
             details=details,
         )
     if status in (_REQUEST_TIMEOUT, _CONFLICT) or status >= _SERVER_ERROR:
         return NetworkError(f"the provider answered {status}", error_code="PROVIDER_FAILING", details=details)
     if isinstance(error, openai.AuthenticationError):
         return AuthenticationError(
-            "the provider refuses the API key", details=details, suggestion="check EMENDO_EMBEDDING_API_KEY"
+            "the provider refuses the API key", details=details, suggestion=f"check {provider.key_setting}"
         )
     if isinstance(error, openai.PermissionDeniedError):
         return PermissionDeniedError("the provider's key may not use this model", details=details)
-    return EmbeddingError(f"the provider refuses the request with {status}", details=details)
+    code = provider.refused if status in _REFUSED else None
+    return provider.error(f"the provider refuses the request with {status}", error_code=code, details=details)
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:

@@ -1,0 +1,285 @@
+"""Batch requests: many operations under one job id, checked and cut into chunks as they are read.
+
+A chunk is what a worker takes at once. Items are read one chunk ahead, so a generator of a million items never
+sits in memory. An item that is refused becomes an `invalid` operation: it fails alone, in its place.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from emendo_client import operations, validation
+from emendo_client.errors import EmendoError, ValidationError
+from emendo_client.operations import Document, new_memory_id
+from emendo_client.requests import CONSISTENCIES, NO_CHAT_MODEL, consistency_fields, fingerprint
+from emendo_config import Keys, Settings
+from emendo_config.compact import compact_json
+from emendo_config.queues import BULK
+from emendo_config.shards import shard_name
+
+# A chunk is full at so many bytes of JSON, whatever the number of its items.
+CHUNK_BYTES = 512 * 1024
+# The number of the empty chunk that closes a batch whose caller went away.
+_CLOSING = 1_000_000_000
+# Chunks accepted in one round trip.
+APPEND_CHUNKS = 8
+Builder = Callable[[Mapping[str, Any]], list[Document]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The n-th part of a batch: its items, written down.
+
+    Attributes:
+        first: the place of its first operation in the batch.
+    """
+
+    number: int
+    first: int
+    documents: list[str]
+
+    @property
+    def payload(self) -> str:
+        """`{"first": …, "operations": […]}`, as `parse_work` reads it."""
+        return f'{{"first":{self.first},"operations":[{",".join(self.documents)}]}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Some chunks in a row, accepted in one step."""
+
+    chunks: list[Chunk]
+    is_first: bool
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """One batch job, ready to be accepted piece by piece.
+
+    Attributes:
+        documents: the operations, lazily; each is checked when it is read.
+        fingerprint: of the whole, when an idempotency key was given (all items were read then).
+    """
+
+    job_id: str
+    kind: str
+    project: str
+    documents: Iterable[Document]
+    queue: str = BULK
+    consistency: str = "eventual"
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    degraded_reason: str = ""
+
+    def resumed(self, job_id: str) -> BatchRequest:
+        """The same items as the job that was accepted under the same key, to go on where its caller broke off."""
+        return replace(self, job_id=job_id, documents=list(_with_ids(self.documents, job_id)))
+
+    def appends(self, settings: Settings, *, resumed: bool = False) -> Iterator[Append]:
+        """The calls that accept it, in order.
+
+        Raises:
+            ValidationError: there is not a single item.
+        """
+        chunks = _chunks(self.documents, settings.chunk_items)
+        taken = list(itertools.islice(chunks, APPEND_CHUNKS))
+        is_first = not resumed
+        if not taken:
+            raise _empty()
+        while taken:
+            following = list(itertools.islice(chunks, APPEND_CHUNKS))
+            yield Append(taken, is_first=is_first, is_last=not following)
+            taken, is_first = following, False
+
+    @staticmethod
+    def closing() -> Append:
+        """The call that closes a batch job whose caller sends no more items; what was accepted is carried out."""
+        return Append([Chunk(_CLOSING, 0, [])], is_first=False, is_last=True)
+
+    def call(self, settings: Settings, keys: Keys, append: Append) -> tuple[list[str], list[str | int]]:
+        """KEYS and ARGV of `append.lua`."""
+        names = [keys.job(self.job_id), keys.jobs(self.project), keys.clock, keys.shards, keys.accepting]
+        names.append(keys.idempotency(self.project, self.idempotency_key) if self.idempotency_key else "")
+        shared: dict[str, str | int] = {
+            "kind": self.kind,
+            "project": self.project,
+            **consistency_fields(self.consistency),
+        }
+        job = {**shared, "degraded": self.degraded_reason} if self.degraded_reason else shared
+        values: list[str | int] = [
+            self.job_id,
+            int(append.is_first),
+            int(append.is_last),
+            self.fingerprint,
+            settings.job_ttl,
+            int(settings.ring_ttl * 1000),
+        ]
+        for fields in (job, shared):
+            values.append(2 * len(fields))
+            for name, value in fields.items():
+                values += (name, value)
+        spread = uuid.UUID(self.job_id).int  # so that the first chunks of many small batches do not meet
+        for chunk in append.chunks:
+            shard = shard_name(self.queue, spread + chunk.number, settings)
+            record_id = f"{self.job_id}:{chunk.number}"
+            names += (keys.job(record_id), keys.inbox(shard), keys.bell(shard))
+            values += (record_id, shard, len(chunk.documents), chunk.payload)
+        return names, values
+
+
+class BatchBuilder:
+    """Builds batch requests for one project; shared by the sync and async clients."""
+
+    def __init__(self, settings: Settings, project: str) -> None:
+        self._settings = settings
+        self._project = project
+
+    def update(self, items: Iterable[Mapping[str, Any]], *, on_conflict: str, **options: Any) -> BatchRequest:
+        """Items: {memory_id, text, metadata, actor_id, role, expected_version, on_conflict}."""
+        validation.one_of(on_conflict, "on_conflict", operations.CONFLICT_MODES)
+
+        def build(item: Mapping[str, Any]) -> list[Document]:
+            return [operations.update(self._settings, **{"on_conflict": on_conflict, **_named(item)})]
+
+        return self._request("batch_update", items, build, **options)
+
+    def delete(self, items: Iterable[Mapping[str, Any]], *, hard: bool, **options: Any) -> BatchRequest:
+        """Items: {memory_id, hard, actor_id, expected_version}."""
+        validation.flag(hard, "hard")
+
+        def build(item: Mapping[str, Any]) -> list[Document]:
+            return [operations.delete(self._settings, **{"hard": hard, **_named(item)})]
+
+        return self._request("batch_delete", items, build, **options)
+
+    def add(self, items: Iterable[Mapping[str, Any]], *, infer: bool, **options: Any) -> BatchRequest:
+        """Items: {messages, user_id, agent_id, run_id, metadata, expires_at}."""
+        degraded = NO_CHAT_MODEL if validation.flag(infer, "infer") else ""
+
+        def build(item: Mapping[str, Any]) -> list[Document]:
+            if "messages" not in item:
+                raise ValidationError("messages is missing")
+            return operations.adds(self._settings, **_named(item))
+
+        return self._request("batch_add", items, build, degraded_reason=degraded, **options)
+
+    def documents(self, kind: str, documents: Iterable[Document], queue: str) -> BatchRequest:
+        """Operations that were checked already; adds get their memory ids here."""
+        job_id = str(uuid.uuid4())
+        return BatchRequest(job_id, kind, self._project, _with_ids(documents, job_id), queue)
+
+    def _request(
+        self,
+        kind: str,
+        items: Iterable[Mapping[str, Any]],
+        build: Builder,
+        *,
+        idempotency_key: str | None,
+        consistency: str,
+        degraded_reason: str = "",
+    ) -> BatchRequest:
+        if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+            raise ValidationError(
+                f"items is of type {type(items).__name__}; it must be a list or another iterable of mappings"
+            )
+        job_id = str(uuid.uuid4())
+        documents: Iterable[Document] = _with_ids(_checked(items, build), job_id)
+        key = validation.opaque_key(idempotency_key, "idempotency_key")
+        whole = ""
+        if key or isinstance(items, Sequence):
+            # A list is in memory anyway; so what is wrong with all of it is said before anything is accepted.
+            documents = _some_valid(list(documents))
+            whole = fingerprint(kind, documents, degraded=bool(degraded_reason)) if key else ""
+        return BatchRequest(
+            job_id,
+            kind,
+            self._project,
+            documents,
+            consistency=validation.one_of(consistency, "consistency", CONSISTENCIES),
+            idempotency_key=key,
+            fingerprint=whole,
+            degraded_reason=degraded_reason,
+        )
+
+
+def _checked(items: Iterable[Mapping[str, Any]], build: Builder) -> Iterator[Document]:
+    for item in items:
+        try:
+            if not isinstance(item, Mapping):
+                raise ValidationError(f"the item is of type {type(item).__name__}; it must be a mapping")
+            documents = build(item)
+        except EmendoError as error:
+            yield {"op": "invalid", "memory_id": _id_given(item), "error": error.to_dict()}
+            continue
+        yield from documents
+
+
+def _with_ids(documents: Iterable[Document], job_id: str) -> Iterator[Document]:
+    """The documents; those that make memories name them after the job."""
+    added = itertools.count()
+    for document in documents:
+        if document["op"] == "add":
+            document["memory_id"] = new_memory_id(job_id, next(added))
+        yield document
+
+
+def _named(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The item as keyword arguments; its names are checked here, since a TypeError would not say what is allowed."""
+    unknown = sorted(ascii(name) for name in item if name not in _ITEM_FIELDS)
+    if unknown:
+        raise ValidationError(f"the item has unknown fields: {', '.join(unknown)}")
+    if "messages" not in item and "memory_id" not in item:
+        raise ValidationError("memory_id is missing")
+    return dict(item)
+
+
+_ITEM_FIELDS = frozenset(
+    {
+        *("memory_id", "text", "metadata", "actor_id", "role", "expected_version", "on_conflict", "hard"),
+        *("messages", "user_id", "agent_id", "run_id", "expires_at"),
+    }
+)
+
+
+def _id_given(item: Any) -> str:
+    """The memory id of a refused item, when it has one that can be shown."""
+    try:
+        return validation.memory_id(item["memory_id"])
+    except (EmendoError, KeyError, TypeError):
+        return ""
+
+
+def _some_valid(documents: list[Document]) -> list[Document]:
+    if not documents:
+        raise _empty()
+    if all(document["op"] == "invalid" for document in documents):
+        first = documents[0]["error"]
+        raise ValidationError(
+            f"every item is refused; the first one: {first['message']}",
+            details={"items": len(documents)},
+            suggestion=first.get("suggestion"),
+        )
+    return documents
+
+
+def _empty() -> ValidationError:
+    return ValidationError("items is empty", suggestion="give at least one item")
+
+
+def _chunks(documents: Iterable[Document], most: int) -> Iterator[Chunk]:
+    number = first = size = 0
+    taken: list[str] = []
+    for document in documents:
+        text = compact_json(document)
+        if taken and (len(taken) >= most or size + len(text) > CHUNK_BYTES):
+            yield Chunk(number, first, taken)
+            number, first, taken, size = number + 1, first + len(taken), [], 0
+        taken.append(text)
+        size += len(text)
+    if taken:
+        yield Chunk(number, first, taken)

@@ -1,0 +1,101 @@
+"""Commands on conflicts: what waits for a person, and what that person decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from emendo_client import Conflict, MemoryClient
+from emendo_client.cli.memories import metadata_option
+from emendo_client.cli.output import json_option, print_json, print_table, report, write_options
+
+
+@click.group(invoke_without_command=True)
+@click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True)
+@json_option
+@click.pass_context
+def conflicts(context: click.Context, limit: int, as_json: bool) -> None:
+    """List submissions that wait for a person, newest first. See also `conflicts show` and `conflicts resolve`."""
+    if context.invoked_subcommand is not None:
+        return
+    with MemoryClient() as client:
+        found = client.conflicts(limit)
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"{len(found)} waiting")
+    for conflict in found:  # no table: an id is copied from here, and must not be broken over two lines
+        click.echo(f"{conflict.id}\n  {_summary(conflict)}")
+
+
+@conflicts.command()
+@click.argument("conflict_id")
+@json_option
+def show(conflict_id: str, as_json: bool) -> None:
+    """Show a conflict: where both began, what the memory says (theirs), what waits (ours)."""
+    with MemoryClient() as client:
+        conflict = client.conflict(conflict_id)
+    if as_json:
+        print_json(conflict)
+        return
+    click.echo(f"{conflict.id}\n  {_summary(conflict)}")
+    columns = ("field", "base", f"theirs: version {conflict.current_version}", "ours: waits")
+    print_table("in dispute", columns, _rows(conflict))
+
+
+@conflicts.command()
+@click.argument("conflict_id")
+@click.option("--ours", "choice", flag_value="ours", type=str, help="Apply what waits.")
+@click.option("--theirs", "choice", flag_value="theirs", type=str, help="Leave the memory as it is.")
+@click.option("--text", help="Set this text instead of either.")
+@metadata_option
+@click.option("--actor", "actor_id", help="Who decides.")
+@click.option("--expected-version", type=int, help="Fail unless the memory still has this version.")
+@write_options
+@json_option
+def resolve(  # noqa: PLR0917  # click passes every option
+    conflict_id: str,
+    choice: str | None,
+    text: str | None,
+    metadata: dict[str, Any] | None,
+    actor_id: str | None,
+    expected_version: int | None,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
+) -> int:
+    """Decide a conflict: --ours, --theirs, or --text and --metadata with what the memory shall say."""
+    given = text is not None or metadata is not None
+    if given == (choice is not None):
+        raise click.UsageError("give one of --ours and --theirs, or else --text, --metadata or both")
+    with MemoryClient() as client:
+        job = client.resolve_conflict(
+            conflict_id,
+            choice or "merged",
+            text=text,
+            metadata=metadata,
+            actor_id=actor_id,
+            expected_version=expected_version,
+        )
+        return report(job, wait=wait, timeout=timeout, as_json=as_json)
+
+
+def _summary(conflict: Conflict) -> str:
+    by = f" by {conflict.actor_id}" if conflict.actor_id else ""
+    disputed = ["text"] if conflict.ours is not None else []
+    disputed += [f"metadata {json.dumps(key, ensure_ascii=False)}" for key in conflict.our_metadata]
+    return f"submitted {conflict.submitted_at:%Y-%m-%d %H:%M:%S} UTC{by}; in dispute: {', '.join(disputed)}"
+
+
+def _rows(conflict: Conflict) -> list[Sequence[str | None]]:
+    rows: list[Sequence[str | None]] = (
+        [("text", conflict.base, conflict.theirs, conflict.ours)] if conflict.ours is not None else []
+    )
+    sides = (conflict.base_metadata, conflict.their_metadata, conflict.our_metadata)
+    for key in conflict.our_metadata:
+        base, theirs, ours = (json.dumps(side.get(key), ensure_ascii=False) for side in sides)
+        rows.append((f"metadata {json.dumps(key, ensure_ascii=False)}", base, theirs, ours))
+    return rows

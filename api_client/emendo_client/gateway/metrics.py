@@ -1,0 +1,54 @@
+"""What Prometheus scrapes, made from a `Health`; docs/reference/metrics.md describes each metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from emendo_client.health import Health
+
+
+class HealthCollector(Collector):
+    """One look at the system as metrics.
+
+    Of a Redis that cannot be used only `emendo_redis_up` is said: zeros would read as an empty backlog.
+    """
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, each once."""
+        health = self._health
+        yield GaugeMetricFamily("emendo_redis_up", "1 when both Redis planes answer.", value=health.redis)
+        if not health.redis:
+            return
+        yield GaugeMetricFamily("emendo_workers", "Workers heard of within 30 seconds.", value=health.workers)
+        queued = GaugeMetricFamily("emendo_jobs_queued", "Jobs waiting or being worked.", labels=["shard"])
+        for shard, count in health.queued_by_shard.items():
+            queued.add_metric([str(shard)], count)
+        yield queued
+        yield GaugeMetricFamily("emendo_jobs_delayed", "Jobs waiting for another attempt.", value=health.delayed)
+        oldest = GaugeMetricFamily(
+            "emendo_oldest_job_seconds", "How long the first job of any inbox has been there.", labels=["queue"]
+        )
+        for queue, age in health.oldest_job_seconds.items():
+            oldest.add_metric([queue], age)
+        yield oldest
+        yield GaugeMetricFamily("emendo_dead_letters", "Jobs that failed for good.", value=health.dead)
+        breakers = GaugeMetricFamily(
+            "emendo_circuit_breaker_open", "0 when the provider is called freely.", labels=["provider"]
+        )
+        for provider, breaker in health.circuit_breakers.items():
+            breakers.add_metric([provider], breaker.state != "closed")
+        yield breakers
+
+
+def exposition(health: Health) -> bytes:
+    """The metrics in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(HealthCollector(health))
+    return generate_latest(registry)

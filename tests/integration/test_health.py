@@ -1,0 +1,172 @@
+"""What answers and what waits: `client.health()`, and the gateway's /health, /health/live and /metrics."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+from fastapi.testclient import TestClient
+from intake import added, drain, shard_of_job
+from prometheus_client.parser import text_string_to_metric_families
+
+from emendo_client import AsyncMemoryClient, MemoryClient, steps
+from emendo_client.gateway import app as gateway
+from emendo_client.gateway.app import create_app
+from emendo_client.testing.faults import Fault
+from emendo_config.queues import QUEUES
+
+AWAY = "redis://127.0.0.1:1/0"
+
+
+def away(settings):
+    return settings.model_copy(update={"redis_url": AWAY, "control_url": AWAY})
+
+
+def samples(text: str) -> dict[str, dict[tuple[str, ...], float]]:
+    """Values by metric and label values."""
+    return {
+        family.name: {tuple(sample.labels.values()): sample.value for sample in family.samples}
+        for family in text_string_to_metric_families(text)
+    }
+
+
+@pytest.fixture
+def backlog(services, client, openai_server) -> dict[str, int]:
+    """Three jobs in two inboxes, one delayed and one dead; the inboxes' lengths by shard."""
+    dead = client.update("missing", "x")
+    drain(services, dead)
+    openai_server.faults.add(Fault("unavailable", times=100))
+    delayed = client.add("hello", user_id="ana", infer=False)
+    drain(services, delayed)
+    openai_server.faults.clear()
+    lengths = dict.fromkeys((shard_of_job(services, dead), shard_of_job(services, delayed)), 0)
+    for memory_id in ("a", "a", "c"):
+        shard = shard_of_job(services, client.update(memory_id, "waits"))
+        lengths[shard] = lengths.get(shard, 0) + 1
+    return lengths
+
+
+def test_an_idle_system_has_no_backlog(services, client):
+    added(services, client)
+    health = client.health()
+    assert (health.redis, health.index, health.workers, health.problem) == (True, True, 0, None)
+    assert (health.queued, health.delayed, health.dead) == (0, 0, 0)
+    assert health.oldest_job_seconds == dict.fromkeys(QUEUES, 0.0)
+    assert health.circuit_breakers["openai"].state == "closed"
+    assert not health.ok, "nobody carries jobs out"
+
+
+def test_the_backlog_is_counted(client, backlog):
+    health = client.health()
+    assert (health.queued, health.delayed, health.dead) == (3, 1, 1)
+    assert health.queued_by_shard == backlog
+
+
+async def test_the_async_client_sees_the_same(client, backlog, emendo_settings):
+    async with AsyncMemoryClient(emendo_settings) as twin:
+        ours, theirs = client.health(), await twin.health()
+    assert theirs.model_dump(exclude={"oldest_job_seconds"}) == ours.model_dump(exclude={"oldest_job_seconds"})
+
+
+def test_the_oldest_jobs_age_is_that_of_the_longest_waiting_of_a_queues_inboxes(services, client):
+    an_hour_ago = int((time.time() - 3_600) * 1_000)
+    for shard, written in (("3", an_hour_ago), ("5", an_hour_ago + 1_800_000), ("bulk-1", an_hour_ago - 3_600_000)):
+        services.control.xadd(services.keys.inbox(shard), {"job": "x"}, id=f"{written}-0")
+        services.control.sadd(services.keys.shards, shard)
+    ages = client.health().oldest_job_seconds
+    assert 3_600 <= ages["interactive"] < 3_700
+    assert 7_200 <= ages["bulk"] < 7_300
+    assert ages["inference"] == ages["maintenance"] == 0.0
+
+
+def test_the_circuit_breaker_is_told_in_its_three_states(services, client):
+    key = services.keys.breaker("openai")
+
+    def breaker():
+        return client.health().circuit_breakers["openai"]
+
+    services.control.hset(key, mapping={"failures": 3})
+    services.control.expire(key, 600)
+    assert (breaker().state, breaker().seconds_left) == ("closed", 0.0)
+    services.control.hset(key, "until", int((time.time() + 100) * 1_000))
+    assert (breaker().state, 0 < breaker().seconds_left <= 100) == ("open", True)
+    services.control.hset(key, "until", int((time.time() - 1) * 1_000))
+    assert (breaker().state, breaker().seconds_left) == ("half_open", 0.0)
+
+
+def test_a_look_takes_three_round_trips_however_many_shards_there_are(client, backlog, monkeypatch):
+    trips = []
+    real = steps._send
+    monkeypatch.setattr(
+        steps, "_send", lambda connection, commands: (trips.append(len(commands)), real(connection, commands))[1]
+    )
+    client.health()
+    assert len(trips) == 3
+
+
+@pytest.mark.parametrize("plane", ["redis_url", "control_url"])
+def test_a_plane_that_is_away_is_a_problem_and_no_error(emendo_settings, plane):
+    with MemoryClient(emendo_settings.model_copy(update={plane: AWAY})) as client:
+        health = client.health()
+    assert (health.redis, health.ok) == (False, False)
+    assert "cannot be reached" in health.problem
+
+
+# The gateway.
+
+
+def test_the_gateways_readiness_tells_up_from_down(emendo_client, emendo_worker, emendo_settings):
+    with TestClient(create_app(emendo_worker)) as http:
+        answer = http.get("/health")
+        assert (answer.status_code, answer.json()["workers"]) == (200, 1)
+        assert answer.json()["circuit_breakers"] == {"openai": {"state": "closed", "seconds_left": 0.0}}
+    with TestClient(create_app(emendo_settings)) as http:
+        assert http.get("/health").status_code == 503
+    with TestClient(create_app(away(emendo_worker))) as http:
+        answer = http.get("/health")
+        assert (answer.status_code, answer.json()["redis"]) == (503, False)
+
+
+def test_the_gateway_lives_whatever_redis_does(emendo_settings):
+    with TestClient(create_app(away(emendo_settings))) as http:
+        assert http.get("/health/live").status_code == 200
+
+
+def test_metrics_say_what_health_says(backlog, services, client, emendo_settings):
+    services.keeper.renew()  # a worker's sign of life
+    services.control.hset(services.keys.breaker("openai"), "until", int((time.time() + 100) * 1_000))
+    services.control.expire(services.keys.breaker("openai"), 600)
+    with TestClient(create_app(emendo_settings)) as http:
+        answer = http.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    found = samples(answer.text)
+    assert found.pop("emendo_oldest_job_seconds").keys() == {(queue,) for queue in QUEUES}
+    assert found == {
+        "emendo_redis_up": {(): 1},
+        "emendo_workers": {(): 1},
+        "emendo_jobs_queued": {(shard,): count for shard, count in backlog.items()},
+        "emendo_jobs_delayed": {(): 1},
+        "emendo_dead_letters": {(): 1},
+        "emendo_circuit_breaker_open": {("openai",): 1},
+    }
+
+
+def test_a_scrape_without_redis_succeeds_and_says_so(emendo_settings):
+    with TestClient(create_app(away(emendo_settings))) as http:
+        answer = http.get("/metrics")
+    assert (answer.status_code, samples(answer.text)) == (200, {"emendo_redis_up": {(): 0}})
+
+
+def test_a_redis_that_never_answers_holds_nobody_up(emendo_settings, monkeypatch):
+    monkeypatch.setattr(gateway, "LOOK_TIMEOUT", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        settings = emendo_settings.model_copy(
+            update={"redis_url": url, "control_url": url, "redis_timeout": 60.0}  # only the look's own limit ends it
+        )
+        with TestClient(create_app(settings)) as http:
+            assert samples(http.get("/metrics").text) == {"emendo_redis_up": {(): 0}}
+            answer = http.get("/health")
+            assert (answer.status_code, answer.json()["problem"]) == (503, "Redis did not answer within 0.1 s")

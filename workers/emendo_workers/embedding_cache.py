@@ -1,0 +1,84 @@
+"""Vectors in Redis, for all workers: a text that was embedded a while ago is not paid for again.
+
+Bounded in time by a TTL, and in bytes by a count for each period: when the periods that may still be alive hold as
+much as they may, nothing is added until the oldest is over. Keys name the space and the text's hash.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis
+
+from emendo_config import Keys, Settings
+
+# A size read so long ago (seconds) is read again.
+_SIZE_IS_NEW = 1.0
+# Periods a TTL is divided into.
+_PERIODS = 8
+
+
+class EmbeddingCache:
+    """The vectors of one space; thread-safe."""
+
+    def __init__(self, data: redis.Redis, keys: Keys, settings: Settings) -> None:
+        self._data = data
+        self._keys = keys
+        self._space = settings.space.name
+        self._ttl = settings.embedding_cache_ttl
+        self._most = settings.embedding_cache_bytes
+        self._length = max(1, self._ttl // _PERIODS)
+        self._seen = (0.0, 0)  # when the size was read, and what it was
+
+    @property
+    def is_on(self) -> bool:
+        """False when the settings keep nothing."""
+        return bool(self._ttl and self._most)
+
+    def get(self, digests: Sequence[str]) -> dict[str, bytes]:
+        """Those of the vectors that are here."""
+        if not self.is_on or not digests:
+            return {}
+        found: Any = self._data.mget([self._keys.embedding(self._space, digest) for digest in digests])
+        return {digest: vector for digest, vector in zip(digests, found, strict=True) if vector is not None}
+
+    def put(self, vectors: Mapping[str, bytes]) -> None:
+        """Keeps the vectors, as far as there is room."""
+        if not self.is_on or not vectors:
+            return
+        read, size = self._seen
+        if time.monotonic() - read > _SIZE_IS_NEW:
+            size = self.size()
+            self._seen = (time.monotonic(), size)
+        room = self._most - size
+        pipeline = self._data.pipeline(transaction=False)
+        kept = 0
+        for digest, vector in vectors.items():
+            if kept + len(vector) > room:
+                break
+            pipeline.set(self._keys.embedding(self._space, digest), vector, ex=self._ttl)
+            kept += len(vector)
+        if not kept:
+            return
+        count = self._keys.embedding_bytes(self._space, self._period)
+        pipeline.incrby(count, kept)
+        pipeline.expire(count, self._ttl + 2 * self._length)
+        pipeline.execute()
+
+    def forget(self, digests: Sequence[str]) -> None:
+        """Removes the vectors of texts that were erased."""
+        if digests:
+            self._data.delete(*(self._keys.embedding(self._space, digest) for digest in digests))
+
+    def size(self) -> int:
+        """Bytes of vectors that may still be here: those of the periods a TTL reaches back."""
+        now = self._period
+        periods = [self._keys.embedding_bytes(self._space, now - back) for back in range(_PERIODS + 1)]
+        counts: Any = self._data.mget(periods)
+        return sum(int(count or 0) for count in counts)
+
+    @property
+    def _period(self) -> int:
+        return int(time.time()) // self._length

@@ -1,0 +1,136 @@
+"""The state of a memory: what decisions are based on, and what they change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from emendo_config.compact import compact_json
+from emendo_config.redis_io import as_text
+
+# The field that names the embedding space of the stored vector.
+SPACE_FIELD = "embedding_space"
+
+# The fields a decision is based on, in the order they are read.
+STATE_FIELDS = (
+    "id",
+    "project",
+    "memory",
+    "user_id",
+    "agent_id",
+    "run_id",
+    "actor_id",
+    "role",
+    "metadata",
+    "hash",
+    "version",
+    "created_at",
+    "updated_at",
+    "expires_at",
+    "is_deleted",
+    "stamps",
+    "erased",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Text and metadata of a memory at one version, from its history."""
+
+    memory: str
+    metadata: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Stamps:
+    """Which submission last set each field, so that an older one that arrives late cannot undo it.
+
+    Times in microseconds, unique over all submissions. `base` stands for every field not named: it is the
+    submission that made the memory, or that set it back to a version.
+    """
+
+    base: int = 0
+    text: int = 0
+    deleted: int = 0
+    metadata: dict[str, int] = field(default_factory=dict)
+
+    def of_text(self) -> int:
+        """When the text was set."""
+        return max(self.text, self.base)
+
+    def of_key(self, key: str) -> int:
+        """When the metadata key was set or removed."""
+        return max(self.metadata.get(key, 0), self.base)
+
+    def to_json(self) -> str:
+        """As the hash keeps it."""
+        return compact_json([self.base, self.text, self.deleted, self.metadata])
+
+    @classmethod
+    def from_json(cls, text: str) -> Stamps:
+        """The inverse of `to_json`."""
+        return cls(*json.loads(text)) if text else cls()
+
+
+@dataclass(slots=True)
+class MemoryState:
+    """A memory as read, or as it will be after a change; version 0 is one that does not exist."""
+
+    id: str
+    project: str = ""
+    memory: str = ""
+    user_id: str = ""
+    agent_id: str = ""
+    run_id: str = ""
+    actor_id: str = ""
+    role: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    hash: str = ""
+    version: int = 0
+    created_at: str = ""
+    updated_at: str = ""
+    expires_at: str = ""
+    is_deleted: bool = False
+    stamps: Stamps = field(default_factory=Stamps)
+    erased: bool = False
+
+    def copy(self) -> MemoryState:
+        """A state to change; metadata values are replaced, never changed in place, and may be shared."""
+        stamps = replace(self.stamps, metadata=dict(self.stamps.metadata))
+        return replace(self, metadata=dict(self.metadata), stamps=stamps)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Its content."""
+        return Snapshot(self.memory, self.metadata)
+
+
+def parse_state(memory_id: str, values: Sequence[Any]) -> MemoryState:
+    """The values of STATE_FIELDS; absent ones are empty."""
+    fields = {name: as_text(value) for name, value in zip(STATE_FIELDS, values, strict=True)}
+    return MemoryState(
+        id=memory_id,
+        project=fields["project"],
+        memory=fields["memory"],
+        user_id=fields["user_id"],
+        agent_id=fields["agent_id"],
+        run_id=fields["run_id"],
+        actor_id=fields["actor_id"],
+        role=fields["role"],
+        metadata=json.loads(fields["metadata"] or "{}"),
+        hash=fields["hash"],
+        version=int(fields["version"] or 0),
+        created_at=fields["created_at"],
+        updated_at=fields["updated_at"],
+        expires_at=fields["expires_at"],
+        is_deleted=fields["is_deleted"] == "1",
+        stamps=Stamps.from_json(fields["stamps"]),
+        erased=fields["erased"] == "1",
+    )
+
+
+def metadata_json(metadata: dict[str, Any]) -> str:
+    """Metadata as it is stored."""
+    return compact_json(metadata) if metadata else "{}"
