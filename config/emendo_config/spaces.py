@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 # What the hash fields that hold vectors, and no others, begin with.
 VECTOR_PREFIX = "vector_"
@@ -21,10 +22,14 @@ class EmbeddingSpace:
     @property
     def name(self) -> str:
         """The space's name in keys and fields, for instance `openai_text_embedding_3_small_1536_1`."""
-        slug = re.sub(r"[^a-z0-9]+", "_", self.model.lower()).strip("_")
-        return f"{self.provider}_{slug}_{self.dimensions}_{self.generation}"
+        return f"{self.provider}_{_slug(self.model)}_{self.dimensions}_{self.generation}"
 
     @property
     def field(self) -> str:
         """The hash field that holds this space's vector: float32[dimensions], little-endian bytes."""
         return f"{VECTOR_PREFIX}{self.name}"
+
+
+@lru_cache(maxsize=64)
+def _slug(model: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", model.lower()).strip("_")

@@ -114,7 +114,7 @@ def apply_operation(
     if operation.op == "update" and base_version(state, operation) is not None:
         decided: Change | None = _merge(change, snapshot, merges, metadata_limit)
     elif operation.op == "update":
-        decided = replace(change, event=_update(after, operation, metadata_limit))
+        decided = Change(operation, _update(after, operation, metadata_limit), state, after)
     elif operation.op == "delete":
         decided = _delete(change)
     elif operation.op == "restore":
