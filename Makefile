@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PEERS  := .bench-peers
+ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test chaos lint format up clean
+.PHONY: help install demo test chaos bench bench-peers lint format up clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv with every extra
 
@@ -40,8 +42,19 @@ format: install ## rewrite the code in the house format
 chaos: install ## kill things at full size; a table with zeros in the last four columns
 	$(BIN)/python tests/chaos
 
+bench: install ## every figure beside its baseline; ARGS="--only bytes --json report.json"
+	$(BIN)/python tests/bench $(ARGS)
+
+bench-peers: install $(PEERS)/.installed ## the same beside mem0, which gets an environment of its own
+	$(BIN)/python tests/bench --peers $(PEERS)/bin/python $(ARGS)
+
+$(PEERS)/.installed: tests/bench/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/bench/peers.txt
+	@touch $@
+
 up: install ## the whole stack in the foreground; Ctrl-C stops it
 	$(BIN)/emendo up
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*

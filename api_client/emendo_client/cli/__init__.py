@@ -14,6 +14,7 @@ from emendo_config.errors import EmendoError
 _COMMANDS = {
     "add": "memories:add",
     "beat": "processes:beat",
+    "bench": "bench:bench",
     "cancel": "jobs:cancel",
     "conflicts": "conflicts:conflicts",
     "dead": "dead:dead",

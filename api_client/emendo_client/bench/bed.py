@@ -1,0 +1,123 @@
+"""What an embedded benchmark runs on: a Redis and a provider in processes of their own, and a fresh store on them."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+
+from emendo_client.bench.machine import Machine
+from emendo_client.bench.store import MeasurementError, Store
+from emendo_client.client import MemoryClient
+from emendo_client.local.embedded_redis import EmbeddedRedis
+from emendo_client.testing.remote import RemoteOpenAIServer, start_server_process
+from emendo_client.testing.worker import WorkerProcess
+from emendo_config import Settings
+from emendo_config.redis_io import connect
+
+LATENCY_MS = 50.0
+DIMENSIONS = 1536
+CONCURRENCY = 8  # as `emendo worker` has it
+_SETTLE = 120.0  # seconds
+
+
+class Bed:
+    """A context manager; everything it started ends with it.
+
+    Args:
+        directory: where the data and the logs go; made when missing.
+        latency_ms: how long the provider takes for each request.
+    """
+
+    def __init__(self, directory: Path, latency_ms: float = LATENCY_MS) -> None:
+        self.directory = directory
+        self.latency_ms = latency_ms
+        self.redis = EmbeddedRedis(directory / "redis")
+        self.provider: RemoteOpenAIServer
+        self._running = ExitStack()
+        self._workers = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as starting:
+            # Registered before the start: an interruption while it starts must not leave a process behind.
+            starting.callback(self.redis.stop)
+            self.redis.start()
+            self.provider = starting.enter_context(start_server_process(self.latency_ms))
+            self._running = starting.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def machine(self) -> Machine:
+        """What it runs on."""
+        with connect(self.redis.url, self.settings()) as connection:
+            return Machine.of(connection)
+
+    def settings(self, **more: Any) -> Settings:
+        """Settings for a new store: the product's defaults, a key prefix nobody else has."""
+        values: dict[str, Any] = {
+            "redis_url": self.redis.url,
+            "broker_url": "",
+            "control_url": "",
+            "key_prefix": f"bench-{secrets.token_hex(4)}:",
+            "embedding_provider": "openai",
+            "embedding_base_url": self.provider.base_url,
+            "embedding_api_key": "bench",
+            "embedding_model": "text-embedding-3-small",
+            "embedding_dimensions": DIMENSIONS,
+            "task_events": True,  # what Flower shows is part of the work
+            **more,
+        }
+        return Settings(**values)
+
+    def wipe(self) -> None:
+        """Empties this Redis, indexes included, and the provider's log: every contender begins alike."""
+        with connect(self.redis.url, self.settings(redis_timeout=60.0)) as connection:
+            connection.flushall()
+        self.provider.clear_requests()
+
+    def settle(self) -> None:
+        """Waits until Redis has rewritten its append-only file, which filling a store makes it do."""
+        with connect(self.redis.url, self.settings()) as connection:
+            deadline = time.monotonic() + _SETTLE
+            while _rewrites(connection):
+                if time.monotonic() > deadline:
+                    raise MeasurementError("Redis is still rewriting its append-only file")
+                time.sleep(0.05)
+
+    @contextmanager
+    def store(self, *, concurrency: int = CONCURRENCY, **more: Any) -> Iterator[Store]:
+        """A new store without memories, and one worker process for it.
+
+        Args:
+            concurrency: threads of the worker.
+            more: settings that differ from the defaults.
+        """
+        settings = self.settings(**more)
+        self._workers += 1
+        log = self.directory / f"worker-{self._workers}.log"
+        with (
+            WorkerProcess(settings, log, concurrency=concurrency) as worker,
+            MemoryClient(settings) as client,
+            connect(settings.redis_url, settings) as data,
+        ):
+            yield Store(
+                settings,
+                client,
+                data,
+                [],
+                provider_requests=lambda: len(self.provider.requests(texts=False)),
+                latency_ms=self.latency_ms,
+                worker_pid=worker.pid,
+            )
+
+
+def _rewrites(connection: redis.Redis) -> bool:
+    state: Any = connection.info("persistence")
+    return bool(state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"])

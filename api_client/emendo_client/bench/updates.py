@@ -1,0 +1,146 @@
+"""Updates, measured end to end: from the first call until the last job is final, every effect checked afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import redis
+
+from emendo_client.bench.store import MeasurementError, Store, ask
+from emendo_client.models import JobStatus
+from emendo_config.redis_io import as_text, connect
+
+_TIMEOUT = 600.0  # seconds until a run is given up
+_PAUSE = 0.005  # seconds between two looks: the error of a run's end, and little load
+_WINDOW = 500  # jobs looked at together
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of updates.
+
+    Attributes:
+        updates: how many.
+        seconds: from the first call to the end of the last job.
+        latencies: of each call, in seconds; empty for a batch.
+        requests: that the provider saw meanwhile; None when it cannot be asked.
+    """
+
+    updates: int
+    seconds: float
+    latencies: list[float]
+    requests: int | None = None
+
+    @property
+    def rate(self) -> float:
+        """Updates a second."""
+        return self.updates / self.seconds
+
+
+def text_of(memory_id: str, tag: str) -> str:
+    """The text an update gives: new for each tag, about as long as a fact about a person is.
+
+    One word of it is new: each new word costs the stand-in for the provider time on the machine that is measured.
+    """
+    return f"fact {memory_id[-12:]} was corrected in {tag}; this is what the person now says about it"
+
+
+def singles(store: Store, ids: Sequence[str], tag: str) -> Run:
+    """One `client.update` for each memory, called one after the other from this process.
+
+    Raises:
+        MeasurementError: a job did not succeed, or had not the effect it must have.
+    """
+    client, versions = store.client, store.versions(ids)
+    texts = {memory_id: text_of(memory_id, tag) for memory_id in ids}
+    requests = _requests(store)
+    jobs, latencies = [], []
+    began = before = time.perf_counter()
+    for memory_id, text in texts.items():
+        jobs.append(client.update(memory_id, text).id)
+        after = time.perf_counter()
+        latencies.append(after - before)
+        before = after
+    _wait_until_final(store, jobs)
+    seconds = time.perf_counter() - began
+    asked = requests()
+    store.check({memory_id: (versions[memory_id] + 1, text) for memory_id, text in texts.items()})
+    return Run(len(ids), seconds, latencies, asked)
+
+
+def batch(store: Store, ids: Sequence[str], tag: str) -> Run:
+    """One `client.batch_update` that gives each memory a new text.
+
+    Raises:
+        MeasurementError: as `singles`.
+    """
+    texts = {memory_id: text_of(memory_id, tag) for memory_id in ids}
+    return _batch(store, ids, [{"memory_id": memory_id, "text": text} for memory_id, text in texts.items()], texts)
+
+
+def metadata_batch(store: Store, ids: Sequence[str], tag: str) -> Run:
+    """One `client.batch_update` that changes a metadata key of each memory and no text.
+
+    Raises:
+        MeasurementError: as `singles`; or the provider was asked, though no text changed.
+    """
+    run = _batch(store, ids, [{"memory_id": memory_id, "metadata": {"round": tag}} for memory_id in ids], {})
+    if run.requests:
+        raise MeasurementError(f"{run.requests} provider requests for metadata alone")
+    return run
+
+
+def _batch(store: Store, ids: Sequence[str], items: list[dict[str, object]], texts: dict[str, str]) -> Run:
+    versions = store.versions(ids)
+    requests = _requests(store)
+    began = time.perf_counter()
+    job = store.client.batch_update(items)
+    status = job.wait(_TIMEOUT, with_results=False).status
+    seconds = time.perf_counter() - began
+    asked = requests()
+    if status is not JobStatus.SUCCEEDED:
+        raise MeasurementError(f"the batch ended {status}")
+    store.check({memory_id: (versions[memory_id] + 1, texts.get(memory_id)) for memory_id in ids})
+    return Run(len(ids), seconds, [], asked)
+
+
+def _requests(store: Store) -> Callable[[], int | None]:
+    """How many provider requests there were since now."""
+    count = store.provider_requests
+    if count is None:
+        return lambda: None
+    before = count()
+    return lambda: count() - before
+
+
+def _wait_until_final(store: Store, jobs: Sequence[str]) -> None:
+    """Looks at the oldest unfinished jobs only: asking for all of them again and again would be load of its own.
+
+    Raises:
+        MeasurementError: one did not succeed, or is not final in time.
+    """
+    control = connect(store.settings.control_url, store.settings)
+    deadline = time.monotonic() + _TIMEOUT
+    try:
+        for first in range(0, len(jobs), _WINDOW):
+            open_jobs = list(jobs[first : first + _WINDOW])
+            while open_jobs := _unfinished(store, control, open_jobs):
+                if time.monotonic() > deadline:
+                    raise MeasurementError(f"{len(open_jobs)} jobs have not ended after {_TIMEOUT:.0f} s")
+                time.sleep(_PAUSE)
+    finally:
+        control.close()
+
+
+def _unfinished(store: Store, control: redis.Redis, jobs: list[str]) -> list[str]:
+    statuses = ask(control, [("HGET", store.keys.job(job), "status") for job in jobs])
+    left = []
+    for job, status in zip(jobs, statuses, strict=True):
+        found = JobStatus(as_text(status))
+        if not found.is_final:
+            left.append(job)
+        elif found is not JobStatus.SUCCEEDED:
+            raise MeasurementError(f"a job ended {found}", details={"job_id": job})
+    return left

@@ -1,0 +1,74 @@
+"""The Celery baseline: one worker process of no-op tasks on the same broker, and a client that sends them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+import noop_app
+import redis
+
+from emendo_client.bench.bed import CONCURRENCY, Bed
+from emendo_config.redis_io import connect
+
+_WAIT = 600
+_WARM_UP = 64
+
+
+class NoopWorker:
+    """A Celery worker process with the pool and concurrency of ours; a context manager."""
+
+    def __init__(self, bed: Bed) -> None:
+        settings = bed.settings()
+        self._log = bed.directory / "noop.log"
+        self._environment = {**os.environ, "NOOP_BROKER": settings.broker_url, "NOOP_REDIS": settings.redis_url}
+        self._redis = connect(settings.redis_url, bed.settings(redis_timeout=60.0))
+        self._app = noop_app.make(settings.broker_url)
+        self._sent = 0
+
+    def __enter__(self) -> Self:
+        command = [
+            *(sys.executable, "-m", "celery", "-A", "noop_app", "worker", "--pool", "threads"),
+            *("--concurrency", str(CONCURRENCY), "--without-gossip", "--without-mingle", "--without-heartbeat"),
+        ]
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command, cwd=Path(__file__).parent, env=self._environment, stdout=output, stderr=subprocess.STDOUT
+            )
+        self.run(_WARM_UP)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+        self._app.close()
+        self._redis.close()
+
+    def run(self, count: int) -> tuple[float, list[float]]:
+        """Sends the tasks one after the other; seconds until all have run, and each call's latency in seconds."""
+        self._sent += count
+        latencies = []
+        began = before = time.perf_counter()
+        for _ in range(count):
+            self._app.send_task("noop", args=(self._sent,), ignore_result=True)
+            after = time.perf_counter()
+            latencies.append(after - before)
+            before = after
+        self._wait()
+        return time.perf_counter() - began, latencies
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + _WAIT
+        while self._process.poll() is None and time.monotonic() < deadline:
+            try:
+                done = self._redis.blpop([noop_app.DONE], timeout=2)
+            except redis.TimeoutError:
+                continue
+            if done is not None:
+                assert int(done[1]) == self._sent
+                return
+        raise RuntimeError(f"the no-op worker did not finish:\n{self._log.read_text()[-2_000:]}")

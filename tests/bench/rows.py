@@ -1,0 +1,93 @@
+"""The table: every figure, its baseline, and what it is to reach."""
+
+from __future__ import annotations
+
+from emendo_client.bench.figure import Part, Reach, Row, Source
+
+PEER = "mem0"
+
+
+def _ratio(metric: str, contender: str, kind, bound: float, unit: str, *, base: str = "", **more) -> tuple[Part, ...]:
+    baseline = Source(contender, base or metric)
+    return (Part(Source("emendo", metric), baseline, Reach(kind, bound), source_unit=unit, **more),)
+
+
+def _value(metric: str, kind, bound: float, unit: str, **more) -> Part:
+    return Part(Source("emendo", metric), reach=Reach(kind, bound), unit=unit, **more)
+
+
+SINGLES = "single client.update jobs/s, one worker process, job events on"
+BATCH = "batch_update of 20,000 memories, updates/s"
+
+ROWS = (
+    Row("singles-celery", SINGLES, "Celery no-op tasks/s", "singles", _ratio("rate", "celery", "≥", 5, "/s")),
+    Row("singles-bare", SINGLES, "the bare script", "singles", _ratio("rate", "bare", "≥", 0.5, "/s")),
+    Row("singles-mem0", SINGLES, "mem0's update in 64 threads", "singles", _ratio("rate", PEER, "≥", 25, "/s")),
+    Row(
+        "batch-bare",
+        BATCH,
+        "the bare script, as many requests in flight",
+        "batch",
+        _ratio("rate", "bare", "≥", 0.7, "/s"),
+    ),
+    Row("batch-mem0", BATCH, "mem0's update in 64 threads", "batch", _ratio("rate", PEER, "≥", 50, "/s")),
+    Row(
+        "requests",
+        "provider requests per 1,000 single updates at saturation",
+        "1,000",
+        "singles",
+        (_value("requests", "≤", 50, "", digits=0),),
+    ),
+    Row(
+        "metadata",
+        "metadata-only batch_update, updates/s",
+        "updates with new text",
+        "metadata",
+        _ratio("metadata_rate", "emendo", "≥", 3, "/s", base="text_rate"),
+    ),
+    Row(
+        "enqueue", "latency of client.update, p50", "bare send_task", "enqueue", _ratio("p50", "celery", "≤", 0.5, "ms")
+    ),
+    Row(
+        "visible",
+        "enqueue → visible in search at 50 updates/s, provider time subtracted",
+        "–",
+        "visible",
+        (_value("p50", "≤", 25, "ms", label="p50"), _value("p99", "≤", 150, "ms", label="p99")),
+    ),
+    Row(
+        "search",
+        "scoped search at 100,000 memories, query embedding cached, p50",
+        "raw FT.SEARCH",
+        "search",
+        _ratio("p50", "raw", "≤", 1.6, "ms"),
+    ),
+    Row(
+        "size",
+        "update throughput at 200,000 stored memories",
+        "at 2,000",
+        "size",
+        _ratio("large_rate", "emendo", "≥", 0.85, "/s", base="small_rate"),
+    ),
+    Row(
+        "bytes",
+        "bytes per memory beyond its text and vector, one history entry",
+        "–",
+        "bytes",
+        (_value("bytes", "≤", 1_500, "bytes", digits=0),),
+    ),
+    Row(
+        "resident",
+        "worker resident memory after 100,000 updates",
+        "after 10,000",
+        "resident",
+        _ratio("after_mb", "emendo", "≤", 1.15, "MB", base="before_mb"),
+    ),
+)
+
+
+def chosen(names: list[str] | None, *, with_peers: bool) -> list[Row]:
+    """The rows to measure: those named, else those that need (or do not need) the peers' environment."""
+    if names:
+        return [row for row in ROWS if row.name in names]
+    return [row for row in ROWS if (PEER in row.contenders) == with_peers]

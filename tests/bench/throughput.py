@@ -1,0 +1,88 @@
+"""Updates a second: one by one, in batches, of metadata alone; each contender on an empty Redis, turn by turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import baselines
+from celery_noop import NoopWorker
+from plan import Plan
+from seeds import seed
+
+from emendo_client.bench import updates
+from emendo_client.bench.bed import CONCURRENCY, Bed
+from emendo_client.bench.readings import Gathered
+from emendo_client.bench.store import Store
+from emendo_config.queues import BULK, INTERACTIVE
+from emendo_config.shards import shards_of
+
+SINGLES, BATCH, PEER = 4_000, 20_000, 500
+_NOOPS = 2_000
+_WARM_UP = 64
+
+
+@contextmanager
+def warm_store(bed: Bed, count: int, **more) -> Iterator[Store]:
+    """A store with so many memories whose worker has worked before; Redis is done with what the filling left to do."""
+    bed.wipe()
+    with bed.store(**more) as store:
+        seed(store, count + _WARM_UP)
+        updates.singles(store, store.ids[count:], "the warm-up")
+        del store.ids[count:]
+        bed.settle()
+        yield store
+
+
+def singles(plan: Plan) -> Gathered:
+    """Single updates against Celery's no-op tasks, the bare script and mem0."""
+    gathered = Gathered()
+    count = plan.size(SINGLES)
+    for number in range(plan.rounds):
+        with warm_store(plan.bed, count) as store:
+            run = updates.singles(store, store.ids, f"round {number}")
+            in_flight = _in_flight(plan, store, INTERACTIVE)
+        assert run.requests is not None
+        gathered.add("emendo", {"rate": run.rate, "requests": run.requests * 1_000 / run.updates})
+        if plan.wants("celery"):
+            plan.bed.wipe()
+            with NoopWorker(plan.bed) as worker:
+                tasks = plan.size(_NOOPS)
+                gathered.add("celery", {"rate": tasks / worker.run(tasks)[0]})
+        _others(plan, gathered, count, in_flight)
+    return gathered
+
+
+def batch(plan: Plan) -> Gathered:
+    """One batch_update against the bare script and mem0."""
+    gathered = Gathered()
+    count = plan.size(BATCH)
+    for number in range(plan.rounds):
+        with warm_store(plan.bed, count) as store:
+            gathered.add("emendo", {"rate": updates.batch(store, store.ids, f"round {number}").rate})
+            in_flight = _in_flight(plan, store, BULK)
+        _others(plan, gathered, count, in_flight)
+    return gathered
+
+
+def metadata(plan: Plan) -> Gathered:
+    """A batch that changes metadata only against one that gives new texts, on the same store."""
+    gathered = Gathered()
+    with warm_store(plan.bed, plan.size(BATCH)) as store:
+        for number in range(plan.rounds):
+            gathered.add("emendo", {"metadata_rate": updates.metadata_batch(store, store.ids, f"round {number}").rate})
+            gathered.add("emendo", {"text_rate": updates.batch(store, store.ids, f"round {number}").rate})
+    return gathered
+
+
+def _others(plan: Plan, gathered: Gathered, count: int, in_flight: int) -> None:
+    if plan.wants("bare"):
+        gathered.note(f"the bare script had {in_flight} requests in flight", "bare")
+        gathered.add("bare", {"rate": baselines.bare(plan, count, in_flight)})
+    if plan.wants("mem0"):
+        gathered.add("mem0", {"rate": baselines.mem0(plan, plan.size(PEER))})
+
+
+def _in_flight(plan: Plan, store: Store, queue: str) -> int:
+    """How many provider requests the product can have at once, one for each drain; the bare script gets as many."""
+    return plan.in_flight or min(CONCURRENCY, shards_of(queue, store.settings))
