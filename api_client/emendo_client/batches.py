@@ -27,6 +27,10 @@ CHUNK_BYTES = 512 * 1024
 _CLOSING = 1_000_000_000
 # Chunks accepted in one round trip.
 APPEND_CHUNKS = 8
+# The fields an item may have; the first one it must have.
+UPDATE_FIELDS = ("memory_id", "text", "metadata", "actor_id", "role", "expected_version", "on_conflict")
+DELETE_FIELDS = ("memory_id", "hard", "actor_id", "expected_version")
+ADD_FIELDS = ("messages", "user_id", "agent_id", "run_id", "metadata", "expires_at")
 Builder = Callable[[Mapping[str, Any]], list[Document]]
 
 
@@ -140,31 +144,29 @@ class BatchBuilder:
         self._project = project
 
     def update(self, items: Iterable[Mapping[str, Any]], *, on_conflict: str, **options: Any) -> BatchRequest:
-        """Items: {memory_id, text, metadata, actor_id, role, expected_version, on_conflict}."""
+        """Items have UPDATE_FIELDS."""
         validation.one_of(on_conflict, "on_conflict", operations.CONFLICT_MODES)
 
         def build(item: Mapping[str, Any]) -> list[Document]:
-            return [operations.update(self._settings, **{"on_conflict": on_conflict, **_named(item)})]
+            return [operations.update(self._settings, **{"on_conflict": on_conflict, **_named(item, UPDATE_FIELDS)})]
 
         return self._request("batch_update", items, build, **options)
 
     def delete(self, items: Iterable[Mapping[str, Any]], *, hard: bool, **options: Any) -> BatchRequest:
-        """Items: {memory_id, hard, actor_id, expected_version}."""
+        """Items have DELETE_FIELDS."""
         validation.flag(hard, "hard")
 
         def build(item: Mapping[str, Any]) -> list[Document]:
-            return [operations.delete(self._settings, **{"hard": hard, **_named(item)})]
+            return [operations.delete(self._settings, **{"hard": hard, **_named(item, DELETE_FIELDS)})]
 
         return self._request("batch_delete", items, build, **options)
 
     def add(self, items: Iterable[Mapping[str, Any]], *, infer: bool, **options: Any) -> BatchRequest:
-        """Items: {messages, user_id, agent_id, run_id, metadata, expires_at}."""
+        """Items have ADD_FIELDS."""
         degraded = NO_CHAT_MODEL if validation.flag(infer, "infer") else ""
 
         def build(item: Mapping[str, Any]) -> list[Document]:
-            if "messages" not in item:
-                raise ValidationError("messages is missing")
-            return operations.adds(self._settings, **_named(item))
+            return operations.adds(self._settings, **_named(item, ADD_FIELDS))
 
         return self._request("batch_add", items, build, degraded_reason=degraded, **options)
 
@@ -228,22 +230,16 @@ def _with_ids(documents: Iterable[Document], job_id: str) -> Iterator[Document]:
         yield document
 
 
-def _named(item: Mapping[str, Any]) -> dict[str, Any]:
+def _named(item: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
     """The item as keyword arguments; its names are checked here, since a TypeError would not say what is allowed."""
-    unknown = sorted(ascii(name) for name in item if name not in _ITEM_FIELDS)
+    unknown = sorted(ascii(name) for name in item if name not in fields)
     if unknown:
-        raise ValidationError(f"the item has unknown fields: {', '.join(unknown)}")
-    if "messages" not in item and "memory_id" not in item:
-        raise ValidationError("memory_id is missing")
+        raise ValidationError(
+            f"the item has unknown fields: {', '.join(unknown)}", suggestion=f"use {', '.join(fields)}"
+        )
+    if fields[0] not in item:
+        raise ValidationError(f"{fields[0]} is missing")
     return dict(item)
-
-
-_ITEM_FIELDS = frozenset(
-    {
-        *("memory_id", "text", "metadata", "actor_id", "role", "expected_version", "on_conflict", "hard"),
-        *("messages", "user_id", "agent_id", "run_id", "expires_at"),
-    }
-)
 
 
 def _id_given(item: Any) -> str:

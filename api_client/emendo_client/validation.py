@@ -24,6 +24,7 @@ STORED_ROLES = ("user", "assistant")
 IDENTITY_KEYS = frozenset({"id", "user_id", "agent_id", "run_id", "actor_id", "project"})
 MAX_ID_CHARS = 256
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 _MARK = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
 # Tabs and line breaks are text; other C0/C1 controls and lone surrogates are broken input.
 _FORBIDDEN_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -56,21 +57,20 @@ def _is_visible(character: str) -> bool:
 
 def memory_id(value: Any) -> str:
     """A memory id: 1 to 128 letters, digits, `_`, `.` or `-`."""
-    return _given_id(value, "memory_id", "use the id a job's result or a search gave")
+    suggestion = "use the id a job's result or a search gave: letters, digits, '_', '.', '-', at most 128"
+    return _given_id(value, "memory_id", _ID, suggestion)
 
 
 def job_id(value: Any) -> str:
-    """A job id: 1 to 128 letters, digits, `_`, `.` or `-`."""
-    return _given_id(value, "job_id", "use the id that the accepted job has")
+    """The id of a job, or of a batch job's chunk, which has a `:` in it, too."""
+    return _given_id(value, "job_id", _JOB_ID, "use the id that an accepted job or a dead letter has")
 
 
-def _given_id(value: Any, name: str, suggestion: str) -> str:
+def _given_id(value: Any, name: str, form: re.Pattern[str], suggestion: str) -> str:
     if not isinstance(value, str):
         raise _wrong_type(name, value, "a string")
-    if not _ID.fullmatch(value):
-        raise ValidationError(
-            f"{name} is malformed", suggestion=f"{suggestion}: letters, digits, '_', '.', '-', at most 128"
-        )
+    if not form.fullmatch(value):
+        raise ValidationError(f"{name} is malformed", suggestion=suggestion)
     return str.__str__(value)
 
 
