@@ -12,13 +12,13 @@ from emendo_client.steps import translate
 from emendo_client.waiting import RECHECK, finished, timed_out
 
 if TYPE_CHECKING:
-    from emendo_client.aio import AsyncMemoryClient
+    from emendo_client.aio_core import AsyncCore
 
 
 class AsyncJob:
     """One accepted job; `id` is enough to find it again with `client.job(id)`."""
 
-    def __init__(self, client: AsyncMemoryClient, job_id: str) -> None:
+    def __init__(self, client: AsyncCore, job_id: str) -> None:
         self._client = client
         self.id = job_id
 

@@ -27,6 +27,7 @@ CHUNK_BYTES = 512 * 1024
 _CLOSING = 1_000_000_000
 # Chunks accepted in one round trip.
 APPEND_CHUNKS = 8
+COMPLETE, ABANDONED = "complete", "abandoned"
 # The fields an item may have; the first one it must have.
 UPDATE_FIELDS = ("memory_id", "text", "metadata", "actor_id", "role", "expected_version", "on_conflict")
 DELETE_FIELDS = ("memory_id", "hard", "actor_id", "expected_version")
@@ -54,11 +55,15 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Some chunks in a row, accepted in one step."""
+    """Some chunks in a row, accepted in one step.
+
+    Attributes:
+        seal: empty while more will come; COMPLETE for the last call, ABANDONED when its caller sends no more.
+    """
 
     chunks: list[Chunk]
     is_first: bool
-    is_last: bool
+    seal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class BatchRequest:
     Attributes:
         documents: the operations, lazily; each is checked when it is read.
         fingerprint: of the whole, when an idempotency key was given (all items were read then).
+        chunk_items: of a job that is resumed, which must be cut as it was begun; default: the settings'.
     """
 
     job_id: str
@@ -79,31 +85,33 @@ class BatchRequest:
     idempotency_key: str | None = None
     fingerprint: str = ""
     degraded_reason: str = ""
+    chunk_items: int | None = None
 
-    def resumed(self, job_id: str) -> BatchRequest:
+    def resumed(self, job_id: str, chunk_items: int) -> BatchRequest:
         """The same items as the job that was accepted under the same key, to go on where its caller broke off."""
-        return replace(self, job_id=job_id, documents=list(_with_ids(self.documents, job_id)))
+        documents = list(_with_ids(self.documents, job_id))
+        return replace(self, job_id=job_id, documents=documents, chunk_items=chunk_items)
 
-    def appends(self, settings: Settings, *, resumed: bool = False) -> Iterator[Append]:
+    def appends(self, settings: Settings) -> Iterator[Append]:
         """The calls that accept it, in order.
 
         Raises:
             ValidationError: there is not a single item.
         """
-        chunks = _chunks(self.documents, settings.chunk_items)
+        chunks = _chunks(self.documents, self.chunk_items or settings.chunk_items)
         taken = list(itertools.islice(chunks, APPEND_CHUNKS))
-        is_first = not resumed
+        is_first = self.chunk_items is None
         if not taken:
             raise _empty()
         while taken:
             following = list(itertools.islice(chunks, APPEND_CHUNKS))
-            yield Append(taken, is_first=is_first, is_last=not following)
+            yield Append(taken, is_first=is_first, seal="" if following else COMPLETE)
             taken, is_first = following, False
 
     @staticmethod
     def closing() -> Append:
         """The call that closes a batch job whose caller sends no more items; what was accepted is carried out."""
-        return Append([Chunk(_CLOSING, 0, [])], is_first=False, is_last=True)
+        return Append([Chunk(_CLOSING, 0, [])], is_first=False, seal=ABANDONED)
 
     def call(self, settings: Settings, keys: Keys, append: Append) -> tuple[list[str], list[str | int]]:
         """KEYS and ARGV of `append.lua`."""
@@ -114,11 +122,13 @@ class BatchRequest:
             "project": self.project,
             **consistency_fields(self.consistency),
         }
-        job = {**shared, "degraded": self.degraded_reason} if self.degraded_reason else shared
+        job = {**shared, "chunk_items": self.chunk_items or settings.chunk_items}
+        if self.degraded_reason:
+            job["degraded"] = self.degraded_reason
         values: list[str | int] = [
             self.job_id,
             int(append.is_first),
-            int(append.is_last),
+            append.seal,
             self.fingerprint,
             settings.job_ttl,
             int(settings.ring_ttl * 1000),
@@ -192,6 +202,7 @@ class BatchBuilder:
         job_id = str(uuid.uuid4())
         documents: Iterable[Document] = _with_ids(_checked(items, build), job_id)
         key = validation.opaque_key(idempotency_key, "idempotency_key")
+        consistency = validation.one_of(consistency, "consistency", CONSISTENCIES)
         whole = ""
         if key or isinstance(items, Sequence):
             # A list is in memory anyway; so what is wrong with all of it is said before anything is accepted.
@@ -202,7 +213,7 @@ class BatchBuilder:
             kind,
             self._project,
             documents,
-            consistency=validation.one_of(consistency, "consistency", CONSISTENCIES),
+            consistency=consistency,
             idempotency_key=key,
             fingerprint=whole,
             degraded_reason=degraded_reason,

@@ -11,9 +11,9 @@ from emendo_client import operations
 from emendo_client.operations import Document, Messages
 
 if TYPE_CHECKING:
-    from emendo_client.aio import AsyncMemoryClient
+    from emendo_client.aio_core import AsyncCore
     from emendo_client.aio_job import AsyncJob
-    from emendo_client.client import MemoryClient
+    from emendo_client.core import Core
     from emendo_client.job import Job
     from emendo_config import Settings
 
@@ -48,7 +48,7 @@ class Collector(_Calls):
         jobs: the batch jobs that were accepted.
     """
 
-    def __init__(self, client: MemoryClient) -> None:
+    def __init__(self, client: Core) -> None:
         super().__init__(client.settings)
         self._client = client
         self.jobs: list[Job] = []
@@ -109,7 +109,7 @@ class Collector(_Calls):
 class AsyncCollector(_Calls):
     """The asyncio twin of `Collector`: `async with client.batch() as batch: await batch.update(…)`."""
 
-    def __init__(self, client: AsyncMemoryClient) -> None:
+    def __init__(self, client: AsyncCore) -> None:
         super().__init__(client.settings)
         self._client = client
         self.jobs: list[AsyncJob] = []

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from emendo_client import records, validation
 from emendo_client.errors import JobError
 from emendo_client.models import DeadLetter, DeadLetterProgress
-from emendo_client.reads import no_job
+from emendo_client.reads import no_job, shards_of
 from emendo_client.records import DEAD_LETTER_FIELDS, job_of
 from emendo_client.steps import Batch, Command, Steps, script
 from emendo_config import Keys, Settings
@@ -165,7 +165,7 @@ def replay(settings: Settings, keys: Keys, project: str, job_id: str) -> Steps[l
     Raises:
         JobNotFoundError: no such job. JobError: it is not dead-lettered.
     """
-    shards = yield from _shards_of(keys, project, job_id)
+    shards = yield from shards_of(keys, project, job_id)
     run_id = uuid.uuid4().hex
     replies = yield Batch(
         "control",
@@ -184,7 +184,7 @@ def discard(settings: Settings, keys: Keys, project: str, job_id: str) -> Steps[
     Raises:
         JobNotFoundError: no such job. JobError: it is not dead-lettered.
     """
-    shards = yield from _shards_of(keys, project, job_id)
+    shards = yield from shards_of(keys, project, job_id)
     run_id = uuid.uuid4().hex
     replies = yield Batch(
         "control", [_discard(settings, keys, project, record_id, run_id=run_id) for record_id in shards]
@@ -332,19 +332,6 @@ def _discard(
 def _rings(shards: Iterable[str], replies: Sequence[Any]) -> list[str]:
     """The shards to ring, each once, from the answers of `replay.lua`."""
     return sorted({shard for shard, (_, ring) in zip(shards, replies, strict=True) if ring})
-
-
-def _shards_of(keys: Keys, project: str, job_id: str) -> Steps[dict[str, str]]:
-    """The job's record, or the records of its chunks, and their shards."""
-    (found,) = yield Batch("control", [("HMGET", keys.job(job_id), "shard", "chunks", "project")])
-    shard, chunks, owner = map(as_text, found)
-    if owner != project:
-        raise no_job(job_id)
-    if not chunks:
-        return {job_id: shard}
-    chunk_ids = [f"{job_id}:{number}" for number in range(int(chunks))]
-    replies = yield Batch("control", [("HGET", keys.job(chunk_id), "shard") for chunk_id in chunk_ids])
-    return {chunk_id: as_text(reply) for chunk_id, reply in zip(chunk_ids, replies, strict=True) if reply is not None}
 
 
 def _require_one(words: Sequence[str], wanted: str, job_id: str) -> None:

@@ -12,13 +12,13 @@ from emendo_client.steps import translate
 from emendo_client.waiting import RECHECK, finished, timed_out
 
 if TYPE_CHECKING:
-    from emendo_client.client import MemoryClient
+    from emendo_client.core import Core
 
 
 class Job:
     """One accepted job; `id` is enough to find it again with `client.job(id)`."""
 
-    def __init__(self, client: MemoryClient, job_id: str) -> None:
+    def __init__(self, client: Core, job_id: str) -> None:
         self._client = client
         self.id = job_id
 

@@ -15,6 +15,9 @@ from emendo_config import Keys
 from emendo_config.redis_io import as_text
 
 DIALECT = ("DIALECT", 2)
+MAX_PAGE_SIZE = 1_000
+MAX_PAGE = 1_000_000
+MAX_SEARCH_LIMIT = 1_000
 _JOBS_AT_A_TIME = 200
 
 
@@ -193,3 +196,16 @@ def no_memory(memory_id: str) -> MemoryNotFoundError:
         details={"memory_id": memory_id},
         suggestion="it may be deleted: restore(memory_id) brings a deleted memory back",
     )
+
+
+def shards_of(keys: Keys, project: str, job_id: str) -> Steps[dict[str, str]]:
+    """The job's record, or the records of its chunks, and their shards."""
+    (found,) = yield Batch("control", [("HMGET", keys.job(job_id), "shard", "chunks", "project")])
+    shard, chunks, owner = map(as_text, found)
+    if owner != project:
+        raise no_job(job_id)
+    if not chunks:
+        return {job_id: shard}
+    chunk_ids = [f"{job_id}:{number}" for number in range(int(chunks))]
+    replies = yield Batch("control", [("HGET", keys.job(chunk_id), "shard") for chunk_id in chunk_ids])
+    return {chunk_id: as_text(reply) for chunk_id, reply in zip(chunk_ids, replies, strict=True) if reply is not None}

@@ -72,10 +72,10 @@ def version_entry_id(version: int) -> str:
 
 
 def memory_document(values: Sequence[Any]) -> dict[str, Any] | None:
-    """The values of MEMORY_FIELDS as a document for `Memory`; None when there is no such hash."""
-    if values[0] is None:
-        return None
+    """The values of MEMORY_FIELDS as a document for `Memory`; None when there is no such hash, or it was erased."""
     document = {name: as_text(value) for name, value in zip(MEMORY_FIELDS, values, strict=True) if value is not None}
+    if "id" not in document or "hash" not in document:
+        return None
     return {
         **document,
         "metadata": json.loads(document.get("metadata", "{}")),
@@ -84,9 +84,9 @@ def memory_document(values: Sequence[Any]) -> dict[str, Any] | None:
 
 
 def visible_memory(values: Sequence[Any], project: str, *, include_deleted: bool) -> Memory | None:
-    """The memory, unless it is another project's, deleted or expired; of an erased one nothing is left to show."""
+    """The memory, unless it is another project's, erased, deleted or expired."""
     document = memory_document(values)
-    if document is None or document["project"] != project or "memory" not in document:
+    if document is None or document["project"] != project:
         return None
     memory = Memory.model_validate(document)
     gone = memory.is_deleted or (memory.expires_at is not None and memory.expires_at.timestamp() <= time.time())

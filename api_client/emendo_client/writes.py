@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from emendo_client.batches import Append, BatchRequest
+from emendo_client.batches import ABANDONED, Append, BatchRequest
 from emendo_client.errors import ConflictError, JobError
 from emendo_client.models import JobStatus
-from emendo_client.reads import no_job
+from emendo_client.reads import no_job, shards_of
 from emendo_client.requests import JobRequest
 from emendo_client.steps import Batch, Steps, script
 from emendo_config import Keys, Settings
@@ -41,7 +41,14 @@ def cancel(settings: Settings, keys: Keys, project: str, job_id: str) -> Steps[J
             )
         ],
     )
-    return _status(reply, job_id)
+    status = _status(reply, job_id)
+    if status is JobStatus.RUNNING:
+        # What of it waits for a next attempt is told now, not when that would have come.
+        shards = yield from shards_of(keys, project, job_id)
+        members = [part for record, shard in shards.items() for part in (0, f"{shard}:{record}")]
+        if members:
+            yield Batch("control", [("ZADD", keys.delayed, "XX", "LT", *members)])
+    return status
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +57,13 @@ class Appended:
 
     Attributes:
         rings: shards whose bells the caller must ring.
-        resume: the job to go on with, when the caller of the same request broke off before.
+        resume: what to go on with, when the caller of the same request broke off before.
         is_over: True when there is nothing left to send.
     """
 
     job_id: str
     rings: list[str]
-    resume: str = ""
+    resume: BatchRequest | None = None
     is_over: bool = False
 
 
@@ -65,7 +72,7 @@ def append(settings: Settings, keys: Keys, request: BatchRequest, part: Append) 
 
     Raises:
         ConflictError: the idempotency key was used for another request.
-        JobError: no items came for so long that the job was closed without the rest.
+        JobError: no items came for so long that the job, or the first one under this key, was closed without the rest.
     """
     names, values = request.call(settings, keys, part)
     (reply,) = yield Batch("control", [script("append", names, values)])
@@ -73,15 +80,15 @@ def append(settings: Settings, keys: Keys, request: BatchRequest, part: Append) 
     if outcome == "conflict":
         raise _key_reused(job_id)
     if outcome == "ended":
-        raise JobError(
-            "the batch job was closed, since no further items came for a long time",
-            error_code="BATCH_ABANDONED",
-            details={"job_id": job_id},
-            suggestion="what was accepted is carried out; send the rest as a new batch, or raise EMENDO_BATCH_IDLE",
-        )
-    if outcome == "resume":
-        return Appended(job_id, [], resume=job_id)
-    return Appended(job_id, rings, is_over=outcome == "duplicate" or part.is_last)
+        raise _abandoned(job_id)
+    if outcome in ("resume", "duplicate"):
+        (found,) = yield Batch("control", [("HMGET", keys.job(job_id), "sealed", "chunk_items")])
+        sealed, chunk_items = map(as_text, found)
+        if sealed == ABANDONED:
+            raise _abandoned(job_id)
+        if outcome == "resume":
+            return Appended(job_id, [], resume=request.resumed(job_id, int(chunk_items)))
+    return Appended(job_id, rings, is_over=outcome == "duplicate" or bool(part.seal))
 
 
 def _key_reused(job_id: str) -> ConflictError:
@@ -90,6 +97,15 @@ def _key_reused(job_id: str) -> ConflictError:
         error_code="IDEMPOTENCY_KEY_REUSED",
         details={"job_id": job_id},
         suggestion="use a new key for a new request",
+    )
+
+
+def _abandoned(job_id: str) -> JobError:
+    return JobError(
+        "the batch job was closed, since no further items came for a long time",
+        error_code="BATCH_ABANDONED",
+        details={"job_id": job_id},
+        suggestion="what was accepted is carried out; send the rest as a new batch, or raise EMENDO_BATCH_IDLE",
     )
 
 

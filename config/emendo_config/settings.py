@@ -119,7 +119,8 @@ class Settings(BaseSettings):
     # What `consistency="strong"` waits for, beyond the commit.
     strong_fsync: bool = Field(False, description="Wait until the commit is in the append-only file (WAITAOF).")
     strong_replicas: int = Field(0, ge=0, le=16, description="Replicas that must have the commit (WAIT, WAITAOF).")
-    strong_timeout: float = Field(1.0, gt=0, le=30, description="Seconds to wait for them before trying again.")
+    # With appendfsync everysec Redis may take two seconds.
+    strong_timeout: float = Field(3.0, gt=0, le=30, description="Seconds to wait for them before trying again.")
 
     # Limits on what callers may send.
     max_text_chars: int = Field(32_000, ge=1, description="Longest memory text, in characters.")
@@ -193,6 +194,11 @@ class Settings(BaseSettings):
             self.sweep_interval < self.lease,
             f"EMENDO_SWEEP_INTERVAL ({self.sweep_interval}) must be below EMENDO_LEASE ({self.lease})",
             "otherwise a dead worker is noticed too late",
+        )
+        _require(
+            not (self.strong_fsync or self.strong_replicas) or self.strong_timeout < self.redis_timeout,
+            f"EMENDO_STRONG_TIMEOUT ({self.strong_timeout}) must be below EMENDO_REDIS_TIMEOUT ({self.redis_timeout})",
+            "the wait is one call to Redis; lower the first or raise the second",
         )
         if self.embedding_provider == "local":
             _require(

@@ -8,6 +8,7 @@ from typing import Any
 import redis
 
 from emendo_client import Job, MemoryClient
+from emendo_config.redis_io import as_text
 from emendo_config.shards import shard_of
 from emendo_workers import scripts
 from emendo_workers.drain import Drain
@@ -92,3 +93,35 @@ def put_aside(services: Services, memory_id: str, *jobs: Job) -> None:
         drain(services, job)
         assert job.status() == "retrying"
     services.data.delete(lock)
+
+
+def drain_all(services: Services) -> int:
+    """Works every shard's inbox until all of them are empty; attempts made."""
+    count = 0
+    while True:
+        shards = sorted(as_text(raw) for raw in services.control.smembers(services.keys.shards))
+        made = sum(Drain(services, shard).run() for shard in shards)
+        if not made:
+            return count
+        count += made
+
+
+def let_time_pass(services: Services) -> None:
+    """What waits for its next attempt is due now, and back in its inbox."""
+    delayed = services.keys.delayed
+    due = dict.fromkeys(services.control.zrange(delayed, 0, -1), 0)
+    if due:
+        services.control.zadd(delayed, due)
+    Sweeper(services).sweep()
+
+
+def with_settings(services: Services, client: MemoryClient, **values: Any) -> None:
+    """Gives services and client the same changed settings."""
+    services.settings = client.settings = services.settings.model_copy(update=values)
+
+
+def account_of(services: Services, job: Job) -> dict[str, int]:
+    """A batch job's counters."""
+    names = ("items", "chunks", "done", "succeeded", "failed", "open", "dead")
+    values = services.control.hmget(services.keys.job(job.id), names)
+    return {name: int(value or 0) for name, value in zip(names, values, strict=True)}

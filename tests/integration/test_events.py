@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 
+from emendo_client import writes
+from emendo_config import Keys
 from emendo_config.celery_app import create_app
 
 
-def test_each_job_sends_its_own_events(emendo_client, emendo_worker):
-    app = create_app(emendo_worker)
+@contextmanager
+def listening(settings):
+    """The events the broker carries while the block runs, in their order."""
+    app = create_app(settings)
     seen: list[dict] = []
-    texts = ("a very private sentence", "an even more private one")
     receivers = []
 
     def listen() -> None:
@@ -24,24 +28,68 @@ def test_each_job_sends_its_own_events(emendo_client, emendo_worker):
     thread.start()
     try:
         _until(lambda: any(event["type"] == "worker-heartbeat" for event in seen))
+        yield seen
+    finally:
+        receivers[0].should_stop = True
+        thread.join()
+
+
+def kinds_of(seen: list[dict], uuid: str) -> list[str]:
+    return [event["type"] for event in seen if event.get("uuid") == uuid]
+
+
+def test_each_job_sends_its_own_events(emendo_client, emendo_worker):
+    texts = ("a very private sentence", "an even more private one")
+    with listening(emendo_worker) as seen:
         job = emendo_client.add(texts[0], user_id="ana", infer=False)
         memory_id = job.wait().results[0].memory_id
         update = emendo_client.update(memory_id, texts[1])
         update.wait(raise_on_failure=True)
         missing = emendo_client.update("no-such-memory", texts[1])
         missing.wait()
-        _until(lambda: any(event.get("uuid") == missing.id and event["type"] == "task-failed" for event in seen))
-    finally:
-        receivers[0].should_stop = True
-        thread.join()
-    kinds = {
-        each.id: [event["type"] for event in seen if event.get("uuid") == each.id] for each in (job, update, missing)
-    }
-    assert kinds[job.id] == kinds[update.id] == ["task-received", "task-started", "task-succeeded"]
-    assert kinds[missing.id] == ["task-received", "task-started", "task-failed"]
+        _until(lambda: "task-failed" in kinds_of(seen, missing.id))
+    for each in (job, update):
+        assert kinds_of(seen, each.id) == ["task-received", "task-started", "task-succeeded"]
+    assert kinds_of(seen, missing.id) == ["task-received", "task-started", "task-failed"]
     names = {event["uuid"]: event["name"] for event in seen if event["type"] == "task-received" and "uuid" in event}
     assert (names[job.id], names[update.id]) == ("emendo.add", "emendo.update")
     assert not any(text in str(seen) for text in texts)
+
+
+def test_a_batch_and_its_chunks_send_events_without_any_text(emendo_client, emendo_worker):
+    emendo_client.settings = emendo_worker.model_copy(update={"chunk_items": 2})
+    secret = "a very private sentence"
+    with listening(emendo_worker) as seen:
+        items = [{"messages": f"{secret} {n}", "user_id": secret, "metadata": {secret: secret}} for n in range(3)]
+        job = emendo_client.batch_add(items, infer=False)
+        job.wait(raise_on_failure=True)
+        missing = emendo_client.batch_update([{"memory_id": "no-such-memory", "text": secret}, {"text": secret}])
+        missing.wait()
+        added = (job.id, f"{job.id}:0", f"{job.id}:1")
+        _until(lambda: all("task-succeeded" in kinds_of(seen, uuid) for uuid in added))
+        _until(lambda: "task-failed" in kinds_of(seen, missing.id))
+    for uuid in added:
+        assert kinds_of(seen, uuid) == ["task-received", "task-started", "task-succeeded"]
+    for uuid in (missing.id, f"{missing.id}:0"):
+        assert kinds_of(seen, uuid) == ["task-received", "task-started", "task-failed"]
+    received = {event["uuid"]: event for event in seen if event["type"] == "task-received" and "uuid" in event}
+    assert {received[uuid]["name"] for uuid in added} == {"emendo.batch_add"}
+    assert [received[f"{job.id}:{n}"]["parent_id"] for n in range(2)] == [job.id] * 2
+    assert received[job.id]["parent_id"] is None
+    assert secret not in str(seen)
+
+
+def test_a_cancelled_batch_is_shown_as_revoked(emendo_client, emendo_worker):
+    emendo_client.settings = emendo_worker.model_copy(update={"chunk_items": 1})
+    held = Keys(emendo_worker.key_prefix).lock("held")
+    emendo_client._data.set(held, "another worker", px=60_000)
+    with listening(emendo_worker) as seen:
+        job = emendo_client.batch_update([{"memory_id": "held", "text": f"text {n}"} for n in range(2)])
+        assert emendo_client._run(writes.cancel(emendo_worker, emendo_client._keys, emendo_client.project, job.id))
+        emendo_client._data.delete(held)
+        assert job.wait(20).status == "cancelled"
+        _until(lambda: "task-revoked" in kinds_of(seen, job.id))
+    assert "task-succeeded" not in kinds_of(seen, job.id)
 
 
 def _until(condition, timeout: float = 15.0) -> None:

@@ -49,7 +49,7 @@ def test_every_error_is_drawn_in_the_tree_and_comes_back_from_its_document():
 @pytest.mark.parametrize(("plain", "awaited"), [(MemoryClient, AsyncMemoryClient), (Job, AsyncJob)])
 def test_the_async_twin_has_the_same_methods(plain, awaited):
     def public(kind: type) -> dict[str, list[str]]:
-        methods = {name: value for name, value in vars(kind).items() if not name.startswith("_") and callable(value)}
+        methods = {name: value for name, value in inspect.getmembers(kind, callable) if not name.startswith("_")}
         return {name: [str(p) for p in inspect.signature(value).parameters.values()] for name, value in methods.items()}
 
     assert public(plain) == public(awaited)

@@ -86,7 +86,7 @@ def test_debug_info_stays_out_of_records():
 
 
 def public(kind: type) -> dict[str, inspect.Signature]:
-    return {name: inspect.signature(value) for name, value in vars(kind).items() if name[0] != "_" and callable(value)}
+    return {name: inspect.signature(value) for name, value in inspect.getmembers(kind, callable) if name[0] != "_"}
 
 
 @pytest.mark.parametrize(("plain", "awaited"), [(MemoryClient, AsyncMemoryClient), (Job, AsyncJob)])

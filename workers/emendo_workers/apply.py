@@ -14,15 +14,15 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
-from emendo_client.errors import EmendoError
+from emendo_client.errors import EmendoError, from_document
 from emendo_config.redis_io import as_text
 from emendo_workers import scripts
 from emendo_workers.commits import applied_result, commit_command
 from emendo_workers.decide import Change, apply_operation, base_version
-from emendo_workers.durability import make_safe
 from emendo_workers.history import effect_of, snapshot_at, snapshot_before, texts_of
 from emendo_workers.merging import Merger
 from emendo_workers.operations import Operation
@@ -53,7 +53,11 @@ class _Unit:
 
 
 def apply_operations(
-    operations: Sequence[Operation], services: Services, *, merger: Merger | None = None
+    operations: Sequence[Operation],
+    services: Services,
+    *,
+    merger: Merger | None = None,
+    cancelled: AbstractSet[str] = frozenset(),
 ) -> list[ItemOutcome]:
     """Carries the operations out; an outcome for each, in their order.
 
@@ -61,18 +65,22 @@ def apply_operations(
         operations: of any jobs, on any memories.
         services: the worker's.
         merger: merges texts; without one, operations that need it are handed over (see `ItemOutcome`).
+        cancelled: jobs that are cancelled already: of them only what was done before is found.
 
     Raises:
         RedisError: Redis failed midway; what was committed stays, and a further attempt finds it.
     """
-    return make_safe(_Batch(operations, services, merger).run(), services)
+    return _Batch(operations, services, merger, cancelled).run()
 
 
 class _Batch:
-    def __init__(self, operations: Sequence[Operation], services: Services, merger: Merger | None) -> None:
+    def __init__(
+        self, operations: Sequence[Operation], services: Services, merger: Merger | None, cancelled: AbstractSet[str]
+    ) -> None:
         self._operations = operations
         self._services = services
         self._merger = merger
+        self._cancelled = cancelled
         self._merges = Merges() if services.settings.has_chat_model else None
         self._token = secrets.token_hex(16)
         self._done: dict[int, ItemOutcome] = {}
@@ -80,7 +88,10 @@ class _Batch:
         self._vectors: dict[str, bytes | EmendoError] = {}
 
     def run(self) -> list[ItemOutcome]:
-        units = _group(self._operations)
+        for operation in self._operations:
+            if operation.op == "invalid":  # refused when it was sent: it needs no memory, and no lock
+                self._end(ItemOutcome(operation, error=from_document(operation.error or {})))
+        units = _group([operation for operation in self._operations if id(operation) not in self._done])
         locks = {unit.memory_id: self._services.keys.lock(unit.memory_id) for unit in units}
         with self._services.keeper.holding(list(locks.values()), self._token):
             try:
@@ -99,6 +110,7 @@ class _Batch:
     def _round(self, units: list[_Unit]) -> list[_Unit]:
         """One pass over the memories that still have operations waiting; returns those that need another."""
         opened = self._open(units)
+        self._drop(opened, self._cancelled)
         self._decide(opened)
         self._embed(opened)
         self._drop_cancelled(opened)
@@ -237,7 +249,10 @@ class _Batch:
         if not control.exists(key):
             return
         marks = control.smismember(key, job_ids)
-        cancelled = {job_id for job_id, marked in zip(job_ids, marks, strict=True) if marked}
+        self._drop(units, {job_id for job_id, marked in zip(job_ids, marks, strict=True) if marked})
+
+    def _drop(self, units: list[_Unit], cancelled: AbstractSet[str]) -> None:
+        """Ends what cancelled jobs still have to do."""
         for unit in units:
             dropped = [operation for operation in unit.waiting if operation.job_id in cancelled]
             for operation in dropped:

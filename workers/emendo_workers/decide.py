@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from emendo_client._time import iso
-from emendo_client.errors import ConflictError, EmendoError, MemoryNotFoundError, ValidationError, from_document
+from emendo_client.errors import ConflictError, EmendoError, MemoryNotFoundError, ValidationError
 from emendo_client.models import Event
 from emendo_client.reads import no_conflict
 from emendo_client.records import text_hash
@@ -101,11 +101,11 @@ def apply_operation(
         MemoryNotFoundError, ConflictError, ValidationError: nothing is changed, and nothing recorded.
         NeedsMerge: two texts must be merged first.
     """
-    if operation.op == "invalid":
-        raise from_document(operation.error or {})
     if operation.op == "add":
         return _add(state, operation)
     _require_present(state, operation, now)
+    if state.erased:
+        return None
     if operation.expected_version not in (None, state.version) and operation.on_conflict not in MERGING:
         raise version_mismatch(operation, state.version)
     after = state.copy()
@@ -116,7 +116,7 @@ def apply_operation(
     elif operation.op == "update":
         decided = Change(operation, _update(after, operation, metadata_limit), state, after)
     elif operation.op == "delete":
-        decided = _delete(change)
+        decided = _delete(change, now)
     elif operation.op == "restore":
         decided = replace(change, event=_restore(after, operation, snapshot, now))
     elif operation.op == "expire":
@@ -185,7 +185,7 @@ def _add(state: MemoryState, operation: Operation) -> Change:
 def _require_present(state: MemoryState, operation: Operation, now: int) -> None:
     if not state.version or state.project != operation.project:
         raise _gone(operation, "no such memory in this project")
-    if state.erased:
+    if state.erased and not operation.hard:  # erasing it again asks for what is so already
         raise _gone(operation, "the memory was erased", "MEMORY_ERASED")
     changes_it = operation.op == "update" or (operation.op == "resolve" and operation.choice != "theirs")
     if _is_expired(state, now) and (changes_it or (operation.op == "delete" and not operation.hard)):
@@ -196,6 +196,12 @@ def _require_present(state: MemoryState, operation: Operation, now: int) -> None
 
 def _is_expired(state: MemoryState, now: int) -> bool:
     return bool(state.expires_at) and state.expires_at <= iso(now)
+
+
+def _was_gone(state: MemoryState, moment: int, now: int) -> bool:
+    """True when the memory was deleted or had expired before the moment, and is not back."""
+    deleted = state.is_deleted and state.stamps.deleted < moment
+    return deleted or (_is_expired(state, now) and state.expires_at < iso(moment))
 
 
 def _gone(operation: Operation, message: str, code: str | None = None) -> EmendoError:
@@ -265,10 +271,9 @@ def _resolve(change: Change, queued: dict[str, Any] | None, metadata_limit: int)
     return replace(change, event=event, resolved=operation.conflict or "")
 
 
-def _delete(change: Change) -> Change | None:
+def _delete(change: Change, now: int) -> Change | None:
     operation, after = change.operation, change.after
-    limit = operation.deleted_before
-    if limit is not None and not (after.is_deleted and after.stamps.deleted < limit):
+    if operation.deleted_before is not None and not _was_gone(after, operation.deleted_before, now):
         return None  # restored meanwhile
     if operation.hard:
         return replace(change, event=Event.DELETE, before=_blank(change.before), after=_erased(after, operation))

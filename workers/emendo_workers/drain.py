@@ -33,9 +33,10 @@ from emendo_config.redis_io import as_text
 from emendo_config.shards import queue_of
 from emendo_workers import scripts
 from emendo_workers.apply import apply_operations
-from emendo_workers.erasure import forget_erased
+from emendo_workers.durability import make_safe
+from emendo_workers.erasure import forget_erased, forget_late
 from emendo_workers.operations import Work, parse_work
-from emendo_workers.outcomes import ItemOutcome, Outcome, cancelled, judge, poisoned
+from emendo_workers.outcomes import ItemOutcome, Outcome, judge, poisoned
 from emendo_workers.services import Services
 
 logger = logging.getLogger(__name__)
@@ -189,14 +190,13 @@ class Drain:
     def _attempt(self, works: list[Work]) -> list[Outcome]:
         services = self._services
         merger = services.merger if self._queue == INFERENCE else None
-        operations = [operation for work in works if not work.cancelled for operation in work.waiting]
-        outcomes = apply_operations(operations, services, merger=merger)
+        operations = [operation for work in works for operation in work.waiting]
+        dropped = {work.job_id for work in works if work.cancelled}
+        outcomes = apply_operations(operations, services, merger=merger, cancelled=dropped)
         forget_erased(outcomes, services)
-        items = iter(outcomes)
+        items = iter(make_safe(outcomes, services))
         return [
-            cancelled(work)
-            if work.cancelled
-            else judge(work, list(itertools.islice(items, len(work.waiting))), services.settings, services.rng)
+            judge(work, list(itertools.islice(items, len(work.waiting))), services.settings, services.rng)
             for work in works
         ]
 
@@ -227,6 +227,7 @@ class Drain:
                 outcomes=[outcome.document(keys) for outcome in outcomes],
             )
         )
+        forget_late(outcomes, self._services)
         return {as_text(ended[at]): JobStatus(as_text(ended[at + 1])) for at in range(0, len(ended), 2)}
 
     def _ensure_group(self) -> None:

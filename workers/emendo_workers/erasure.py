@@ -6,14 +6,15 @@ without leaving a dead letter; those that are dead letters already lose that mem
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from emendo_config.compact import compact_json
 from emendo_config.redis_io import as_text
 from emendo_workers import scripts
-from emendo_workers.outcomes import CONTENT, ItemOutcome
+from emendo_workers.outcomes import CONTENT, ItemOutcome, Outcome
 from emendo_workers.services import Services
 
 _PAGE = 500
@@ -28,24 +29,42 @@ def forget_erased(outcomes: Iterable[ItemOutcome], services: Services) -> None:
     erased = {outcome.operation.memory_id for outcome in outcomes if outcome.operation.hard and outcome.result}
     if not erased:
         return
-    control, keys = services.control, services.keys
-    start = 0
-    while True:
-        page: Any = control.zrange(keys.dead, start, start + _PAGE - 1)
-        if not page:
-            return
-        records = [keys.job(as_text(record_id)) for record_id in page]
-        pipeline = control.pipeline(transaction=False)
-        for record in records:
-            pipeline.hget(record, "payload")
-        scrubs = []
-        for record, raw in zip(records, pipeline.execute(), strict=True):
-            payload = as_text(raw)
-            kept = _without(payload, erased)
-            if kept != payload:
-                scrubs.append(scripts.scrub(record, payload, kept))
-        scripts.run(control, scrubs)
-        start += len(page)
+    # By cursor: it misses no letter because others come and go.
+    letters = (as_text(record_id) for record_id, _ in services.control.zscan_iter(services.keys.dead, count=_PAGE))
+    while page := list(itertools.islice(letters, _PAGE)):
+        _scrub(page, erased, services)
+
+
+def forget_late(outcomes: Iterable[Outcome], services: Services) -> None:
+    """Removes from dead letters made just now what was erased while they were being made.
+
+    That erasure looked for dead letters before these were recorded.
+    """
+    letters = [outcome.work for outcome in outcomes if outcome.is_dead]
+    ids = sorted({operation.memory_id for work in letters for operation in work.operations})
+    if not ids:
+        return
+    pipeline = services.data.pipeline(transaction=False)
+    for memory_id in ids:
+        pipeline.hexists(services.keys.memory(memory_id), "erased")
+    erased = {memory_id for memory_id, is_erased in zip(ids, pipeline.execute(), strict=True) if is_erased}
+    if erased:
+        _scrub([work.record_id for work in letters], erased, services)
+
+
+def _scrub(record_ids: Sequence[str], erased: set[str], services: Services) -> None:
+    control = services.control
+    records = [services.keys.job(record_id) for record_id in record_ids]
+    pipeline: Any = control.pipeline(transaction=False)
+    for record in records:
+        pipeline.hget(record, "payload")
+    scrubs = []
+    for record, raw in zip(records, pipeline.execute(), strict=True):
+        payload = as_text(raw)
+        kept = _without(payload, erased)
+        if kept != payload:
+            scrubs.append(scripts.scrub(record, payload, kept))
+    scripts.run(control, scrubs)
 
 
 def _without(payload: str, erased: set[str]) -> str:

@@ -70,11 +70,7 @@ class JobEvents:
             return
         runtime = time.monotonic() - began
         events = [_final(outcome, runtime) for outcome in outcomes]
-        for job_id, status in ended.items():
-            if status is JobStatus.FAILED:
-                events.append(("task-failed", {"uuid": job_id, "exception": status.value, "traceback": ""}))
-            else:
-                events.append(("task-succeeded", {"uuid": job_id, "result": f"'{status}'", "runtime": runtime}))
+        events += [_ended(job_id, status, status.value, f"'{status}'", runtime) for job_id, status in ended.items()]
         self._send(events, hostname)
 
     def close(self) -> None:
@@ -132,9 +128,13 @@ def _final(outcome: Outcome, runtime: float) -> tuple[str, dict[str, Any]]:
     code = outcome.error.error_code if outcome.error is not None else outcome.status.value
     if outcome.status is JobStatus.RETRYING:
         return "task-retried", {"uuid": uuid, "exception": code, "traceback": ""}
-    if outcome.status is JobStatus.FAILED:
-        return "task-failed", {"uuid": uuid, "exception": code, "traceback": ""}
-    if outcome.status is JobStatus.CANCELLED:
-        return "task-revoked", {"uuid": uuid, "terminated": False, "signum": None, "expired": False}
     versions = ", ".join(str((item or {}).get("version")) for item in outcome.results[:3])
-    return "task-succeeded", {"uuid": uuid, "result": f"'{outcome.status} v{versions}'", "runtime": runtime}
+    return _ended(uuid, outcome.status, code, f"'{outcome.status} v{versions}'", runtime)
+
+
+def _ended(uuid: str, status: JobStatus, code: str, result: str, runtime: float) -> tuple[str, dict[str, Any]]:
+    if status is JobStatus.FAILED:
+        return "task-failed", {"uuid": uuid, "exception": code, "traceback": ""}
+    if status is JobStatus.CANCELLED:
+        return "task-revoked", {"uuid": uuid, "terminated": False, "signum": None, "expired": False}
+    return "task-succeeded", {"uuid": uuid, "result": result, "runtime": runtime}

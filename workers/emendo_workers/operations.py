@@ -22,7 +22,7 @@ class Operation:
         op: add, update, delete, restore, resolve or expire; invalid for a batch's item that was refused.
         item: its place in a batch job; None otherwise.
         hard: of a delete: nothing of the content stays.
-        deleted_before: of a delete: only if the memory was deleted before (microseconds).
+        deleted_before: of a delete: only if the memory was deleted or had expired before (microseconds).
         conflict, choice: of a resolve: the mark of the submission that waits, and what becomes of it.
         error: of an invalid one: what is wrong, as `EmendoError.to_dict` gives it.
         strong: the caller waits until the commit is as safe as the settings ask for.

@@ -15,15 +15,15 @@ from emendo_config.shards import shard_of
 from emendo_workers import retry
 from emendo_workers.operations import Operation, Work
 
-# Fields of an operation that hold content; what was erased must not live on in a dead letter.
-CONTENT = ("text", "metadata")
+# Fields of an operation that hold content, or say whose it is; what was erased must not live on in a dead letter.
+CONTENT = ("text", "metadata", "user_id", "agent_id", "run_id")
 # Failures nobody would replay: one was asked for, the other can never succeed.
 _NOTHING_TO_REPLAY = ("CANCELLED", "MEMORY_ERASED")
 
 
 @dataclass(frozen=True, slots=True)
 class ItemOutcome:
-    """What became of one operation: a result, an error, or neither.
+    """What became of one operation: a result, an error, both (committed, but not as safe as asked), or neither.
 
     Attributes:
         busy: another worker holds the memory.
@@ -37,6 +37,11 @@ class ItemOutcome:
     busy: bool = False
     cancelled: bool = False
     handed_over: bool = False
+
+    @property
+    def is_change(self) -> bool:
+        """True when the memory was changed, now or by an earlier attempt."""
+        return self.result is not None and self.result["event"] is not None
 
 
 @dataclass(slots=True)
@@ -67,8 +72,8 @@ class Outcome:
     @property
     def is_dead(self) -> bool:
         """True when there is something to replay."""
-        codes = [item["error"].get("code") for item in self.results if item and item.get("error")]
-        return self.status.is_final and any(code not in _NOTHING_TO_REPLAY for code in codes)
+        codes = [_code(item) for item in self.results]
+        return self.status.is_final and any(code and code not in _NOTHING_TO_REPLAY for code in codes)
 
     def document(self, keys: Keys) -> str:
         """One of the JSON documents of `finish.lua`."""
@@ -108,14 +113,15 @@ def judge(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.
     Items that are settled are not tried again; one that was committed without being recorded keeps its applied
     mark, so a further attempt finds it done.
     """
-    if len(work.operations) == 1 and items[0].result is not None:  # nearly every job: worth a short way
+    if len(work.operations) == 1 and items[0].result and not items[0].error:  # nearly every job: worth a short way
         feed = [_feed_entry(items[0])] if items[0].result["event"] else []
         return Outcome(work, JobStatus.SUCCEEDED, [items[0].result], feed=feed)
     if any(item.cancelled for item in items):
-        if not work.settled and not any(item.result for item in items):
-            return cancelled(work)
-        # What was committed before the cancellation came stays; nothing else of the job is tried any more.
-        items = [item if item.result else ItemOutcome(item.operation, error=_was_cancelled()) for item in items]
+        # What was committed before the cancellation came stays; what another worker holds may have been. Nothing else
+        # of the job is tried any more.
+        items = [
+            item if item.result or item.busy else ItemOutcome(item.operation, error=_was_cancelled()) for item in items
+        ]
     decisions = [_decision(item, work.attempts, settings, rng) for item in items]
     found = iter(zip(items, decisions, strict=True))
     results: list[dict[str, Any] | None] = []
@@ -123,9 +129,10 @@ def judge(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.
         settled = work.settled.get(index)
         if settled is None:
             item, decision = next(found)
-            settled = None if decision.retry else item.result or _failed_item(item)
+            settled = None if decision.retry else _item(item)
         results.append(settled)
-    feed = [_feed_entry(item) for item in items if item.result is not None and item.result["event"]]
+    ended = (item for item, decision in zip(items, decisions, strict=True) if not decision.retry)
+    feed = [_feed_entry(item) for item in ended if item.is_change]
     again = [(decision, item) for decision, item in zip(decisions, items, strict=True) if decision.retry]
     if again:
         decision, item = max(again, key=lambda pair: pair[0].delay)
@@ -140,6 +147,8 @@ def judge(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.
             feed=feed,
             shard=shard_of(work.job_id, settings, INFERENCE) if handed_over else "",
         )
+    if results and all(_code(item) == "CANCELLED" for item in results):
+        return _cancelled(work)
     failures = [item.error for item in items if item.error is not None]
     outcome = Outcome(work, JobStatus.SUCCEEDED, results, error=failures[0] if failures else None, feed=feed)
     if outcome.failed:
@@ -149,7 +158,7 @@ def judge(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.
     return outcome
 
 
-def cancelled(work: Work) -> Outcome:
+def _cancelled(work: Work) -> Outcome:
     """The outcome of a job or chunk of which nothing was done; a chunk still says so for each item."""
     if not work.is_chunk:
         return Outcome(work, JobStatus.CANCELLED)
@@ -196,7 +205,7 @@ def _was_cancelled() -> EmendoError:
 
 def _payload_without_erased(work: Work, results: list[dict[str, Any] | None]) -> str:
     """The payload a dead letter keeps, when it must not keep all of it; empty when it may."""
-    erased = [bool(item and (item.get("error") or {}).get("code") == "MEMORY_ERASED") for item in results]
+    erased = [_code(item) == "MEMORY_ERASED" for item in results]
     if not any(erased):
         return ""
     operations = [
@@ -204,6 +213,15 @@ def _payload_without_erased(work: Work, results: list[dict[str, Any] | None]) ->
         for document, gone in zip(work.documents, erased, strict=True)
     ]
     return compact_json({**({"first": work.operations[0].item} if work.is_chunk else {}), "operations": operations})
+
+
+def _code(item: dict[str, Any] | None) -> str:
+    """The code of a result item's error; empty when there is none."""
+    return str(((item or {}).get("error") or {}).get("code", ""))
+
+
+def _item(item: ItemOutcome) -> dict[str, Any]:
+    return item.result if item.result is not None and item.error is None else _failed_item(item)
 
 
 def _failed_item(item: ItemOutcome) -> dict[str, Any]:

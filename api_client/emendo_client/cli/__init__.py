@@ -27,6 +27,7 @@ _COMMANDS = {
     "get": "memories:get",
     "history": "memories:history",
     "jobs": "jobs:jobs",
+    "purge": "purge:purge",
     "redis": "processes:redis",
     "restore": "memories:restore",
     "search": "memories:search",

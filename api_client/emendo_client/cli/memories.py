@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from emendo_client import MemoryClient
+from emendo_client.cli import FAILED
+from emendo_client.cli.confirm import confirmed, yes_option
 from emendo_client.cli.output import json_option, print_json, print_table, report, scope_options, write_options
 from emendo_client.operations import CONFLICT_MODES
 
@@ -92,12 +94,16 @@ def update(  # noqa: PLR0917
 
 @click.command()
 @click.argument("memory_id")
+@click.option("--hard", is_flag=True, help="Erase it for good: text, metadata, vector and owners, everywhere.")
+@yes_option
 @write_options
 @json_option
-def delete(memory_id: str, wait: bool, timeout: float, as_json: bool) -> int:
-    """Hide a memory; `emendo restore` brings it back."""
+def delete(memory_id: str, hard: bool, yes: bool, wait: bool, timeout: float, as_json: bool) -> int:  # noqa: PLR0917
+    """Hide a memory, which `emendo restore` brings back; with --hard, erase it."""
+    if hard and not confirmed(f"Erase memory {memory_id} for good?", yes=yes):
+        return FAILED
     with MemoryClient() as client:
-        return report(client.delete(memory_id), wait=wait, timeout=timeout, as_json=as_json)
+        return report(client.delete(memory_id, hard), wait=wait, timeout=timeout, as_json=as_json)
 
 
 @click.command()

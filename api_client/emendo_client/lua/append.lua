@@ -2,7 +2,8 @@
 --
 -- KEYS  1 job record   2 the project's jobs   3 clock   4 shards seen   5 accepting   6 idempotency record, or ''
 --       then for each chunk: its record, inbox, bell
--- ARGV  1 job id   2 first call? (1 or 0)   3 last call?   4 fingerprint   5 idempotency TTL (s)   6 ring TTL (ms)
+-- ARGV  1 job id   2 first call? (1 or 0)   3 seal: 'complete' or 'abandoned' in the last call, else ''
+--       4 fingerprint   5 idempotency TTL (s)   6 ring TTL (ms)
 --       two lists, each a count and then field, value pairs: of the job's record, of each chunk's record
 --       then for each chunk: its id, shard, number of items, payload
 -- Returns {'accepted', job id, shards to ring ...}, {'duplicate', first job id}, {'resume', first job id} (the same
@@ -11,7 +12,7 @@
 -- The job cannot end before its last call: only that one seals it. A chunk that is there already is left alone, so
 -- the script may run twice, and a caller that broke off may go on under its idempotency key.
 local job, jobs, clock, shards, accepting, idempotency = unpack(KEYS, 1, 6)
-local job_id, is_first, is_last = ARGV[1], ARGV[2] == '1', ARGV[3] == '1'
+local job_id, is_first, seal = ARGV[1], ARGV[2] == '1', ARGV[3]
 local time = redis.call('TIME')
 local milliseconds = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 
@@ -73,8 +74,8 @@ for i = 7, #KEYS, 3 do
     reply[#reply + 1] = shard  -- said already, but the answer may have been lost
   end
 end
-if is_last then
-  redis.call('HSET', job, 'sealed', 1)
+if seal ~= '' then
+  redis.call('HSET', job, 'sealed', seal)
   redis.call('ZREM', accepting, job_id)
 else
   redis.call('ZADD', accepting, milliseconds, job_id)

@@ -18,7 +18,7 @@ redis.call('ZREM', dead, record_id)
 redis.call('HDEL', record, 'payload')
 redis.call('HSET', record, 'discarded_by', run)
 redis.call('EXPIRE', record, ttl)
-if job ~= record and redis.call('HINCRBY', job, 'dead', -1) == 0 then
-  redis.call('EXPIRE', job, ttl)  -- it stayed for the sake of its dead chunks
+if job ~= record and redis.call('HINCRBY', job, 'dead', -1) == 0 and redis.call('HEXISTS', job, 'finished') == 1 then
+  redis.call('EXPIRE', job, ttl)  -- it stayed for the sake of its dead chunks; one that runs on stays anyway
 end
 return 'discarded'

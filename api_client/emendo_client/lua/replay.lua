@@ -20,6 +20,9 @@ local function reopen(failed, total)
   redis.call('HINCRBY', job, 'failed', -failed)
   redis.call('HINCRBY', job, 'succeeded', failed - total)
   redis.call('HINCRBY', job, 'done', -total)
+  if redis.call('HEXISTS', job, 'finished') == 1 then
+    redis.call('HDEL', job, 'cancel')  -- it was obeyed when the job ended; the replay was asked for later
+  end
   redis.call('HSET', job, 'status', 'running')
   redis.call('HDEL', job, 'finished', 'error')
   redis.call('PERSIST', job)

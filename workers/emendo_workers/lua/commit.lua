@@ -34,7 +34,7 @@ local function apply(command, key)
 end
 
 local erase = ARGV[4] == '1'
-if erase then redis.call('DEL', memory, conflicts) end
+if erase then redis.call('DEL', memory) end
 apply('HSET', memory)
 apply('HDEL', memory)
 apply('HSET', conflicts)
@@ -48,6 +48,7 @@ for i = FIRST_MARK, #KEYS do
 end
 
 if erase then
+  redis.call('DEL', conflicts)  -- those that arose just now, too
   local kept = {version = 1, event = 1, created_at = 1, updated_at = 1, is_deleted = 1, actor_id = 1, role = 1,
     job_id = 1, item = 1}
   local entries = redis.call('XRANGE', history, '-', '+')

@@ -56,10 +56,8 @@ local function account(job, outcome)
   if all[3] == '0' then status = 'succeeded'
   elseif all[2] == '0' then status = all[5] and 'cancelled' or 'failed' end
   redis.call('HSET', job, 'status', status, 'finished', now)
-  if all[7] then
-    redis.call('DEL', job)
-  elseif (all[4] or '0') == '0' then
-    redis.call('EXPIRE', job, ttl)  -- one with dead chunks stays as long as they do
+  if (all[4] or '0') == '0' then  -- one with dead chunks stays as long as they do: they are replayed through it
+    if all[7] then redis.call('DEL', job) else redis.call('EXPIRE', job, ttl) end
   end
   redis.call('SREM', cancelling, all[6])
   redis.call('PUBLISH', outcome.channel, status)

@@ -1,0 +1,40 @@
+"""Waiting for a long job with a progress bar."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from emendo_client import Job, JobResult
+from emendo_client.errors import JobTimeoutError
+from emendo_client.waiting import timed_out
+
+# Seconds between two looks at how far the job is; its end is seen at once.
+LOOK = 0.2
+
+
+def follow(job: Job, timeout: float, *, quiet: bool) -> JobResult:
+    """Waits for the job's end, without its results; with a progress bar on a terminal, unless quiet.
+
+    Args:
+        timeout: seconds.
+
+    Raises:
+        JobTimeoutError: no final state in time; the job goes on.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    deadline = time.monotonic() + timeout
+    with Progress(*columns, transient=True, disable=quiet or not sys.stdout.isatty()) as bar:
+        task = bar.add_task("memories", total=None)
+        while True:
+            far = job.progress()
+            bar.update(task, completed=far.done, total=far.total)
+            left = deadline - time.monotonic()
+            if left <= 0 and not far.status.is_final:
+                raise timed_out(job.id, timeout, far.status)
+            try:
+                return job.wait(max(0.0, min(LOOK, left)), with_results=False)
+            except JobTimeoutError:
+                continue

@@ -1,0 +1,76 @@
+"""`emendo purge`: erases for good what has been deleted or expired for a while."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from emendo_client import Event, MemoryClient, validation
+from emendo_client.cli import FAILED
+from emendo_client.cli.confirm import confirmed, yes_option
+from emendo_client.cli.following import follow
+from emendo_client.cli.output import json_option, print_json
+from emendo_client.errors import ValidationError
+
+_AGE = re.compile(r"([0-9]{1,9})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def moment(_: click.Context | None, __: click.Parameter | None, value: str) -> datetime:
+    """A time with its zone, or an age such as `30d` (s, m, h, d, w), as the moment it means."""
+    age = _AGE.fullmatch(value)
+    try:
+        if age:
+            return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+        microseconds = validation.moment(value, "it")
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
+    except OverflowError:
+        raise click.BadParameter("it is beyond the calendar") from None
+    except ValidationError as error:
+        raise click.BadParameter(f"{error.message}; give a time such as 2030-01-31T12:00Z, or an age: 30d") from None
+
+
+@click.command()
+@click.option(
+    "--deleted-before", callback=moment, required=True, help="An ISO time with its zone, or an age: 30d, 12h."
+)
+@yes_option
+@click.option("--wait/--no-wait", default=True, help="Wait for the job to end.")
+@click.option("--timeout", type=float, default=3_600.0, show_default=True, help="Seconds to wait.")
+@json_option
+def purge(deleted_before: datetime, yes: bool, wait: bool, timeout: float, as_json: bool) -> int:
+    """Erase for good what was deleted or had expired before a moment."""
+    if not confirmed(f"Erase for good what was gone before {deleted_before:%Y-%m-%d %H:%M:%S} UTC?", yes=yes):
+        return FAILED
+    with MemoryClient() as client:
+        job = client.purge(deleted_before)
+        counts = {"memories": 0, "erased": 0, "failed": 0}
+        if job is None:
+            _print(None, None, counts, as_json=as_json)
+            return 0
+        if not wait:
+            info = job.info()
+            _print(job.id, info.status.value, {"memories": info.items}, as_json=as_json)
+            return 0
+        result = follow(job, timeout, quiet=as_json)
+        for item in job.results():
+            counts["memories"] += 1
+            counts["erased"] += item.event == Event.DELETE
+            counts["failed"] += item.error is not None
+    _print(job.id, result.status.value, counts, as_json=as_json)
+    return FAILED if counts["failed"] else 0
+
+
+def _print(job_id: str | None, status: str | None, counts: dict[str, int], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"job_id": job_id, "status": status, **counts})
+    elif job_id is None:
+        click.echo("nothing to erase")
+    elif "erased" not in counts:
+        click.echo(f"accepted: job {job_id}, {counts['memories']} memories")
+    else:
+        click.echo(
+            f"{counts['erased']} of {counts['memories']} memories erased, {counts['failed']} failed: job {job_id}"
+        )

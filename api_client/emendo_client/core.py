@@ -1,0 +1,81 @@
+"""What the synchronous client stands on: connections, and ways to accept jobs."""
+
+from __future__ import annotations
+
+from typing import Self, TypeVar
+
+from emendo_client import validation, writes
+from emendo_client.batches import BatchBuilder, BatchRequest
+from emendo_client.bell import Bell
+from emendo_client.embeddings.queries import QueryEmbedder
+from emendo_client.job import Job
+from emendo_client.operations import Document
+from emendo_client.requests import JobRequest, RequestBuilder
+from emendo_client.steps import Steps, run
+from emendo_config import Keys, Settings
+from emendo_config.queues import BULK
+from emendo_config.redis_io import connect
+
+T = TypeVar("T")
+
+
+class Core:
+    """One project's connections; see `MemoryClient`."""
+
+    def __init__(self, settings: Settings | None = None, project: str | None = None) -> None:
+        self.settings = settings or Settings()
+        given = self.settings.project if project is None else project
+        self.project = validation.scope_id(given, "project") or "default"
+        self._keys = Keys(self.settings.key_prefix)
+        self._build = RequestBuilder(self.settings, self.project)
+        self._batch = BatchBuilder(self.settings, self.project)
+        self._bell = Bell(self.settings)
+        self._data = connect(self.settings.redis_url, self.settings)
+        same = self.settings.control_url == self.settings.redis_url
+        self._control = self._data if same else connect(self.settings.control_url, self.settings)
+        self._planes = {"data": self._data, "control": self._control}
+        self._queries = QueryEmbedder(self.settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes all connections; the client cannot be used afterwards."""
+        self._bell.close()
+        self._data.close()
+        self._control.close()
+        self._queries.close()
+
+    def _submit(self, request: JobRequest) -> Job:
+        job_id, rings = self._run(writes.accept(self.settings, self._keys, request))
+        self._ring(rings)
+        return self._accepted(job_id, request.consistency)
+
+    def _submit_batch(self, request: BatchRequest) -> Job:
+        parts = request.appends(self.settings)
+        while True:
+            done = self._run(writes.append(self.settings, self._keys, request, next(parts)))
+            self._ring(done.rings)
+            if done.resume is not None:
+                request = done.resume
+                parts = request.appends(self.settings)
+            elif done.is_over:
+                return self._accepted(done.job_id, request.consistency)
+
+    def _submit_documents(self, documents: list[Document]) -> Job:
+        return self._submit_batch(self._batch.documents("batch", documents, BULK))
+
+    def _accepted(self, job_id: str, consistency: str) -> Job:
+        job = Job(self, job_id)
+        if consistency == "strong":
+            job.wait(timeout=self.settings.task_time_limit, with_results=False)
+        return job
+
+    def _ring(self, shards: list[str]) -> None:
+        self._bell.ring_each(shards)
+
+    def _run(self, steps: Steps[T]) -> T:
+        return run(self._planes, steps)
