@@ -37,7 +37,7 @@ class AsyncMemoryClient(AsyncSubmitting):
 
     async def job(self, job_id: str) -> AsyncJob:
         """See `MemoryClient.job`."""
-        handle = AsyncJob(self, job_id)
+        handle = AsyncJob(self, validation.job_id(job_id))
         await handle.info()
         return handle
 
@@ -64,10 +64,12 @@ class AsyncMemoryClient(AsyncSubmitting):
 
     async def dead_letter(self, job_id: str) -> DeadLetter:
         """See `MemoryClient.dead_letter`."""
+        job_id = validation.job_id(job_id)
         return await self._run(dead_letters.get(self._keys, self.project, job_id))
 
     async def replay(self, job_id: str) -> AsyncJob:
         """See `MemoryClient.replay`."""
+        job_id = validation.job_id(job_id)
         await self._ring(await self._run(dead_letters.replay(self.settings, self._keys, self.project, job_id)))
         return AsyncJob(self, job_id)
 
@@ -92,6 +94,7 @@ class AsyncMemoryClient(AsyncSubmitting):
 
     async def discard(self, job_id: str) -> None:
         """See `MemoryClient.discard`."""
+        job_id = validation.job_id(job_id)
         await self._run(dead_letters.discard(self.settings, self._keys, self.project, job_id))
 
     async def discard_all(
@@ -118,6 +121,7 @@ class AsyncMemoryClient(AsyncSubmitting):
     async def get(self, memory_id: str, *, include_deleted: bool = False) -> Memory:
         """See `MemoryClient.get`."""
         checked = validation.memory_id(memory_id)
+        validation.flag(include_deleted, "include_deleted")
         return await self._run(reads.get(self._keys, self.project, checked, include_deleted=include_deleted))
 
     async def get_all(
@@ -133,8 +137,8 @@ class AsyncMemoryClient(AsyncSubmitting):
     ) -> Page:
         """See `MemoryClient.get_all`."""
         wanted = scoped(self.project, user_id, agent_id, run_id, filters, all_users=all_users)
-        validation.positive(page, "page", MAX_PAGE)
-        validation.positive(page_size, "page_size", MAX_PAGE_SIZE)
+        page = validation.positive(page, "page", MAX_PAGE)
+        page_size = validation.positive(page_size, "page_size", MAX_PAGE_SIZE)
         return await self._run(reads.get_all(self._keys, wanted, page, page_size))
 
     async def search(
@@ -149,9 +153,9 @@ class AsyncMemoryClient(AsyncSubmitting):
         all_users: bool = False,
     ) -> list[SearchHit]:
         """See `MemoryClient.search`."""
-        validation.text(query, "query", self.settings)
+        query = validation.text(query, "query", self.settings)
         wanted = scoped(self.project, user_id, agent_id, run_id, filters, all_users=all_users)
-        validation.positive(limit, "limit", MAX_SEARCH_LIMIT)
+        limit = validation.positive(limit, "limit", MAX_SEARCH_LIMIT)
         vector = await self._queries.embed_async(query)
         return await self._run(reads.search(self._keys, wanted, self.settings.space.field, vector, limit))
 

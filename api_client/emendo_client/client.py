@@ -45,7 +45,7 @@ class MemoryClient(Submitting):
         Raises:
             JobNotFoundError: the id was never accepted in this project, or its record expired.
         """
-        handle = Job(self, job_id)
+        handle = Job(self, validation.job_id(job_id))
         handle.info()
         return handle
 
@@ -86,6 +86,7 @@ class MemoryClient(Submitting):
         Raises:
             JobNotFoundError: no such job. JobError: it is not dead-lettered.
         """
+        job_id = validation.job_id(job_id)
         return self._run(dead_letters.get(self._keys, self.project, job_id))
 
     def replay(self, job_id: str) -> Job:
@@ -96,6 +97,7 @@ class MemoryClient(Submitting):
         Raises:
             JobNotFoundError: no such job. JobError: it is not dead-lettered.
         """
+        job_id = validation.job_id(job_id)
         self._ring(self._run(dead_letters.replay(self.settings, self._keys, self.project, job_id)))
         return Job(self, job_id)
 
@@ -135,6 +137,7 @@ class MemoryClient(Submitting):
         Raises:
             JobNotFoundError: no such job. JobError: it is not dead-lettered.
         """
+        job_id = validation.job_id(job_id)
         self._run(dead_letters.discard(self.settings, self._keys, self.project, job_id))
 
     def discard_all(
@@ -168,6 +171,7 @@ class MemoryClient(Submitting):
             MemoryNotFoundError: no such memory in this project, or it is deleted or expired.
         """
         checked = validation.memory_id(memory_id)
+        validation.flag(include_deleted, "include_deleted")
         return self._run(reads.get(self._keys, self.project, checked, include_deleted=include_deleted))
 
     def get_all(
@@ -189,8 +193,8 @@ class MemoryClient(Submitting):
             all_users: read the whole project instead of a scope.
         """
         wanted = scoped(self.project, user_id, agent_id, run_id, filters, all_users=all_users)
-        validation.positive(page, "page", MAX_PAGE)
-        validation.positive(page_size, "page_size", MAX_PAGE_SIZE)
+        page = validation.positive(page, "page", MAX_PAGE)
+        page_size = validation.positive(page_size, "page_size", MAX_PAGE_SIZE)
         return self._run(reads.get_all(self._keys, wanted, page, page_size))
 
     def search(
@@ -210,9 +214,9 @@ class MemoryClient(Submitting):
             ValidationError; EmbeddingError or NetworkError: the query cannot be embedded;
             VectorStoreError: there is no index yet.
         """
-        validation.text(query, "query", self.settings)
+        query = validation.text(query, "query", self.settings)
         wanted = scoped(self.project, user_id, agent_id, run_id, filters, all_users=all_users)
-        validation.positive(limit, "limit", MAX_SEARCH_LIMIT)
+        limit = validation.positive(limit, "limit", MAX_SEARCH_LIMIT)
         vector = self._queries.embed(query)
         return self._run(reads.search(self._keys, wanted, self.settings.space.field, vector, limit))
 

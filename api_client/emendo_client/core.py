@@ -24,7 +24,8 @@ class Core:
 
     def __init__(self, settings: Settings | None = None, project: str | None = None) -> None:
         self.settings = settings or Settings()
-        self.project = validation.scope_id(project or self.settings.project, "project") or "default"
+        given = self.settings.project if project is None else project
+        self.project = validation.scope_id(given, "project") or "default"
         self._keys = Keys(self.settings.key_prefix)
         self._build = RequestBuilder(self.settings, self.project)
         self._batch = BatchBuilder(self.settings, self.project)

@@ -212,7 +212,10 @@ def metadata_tag(key: str, value: Any) -> str | None:
     """The index tag by which a metadata value is found; None for values that cannot be filtered on."""
     if value is None or isinstance(value, dict | list | tuple):
         return None
-    tag = f"{key}={json.dumps(value, ensure_ascii=False)}"
+    # The index drops white space at a tag's ends; so a key that begins with it is quoted, and then also one that
+    # begins with a quote, to stay another one.
+    name = json.dumps(key, ensure_ascii=False) if key[:1].isspace() or key.startswith('"') else key
+    tag = f"{name}={json.dumps(value, ensure_ascii=False)}"
     return tag if len(tag) <= MAX_TAG_CHARS else None
 
 

@@ -80,7 +80,8 @@ def _completed(item: ItemResult, reply: Any, project: str) -> ItemResult:
         return item.model_copy(update={"error": _showing(item.error, memory)})
     for entry_id, raw in reply:
         entry = history_entry(item.memory_id, as_text(entry_id), raw)
-        return item.model_copy(update={"memory": entry.new_memory, "previous_memory": entry.old_memory})
+        shown = None if entry.is_deleted else entry.new_memory
+        return item.model_copy(update={"memory": shown, "previous_memory": entry.old_memory})
     return item
 
 

@@ -23,7 +23,8 @@ ROLES = ("user", "assistant", "system", "tool")
 STORED_ROLES = ("user", "assistant")
 IDENTITY_KEYS = frozenset({"id", "user_id", "agent_id", "run_id", "actor_id", "project"})
 MAX_ID_CHARS = 256
-_MEMORY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 _MARK = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
 # Tabs and line breaks are text; other C0/C1 controls and lone surrogates are broken input.
 _FORBIDDEN_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -56,14 +57,21 @@ def _is_visible(character: str) -> bool:
 
 def memory_id(value: Any) -> str:
     """A memory id: 1 to 128 letters, digits, `_`, `.` or `-`."""
+    suggestion = "use the id a job's result or a search gave: letters, digits, '_', '.', '-', at most 128"
+    return _given_id(value, "memory_id", _ID, suggestion)
+
+
+def job_id(value: Any) -> str:
+    """The id of a job, or of a batch job's chunk, which has a `:` in it, too."""
+    return _given_id(value, "job_id", _JOB_ID, "use the id that an accepted job or a dead letter has")
+
+
+def _given_id(value: Any, name: str, form: re.Pattern[str], suggestion: str) -> str:
     if not isinstance(value, str):
-        raise _wrong_type("memory_id", value, "a string")
-    if not _MEMORY_ID.fullmatch(value):
-        raise ValidationError(
-            "memory_id is malformed",
-            suggestion="use the id a job's result or a search gave: letters, digits, '_', '.', '-', at most 128",
-        )
-    return value
+        raise _wrong_type(name, value, "a string")
+    if not form.fullmatch(value):
+        raise ValidationError(f"{name} is malformed", suggestion=suggestion)
+    return str.__str__(value)
 
 
 def conflict_id(value: Any) -> tuple[str, str]:
@@ -71,7 +79,7 @@ def conflict_id(value: Any) -> tuple[str, str]:
     if not isinstance(value, str):
         raise _wrong_type("conflict_id", value, "a string")
     found, mark = split_conflict_id(value)
-    if not _MEMORY_ID.fullmatch(found) or not _MARK.fullmatch(mark):
+    if not _ID.fullmatch(found) or not _MARK.fullmatch(mark):
         raise ValidationError("conflict_id is malformed", suggestion="use an id that conflicts() lists")
     return found, mark
 
@@ -190,20 +198,27 @@ def version(value: Any, name: str) -> int | None:
     """A memory version: a whole number from 1, or None."""
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong_type(name, value, "a whole number or None")
-    if value < 1:
-        raise ValidationError(f"{name} is {value}; versions begin with 1")
-    return value
+    whole = _whole(value, name, "a whole number or None")
+    if whole < 1:
+        raise ValidationError(f"{name} is {whole}; versions begin with 1")
+    return whole
 
 
 def positive(value: Any, name: str, most: int) -> int:
     """A whole number from 1 to `most`."""
+    whole = _whole(value, name, "a whole number")
+    if not 1 <= whole <= most:
+        raise ValidationError(f"{name} is {whole}; it must be from 1 to {most}")
+    return whole
+
+
+def _whole(value: Any, name: str, expected: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong_type(name, value, "a whole number")
-    if not 1 <= value <= most:
-        raise ValidationError(f"{name} is {value}; it must be from 1 to {most}")
-    return value
+        raise _wrong_type(name, value, expected)
+    whole = int(value)  # ours: redis-py refuses an enum that merely is a number
+    if abs(whole) > MAX_WHOLE_NUMBER:  # thousands of digits cannot even be printed
+        raise ValidationError(f"{name} is beyond 64 bits")
+    return whole
 
 
 def expiry(value: Any) -> str | None:

@@ -129,3 +129,10 @@ scalars = st.text(st.sampled_from('a="\\'), max_size=4) | st.booleans() | st.int
 def test_no_two_pairs_share_a_tag(key, value, other_key, other_value):
     same = (key, repr(value)) == (other_key, repr(other_value))
     assert (metadata_tag(key, value) == metadata_tag(other_key, other_value)) is same
+
+
+def test_a_tag_never_begins_with_white_space_which_the_index_would_drop():
+    keys = [" k", "\tk", "\u2003k", '" k"', "k", '"']
+    tags = [metadata_tag(key, 1) for key in keys]
+    assert all(tag == tag.strip() for tag in tags)
+    assert len(set(tags)) == len(keys)

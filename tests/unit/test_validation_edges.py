@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emendo_client import validation
+from emendo_client import AsyncMemoryClient, MemoryClient, validation
 from emendo_client.errors import ValidationError
 from emendo_client.requests import RequestBuilder, new_memory_id
 from emendo_config import Keys, Settings
@@ -375,3 +375,36 @@ def test_metadata_that_passes_survives_json_and_utf8_unchanged(value):
     document = json.dumps(checked, ensure_ascii=False, allow_nan=False)
     assert json.loads(document.encode().decode()) == value
     assert "\x1f" not in document
+
+
+class Size(enum.IntEnum):
+    SMALL = 5
+
+
+@pytest.mark.parametrize("huge", [2**63, -(2**63), 10**5_000, -(10**5_000)], ids=["64", "-64", "very", "-very"])
+def test_a_number_too_long_to_be_printed_is_refused_like_any_other(huge):
+    for check in (lambda: validation.positive(huge, "page", 10), lambda: validation.version(huge, "version")):
+        with pytest.raises(ValidationError, match="is beyond 64 bits"):
+            check()
+
+
+def test_an_enum_that_is_a_number_becomes_that_number():
+    """redis-py refuses to send any other kind of int."""
+    assert type(validation.positive(Size.SMALL, "page_size", 10)) is int
+    assert type(validation.version(Size.SMALL, "version")) is int
+
+
+@pytest.mark.parametrize("check", [validation.job_id, validation.memory_id])
+@pytest.mark.parametrize("value", ["", "a b", "a\ud800", "\x00", "x" * 129, "-a", "a/1", None, 7, b"a", []])
+def test_an_id_that_cannot_exist_is_refused_before_redis_sees_it(check, value):
+    with pytest.raises(ValidationError, match=f"^{check.__name__} is "):
+        check(value)
+    assert check("4be1e1a2-0000-4000-8000-000000000000") == "4be1e1a2-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize("project", ["", 0, False, [], " "])
+def test_a_client_without_a_project_is_not_a_client_of_the_default_one(project):
+    for kind in (MemoryClient, AsyncMemoryClient):
+        with pytest.raises(ValidationError, match=r"^project is"):
+            kind(SETTINGS, project=project)
+        assert kind(SETTINGS).project == "default"

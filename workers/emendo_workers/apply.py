@@ -48,6 +48,7 @@ class _Unit:
     state: MemoryState | None = None
     has_vector: bool = False
     changes: list[Change] = field(default_factory=list)
+    idle: list[ItemOutcome] = field(default_factory=list)  # what changes nothing, given the changes before it
     queued: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -175,20 +176,27 @@ class _Batch:
     def _decide(self, units: list[_Unit]) -> None:
         for unit in units:
             assert unit.state is not None  # it was opened
-            state, unit.changes = unit.state, []
+            state, unit.changes, unit.idle = unit.state, [], []
             for operation in list(unit.waiting):
                 try:
                     change = self._change(unit, state, operation)
                 except NeedsMerge:
                     self._end(ItemOutcome(operation, handed_over=True), unit)
                 except EmendoError as error:
-                    self._end(ItemOutcome(operation, error=error), unit)
+                    unit.idle.append(ItemOutcome(operation, error=error))
                 else:
                     if change is None:
-                        self._end(ItemOutcome(operation, result=_nothing_done(state)), unit)
+                        unit.idle.append(ItemOutcome(operation, result=_nothing_done(state)))
                         continue
                     unit.changes.append(change)
                     state = change.after
+            if not unit.changes:
+                self._end_idle(unit)
+
+    def _end_idle(self, unit: _Unit) -> None:
+        """Ends what was refused, now that no change which it rests on can drop out any more."""
+        for outcome in unit.idle:
+            self._end(outcome, unit)
 
     def _change(self, unit: _Unit, state: MemoryState, operation: Operation) -> Change | None:
         """The decision; the chat model is asked where it must be, and where there is a merger to ask it."""
@@ -268,6 +276,7 @@ class _Batch:
             self._committed.add(unit.memory_id)
             for change in unit.changes:
                 self._end(ItemOutcome(change.operation, result=change.result()), unit)
+            self._end_idle(unit)
 
     def _end(self, outcome: ItemOutcome, unit: _Unit | None = None) -> None:
         self._done[id(outcome.operation)] = outcome

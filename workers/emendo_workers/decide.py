@@ -320,21 +320,22 @@ def _restore(after: MemoryState, operation: Operation, snapshot: Snapshot | None
             details={"current_version": after.version - 1},
             suggestion="history(memory_id) lists the versions there are",
         )
-    if operation.submitted <= after.stamps.deleted:
-        return Event.SUPERSEDED
-    after.is_deleted = False
-    after.stamps.deleted = operation.submitted
-    if _is_expired(after, now):
-        after.expires_at = ""  # it would be gone again at once
+    applies = operation.submitted > after.stamps.deleted
+    if applies:
+        after.is_deleted = False
+        after.stamps.deleted = operation.submitted
+        if _is_expired(after, now):
+            after.expires_at = ""  # it would be gone again at once
     if snapshot is not None:
-        _return_to(after, operation, snapshot)
-    return Event.RESTORE
+        applies |= _return_to(after, operation, snapshot)
+    return Event.RESTORE if applies else Event.SUPERSEDED
 
 
-def _return_to(after: MemoryState, operation: Operation, snapshot: Snapshot) -> None:
-    """Sets text and every metadata key to the snapshot's, where no newer submission set them."""
+def _return_to(after: MemoryState, operation: Operation, snapshot: Snapshot) -> bool:
+    """Sets text and every metadata key to the snapshot's, where no newer submission set them; False when all are."""
     patch: dict[str, Any] = dict.fromkeys(after.metadata)
     patch.update(snapshot.metadata)
     as_update = replace(operation, text=snapshot.memory, metadata=patch, on_conflict="last_write_wins")
-    _update(after, as_update, metadata_limit=1 << 30)
+    event = _update(after, as_update, metadata_limit=1 << 30)
     after.stamps.base = max(after.stamps.base, operation.submitted)  # keys that are not there were set back, too
+    return event is Event.UPDATE

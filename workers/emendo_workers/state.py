@@ -62,7 +62,7 @@ class Stamps:
 
     def of_key(self, key: str) -> int:
         """When the metadata key was set or removed."""
-        return self.metadata.get(key, self.base)
+        return max(self.metadata.get(key, 0), self.base)
 
     def to_json(self) -> str:
         """As the hash keeps it."""

@@ -1,0 +1,82 @@
+"""What the client reads, compared with what the model says."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reference import Entry, ReferenceMemory
+
+from emendo_client import MemoryClient
+
+
+def history(entries: Sequence[Any], model: ReferenceMemory) -> None:
+    """Versions 1 to n, each saying what the model says, each beginning where the one before ended."""
+    assert [entry.version for entry in entries] == list(range(1, len(model.history) + 1))
+    for entry, expected in zip(entries, model.history, strict=True):
+        for name in Entry.__dataclass_fields__.keys() - {"reads", "previously"}:
+            assert getattr(entry, name) == getattr(expected, name), f"{name} of {entry} is not that of {expected}"
+        assert entry.memory_id == model.id
+        assert entry.created_at == model.created
+
+
+def state(memory: Any, model: ReferenceMemory) -> None:
+    """Every field of a memory as it was read."""
+    assert memory.memory == model.text
+    assert memory.hash == hashlib.sha256(model.text.encode()).hexdigest()
+    assert memory.metadata == model.metadata
+    assert (memory.version, memory.is_deleted) == (model.version, model.is_deleted)
+    assert (memory.created_at, memory.updated_at) == (model.created, model.updated)
+    assert (memory.id, memory.actor_id, memory.role) == (model.id, model.actor_id, model.role)
+    names = ("user_id", "agent_id", "run_id")
+    assert {name: getattr(memory, name) for name in names} == {**dict.fromkeys(names), **model.scope}
+
+
+def listing(
+    client: MemoryClient,
+    expected: Mapping[str, ReferenceMemory],
+    *,
+    scope: Mapping[str, str],
+    filters: Mapping[str, Any] | None,
+    size: int,
+) -> None:
+    """All pages of `get_all`: each memory once, newest first."""
+    found: list[Any] = []
+    for page in itertools.count(1):
+        read = client.get_all(**scope, filters=filters, page=page, page_size=size, all_users=not scope)
+        assert read.total == len(expected)
+        found += read.results
+        if not read.has_next:
+            break
+    assert sorted(memory.id for memory in found) == sorted(expected)
+    for memory in found:
+        state(memory, expected[memory.id])
+    moments = [memory.created_at for memory in found]
+    assert moments == sorted(moments, reverse=True)
+
+
+def search(
+    client: MemoryClient,
+    expected: Mapping[str, ReferenceMemory],
+    *,
+    query: str,
+    scope: Mapping[str, str],
+    filters: Mapping[str, Any] | None,
+) -> None:
+    """All of the scope and nothing else, those with the very text of the query first."""
+    hits = client.search(query, **scope, filters=filters, limit=1_000, all_users=not scope)
+    assert sorted(hit.id for hit in hits) == sorted(expected)
+    for hit in hits:
+        state(hit, expected[hit.id])
+    scores = [hit.score for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+    same = sum(memory.text == query for memory in expected.values())
+    assert [hit.memory for hit in hits[:same]] == [query] * same
+    assert all(abs(score - 1) < 1e-5 for score in scores[:same])
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Where two tables disagree."""
+    return {key: (one.get(key), other.get(key)) for key in one.keys() | other.keys() if one.get(key) != other.get(key)}

@@ -1,0 +1,243 @@
+"""Random histories of the whole client API, against the reference model.
+
+Jobs wait in the inboxes until a rule works them: they pile up, are worked in batches in any order of shards, by
+workers that die, with a provider that fails; and they come late, so that older submissions meet newer ones.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import pytest
+from effort import LIMIT, effort
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+from reference import Ask
+from world import PROJECTS, REFUSED, World
+
+from emendo_client.testing.faults import Fault
+
+SHARDS = 3
+FIRST = PROJECTS[0]
+
+# Words the query language gives a meaning to are texts, ids and values like any other.
+TEXTS = [
+    "Ana likes green tea",
+    "der Hund schläft tief",
+    "猫は魚が好き",
+    "*",
+    "u1|u2",
+    f"this is {REFUSED}",
+    "🦜 says hello",
+]
+USERS = ["u1", "u2", "u1|u2", "*", "} @user_id:{u2"]
+AGENTS = [None, None, "helper"]
+KEYS = ["topic", "a b", "*"]
+VALUES = ["food", "food|work", 1, True, 1.5, ["food"], {"deep": "food"}]
+
+texts = st.sampled_from(TEXTS)
+patches = st.dictionaries(st.sampled_from(KEYS), st.sampled_from([*VALUES, None]), min_size=1, max_size=3)
+numbers = st.integers(0, 50)  # of something there is; taken modulo how many there are
+updates = st.builds(
+    lambda text, metadata, mode: Ask(
+        "update",
+        "",
+        TEXTS[0] if text is None and metadata is None else text,
+        metadata,
+        actor_id="ben",
+        role="assistant",
+        on_conflict=mode,
+    ),
+    st.none() | texts,
+    st.none() | patches,
+    st.sampled_from(["last_write_wins", "last_write_wins", "reject"]),
+)
+deletes = st.just(Ask("delete", ""))
+restores = st.builds(
+    lambda version: Ask("restore", "", version=version, actor_id="eve"), st.sampled_from([None, None, 1, 1, 2, 3, 5])
+)
+# On a memory that the rule chooses.
+changes = st.sampled_from([updates] * 7 + [restores] * 2 + [deletes]).flatmap(lambda chosen: chosen)
+offsets = st.sampled_from([None, None, None, 0, 1, 2])  # of the expected version from the one there is
+projects = st.sampled_from([FIRST, FIRST, FIRST, PROJECTS[1]])
+intruders = st.sampled_from([False] * 7 + [True])  # whether the other tenant tries
+idempotency_keys = st.sampled_from([None, None, None, None, "k1", "k2"])
+orders = st.permutations(range(SHARDS))
+scopes = st.fixed_dictionaries({}, optional={"user_id": st.sampled_from(USERS), "agent_id": st.just("helper")})
+_values = st.sampled_from([value for value in VALUES if not isinstance(value, list | dict)])
+filters = st.one_of(
+    st.none(),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "role": st.sampled_from(["user", "assistant", ["user", "assistant"]]),
+            "actor_id": st.sampled_from(["ana", "*"]),
+            "user_id": st.lists(st.sampled_from(USERS), min_size=1, max_size=3),
+            "metadata": st.dictionaries(
+                st.sampled_from(KEYS), _values | st.lists(_values, min_size=1, max_size=2), max_size=2
+            ),
+        },
+    ),
+)
+faults = st.lists(
+    st.builds(
+        Fault,
+        kind=st.sampled_from(["unavailable", "rate_limit", "malformed_json", "wrong_dimension"]),
+        times=st.integers(1, 3),
+        endpoint=st.just("embeddings"),
+    ),
+    min_size=1,
+    max_size=2,
+)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """What callers, workers, providers and the clock do, in any order."""
+
+    world: World  # set by the test, anew for each example
+
+    # Callers.
+
+    @initialize(shards=st.lists(st.integers(0, SHARDS - 1), min_size=1, max_size=3))
+    def begin(self, shards: list[int]) -> None:
+        for number, shard in enumerate(shards):
+            self.world.add(FIRST, shard, [TEXTS[number]], infer=False, key=None, user_id=USERS[0], metadata=None)
+        self.world.work(range(SHARDS))
+
+    @rule(
+        project=projects,
+        shard=st.integers(0, SHARDS - 1),
+        messages=st.lists(texts, min_size=1, max_size=3),
+        user=st.sampled_from(USERS),
+        agent=st.sampled_from(AGENTS),
+        metadata=st.none() | patches,
+        infer=st.booleans(),
+        key=idempotency_keys,
+    )
+    def add(self, *, project, shard, messages, user, agent, metadata, infer, key) -> None:
+        if len(self.world.memories) < 12:
+            self.world.add(
+                project, shard, messages, infer=infer, key=key, user_id=user, agent_id=agent, metadata=metadata
+            )
+
+    @rule(wanted=st.lists(st.tuples(numbers, changes, offsets, idempotency_keys, intruders), min_size=1, max_size=5))
+    def change(self, wanted) -> None:
+        for memory, ask, off, key, intrudes in wanted:
+            memory_id = self._memory(memory)
+            expected = None if off is None or ask.op == "restore" else self._version(memory_id) + off
+            owner = self.world.owners[memory_id]
+            project = next(each for each in PROJECTS if (each == owner) != intrudes)
+            self.world.change(project, replace(ask, memory_id=memory_id, expected_version=expected), key)
+
+    @rule(job=numbers)
+    def cancel(self, job) -> None:
+        self.world.cancel(self._job(job))
+
+    @rule(project=projects, number=numbers, replay=st.booleans())
+    def replay_or_discard(self, project, number, replay) -> None:
+        dead = sorted(self.world.store.dead_letters(FIRST), key=self.world.jobs.index)
+        job_id = dead[number % len(dead)] if dead else self._job(number)
+        self.world.replay_or_discard(job_id, replay=replay, project=project)
+
+    # Workers, providers, the clock.
+
+    @rule(order=orders, how_many=st.integers(1, SHARDS))
+    def work(self, order, how_many) -> None:
+        self.world.work(order[:how_many])
+
+    @rule(order=orders, struck=faults)
+    def work_while_the_provider_fails(self, order, struck) -> None:
+        # Hypothesis may show one strategy's value again; a fault counts down.
+        self.world.work(order, [Fault(fault.kind, times=fault.times, endpoint=fault.endpoint) for fault in struck])
+
+    @rule(memory=numbers, order=orders)
+    def work_while_another_worker_has_a_memory(self, memory, order) -> None:
+        self.world.work(order, stalled=self._memory(memory))
+
+    @rule(shard=st.integers(0, SHARDS - 1), step=st.integers(2, 12), after=st.booleans())
+    def die(self, shard, step, after) -> None:
+        self.world.die(shard, step, after=after)
+
+    @rule(
+        memory=numbers, older=changes, newer=st.lists(changes, min_size=1, max_size=3), picked=st.permutations(range(6))
+    )
+    def overtake(self, memory, older, newer, picked) -> None:
+        """An older submission waits while newer ones are worked, and comes late."""
+        memory_id = self._memory(memory)
+        project = self.world.owners[memory_id]
+        self.world.change(project, replace(older, memory_id=memory_id), None)
+        self.world.work(range(SHARDS), stalled=memory_id)
+        for ask in newer:
+            self.world.change(project, replace(ask, memory_id=memory_id), None)
+        self.world.work(range(SHARDS))
+        self.world.bring_back(picked)
+        self.world.work(range(SHARDS))
+
+    @rule(memory=numbers, asks=st.lists(changes, min_size=2, max_size=3), picked=numbers, step=st.integers(2, 6))
+    def cancel_while_it_runs(self, memory, asks, picked, step) -> None:
+        """A worker has begun a batch when one of its jobs is cancelled, and dies; the next one has the say."""
+        memory_id = self._memory(memory)
+        for ask in asks:
+            self.world.change(self.world.owners[memory_id], replace(ask, memory_id=memory_id), None)
+        self.world.die(self.world.shard_of(memory_id), step, after=True)
+        self.world.cancel(self.world.jobs[-1 - picked % len(asks)])
+        self.world.work(range(SHARDS))
+
+    @rule(picked=st.lists(numbers, max_size=4))
+    def bring_back_what_was_put_aside(self, picked) -> None:
+        self.world.bring_back(picked)
+
+    # Readers.
+
+    @rule(project=projects, scope=scopes, wanted=filters, size=st.integers(1, 5))
+    def list_memories(self, project, scope, wanted, size) -> None:
+        self.world.compare_listing(project, scope, wanted, size)
+
+    @rule(project=projects, query=texts.filter(lambda text: REFUSED not in text), scope=scopes, wanted=filters)
+    def search(self, project, query, scope, wanted) -> None:
+        self.world.compare_search(project, query, scope, wanted)
+
+    def teardown(self) -> None:
+        self.world.settle()
+        for project in PROJECTS:
+            self.world.compare_listing(project, {}, None, 4)
+            for text in self.world.texts(project):
+                self.world.compare_search(project, text, {}, None)
+        self.world.forget()
+
+    def _memory(self, number: int) -> str:
+        return self.world.memories[number % len(self.world.memories)]
+
+    def _job(self, number: int) -> str:
+        return self.world.jobs[number % len(self.world.jobs)]
+
+    def _version(self, memory_id: str) -> int:
+        memory = self.world.store.memories.get(memory_id)
+        return memory.version if memory else 1
+
+
+@pytest.mark.timeout(LIMIT)
+def test_the_store_does_what_the_model_does(services, openai_server):
+    worlds: list[World] = []
+
+    class Machine(StoreMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.world = World(services, openai_server)
+            worlds.append(self.world)
+
+        def teardown(self) -> None:
+            try:
+                if sys.exc_info()[0] is None:  # else a rule has failed already, and that is what counts
+                    super().teardown()
+            finally:
+                self.world.close()
+
+    run_state_machine_as_test(Machine, settings=effort(30, deep=2_000, stateful_step_count=30))
+    assert worlds
