@@ -256,3 +256,13 @@ def test_unexpected_answers_of_redis_are_our_errors(emendo_settings):
         client.get_all(user_id="ana")
     assert failure.value.error_code == "NO_INDEX"
     assert "emendo worker" in failure.value.suggestion
+
+
+def test_who_loses_a_version_to_an_update_that_fails_itself_wins_it(services, client, openai_server):
+    memory_id = added(services, client)
+    openai_server.faults.add(Fault("bad_request", rate=1.0, match="refused"))
+    refused = client.update(memory_id, "refused by the provider", expected_version=1)
+    rival = client.update(memory_id, "taken", expected_version=1)
+    drain(services, rival)
+    assert (refused.status(), rival.status()) == ("failed", "succeeded")
+    assert client.get(memory_id).memory == "taken"

@@ -41,13 +41,19 @@ _MARK_MARGIN = 60_000_000
 
 @dataclass(slots=True)
 class _Unit:
-    """One memory and the batch's operations on it, in the order of submission."""
+    """One memory and the batch's operations on it, in the order of submission.
+
+    Attributes:
+        changes: decided upon one another, not yet committed.
+        pending: outcomes that rest on those changes; if these are not committed, they are decided anew, too.
+    """
 
     memory_id: str
     waiting: list[Operation]
     state: MemoryState | None = None
     has_vector: bool = False
     changes: list[Change] = field(default_factory=list)
+    pending: list[ItemOutcome] = field(default_factory=list)
     queued: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -175,17 +181,17 @@ class _Batch:
     def _decide(self, units: list[_Unit]) -> None:
         for unit in units:
             assert unit.state is not None  # it was opened
-            state, unit.changes = unit.state, []
+            state, unit.changes, unit.pending = unit.state, [], []
             for operation in list(unit.waiting):
                 try:
                     change = self._change(unit, state, operation)
                 except NeedsMerge:
                     self._end(ItemOutcome(operation, handed_over=True), unit)
                 except EmendoError as error:
-                    self._end(ItemOutcome(operation, error=error), unit)
+                    self._end_with_changes(ItemOutcome(operation, error=error), unit)
                 else:
                     if change is None:
-                        self._end(ItemOutcome(operation, result=_nothing_done(state)), unit)
+                        self._end_with_changes(ItemOutcome(operation, result=_nothing_done(state)), unit)
                         continue
                     unit.changes.append(change)
                     state = change.after
@@ -268,6 +274,15 @@ class _Batch:
             self._committed.add(unit.memory_id)
             for change in unit.changes:
                 self._end(ItemOutcome(change.operation, result=change.result()), unit)
+            for outcome in unit.pending:
+                self._end(outcome, unit)
+
+    def _end_with_changes(self, outcome: ItemOutcome, unit: _Unit) -> None:
+        """Ends an operation that changes nothing: when what it was decided upon is committed, or at once."""
+        if unit.changes:
+            unit.pending.append(outcome)
+        else:
+            self._end(outcome, unit)
 
     def _end(self, outcome: ItemOutcome, unit: _Unit | None = None) -> None:
         self._done[id(outcome.operation)] = outcome
