@@ -179,7 +179,7 @@ class Drain:
             if values is None:
                 settled.append(entry)
             else:
-                works.append(parse_work(record_id, entry, values))
+                works.append(parse_work(record_id, entry, values, token))
         if settled:  # cancelled, or finished by a reader that died before it could acknowledge
             pipeline = self._services.control.pipeline()
             pipeline.xack(self._inbox, GROUP, *settled)
