@@ -39,7 +39,7 @@ class Bell:
 
         with self._lock:
             if self._app is None:
-                self._app = create_app(self._settings)
+                self._app = create_app(self._settings, only_sends=True)
         try:
             self._app.send_task(
                 DRAIN_TASK,

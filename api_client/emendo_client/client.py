@@ -30,7 +30,8 @@ class MemoryClient(Submitting):
 
     Writes return a `Job` as soon as Redis has accepted it; workers carry it out. Bad input raises
     ValidationError before anything is enqueued; an unreachable Redis raises NetworkError within
-    `EMENDO_REDIS_TIMEOUT` and leaves no job behind.
+    `EMENDO_REDIS_TIMEOUT` and leaves no job behind. Only a call whose answer was lost on the way is uncertain; with an
+    idempotency key it may be repeated.
 
     Args:
         settings: default: read from the environment.

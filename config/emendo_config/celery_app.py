@@ -16,11 +16,12 @@ HOUSEKEEPING_TASK = "emendo.housekeeping"
 HOUSEKEEPING_INTERVAL = 60.0
 
 
-def create_app(settings: Settings) -> Celery:
+def create_app(settings: Settings, *, only_sends: bool = False) -> Celery:
     """The Celery app for these settings: queues, routes, acknowledgement, time limits.
 
     Args:
         settings: where the broker is and how long things may take.
+        only_sends: True for a caller who must not wait for a broker that does not answer.
 
     Returns:
         An app with no tasks; workers add theirs in `emendo_workers.tasks`.
@@ -69,21 +70,26 @@ def create_app(settings: Settings) -> Celery:
         broker_pool_acquire_timeout=settings.broker_timeout,
         # Ringing again is the sweeper's work: a web request must not wait for a broker that is down.
         task_publish_retry=False,
-        broker_transport_options=_transport_options(settings),
+        broker_transport_options=_transport_options(settings, only_sends=only_sends),
     )
     return app
 
 
-def _transport_options(settings: Settings) -> dict[str, object]:
+def _transport_options(settings: Settings, *, only_sends: bool) -> dict[str, object]:
     if not settings.broker_url.startswith(("redis", "rediss")):
         return {}
-    return {
+    options: dict[str, object] = {
         "visibility_timeout": settings.visibility_timeout,
         "unacked_restore_interval": 5,  # kombu's default looks only every ~100 s
         "unacked_restore_throttle": 1,
         "socket_timeout": 15.0,  # kombu waits for ever by default
+        # A connection that cannot be made is tried again by kombu for this long (4 s by default).
+        "connect_retries_timeout": settings.broker_timeout,
         "socket_connect_timeout": settings.broker_timeout,
         "socket_keepalive": True,
         "health_check_interval": 25,
         "global_keyprefix": settings.key_prefix,  # two Emendo installations may share one broker
     }
+    if only_sends:
+        options |= {"socket_timeout": settings.broker_timeout, "max_retries": 0}
+    return options

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from emendo_config.settings import Settings
@@ -30,8 +29,8 @@ def connect(url: str, settings: Settings) -> redis.Redis:
         socket_connect_timeout=settings.redis_timeout,
         socket_keepalive=True,
         health_check_interval=25,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2),
-        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        # Not after a timeout: the caller was promised an answer or an error within that time.
+        retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2, supported_errors=(RedisConnectionError,)),
         protocol=2,
     )
 
@@ -48,8 +47,7 @@ def connect_async(url: str, settings: Settings) -> AsyncRedis:
         socket_connect_timeout=settings.redis_timeout,
         socket_keepalive=True,
         health_check_interval=25,
-        retry=AsyncRetry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2),
-        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        retry=AsyncRetry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2, supported_errors=(RedisConnectionError,)),
         protocol=2,
     )
 

@@ -1,17 +1,22 @@
-"""The scenarios; each takes a folder, a seed and a size, and returns its report."""
+"""The scenarios of workers, provider and writers; each takes a folder, a seed and a size, and returns its report."""
 
 from __future__ import annotations
 
 import os
-import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-import redis
-from storm import Report, Storm
+import outages
+from books import Report
+from storm import Storm, together
+from traffic import Ask
 
 from emendo_client.testing import Fault
+from emendo_client.testing.faults import KINDS
 
+# Answers that no later attempt changes: the key and the request are wrong.
+PERMANENT_FAULTS = {"bad_request", "unauthorized"}
 POISON = "POISON-PILL"
 # Loaded by the worker's interpreter at start: a job with this text kills its process, as a crashing C library would.
 _SITE = f"""
@@ -24,154 +29,207 @@ def deadly(operations, services, **more):
     return real(operations, services, **more)
 apply.apply_operations = deadly
 """
+# One batch in so many requests.
+EVERYTHING = "uuuuumbdrv" * 3 + "UD"
+# Of which none may fail. Where two live workers do the same work, one may find a memory deleted that the other one,
+# a moment later, finds restored; a failure is no commit, so nothing stops the first from saying that it failed.
+HARMLESS = "uuuuumbrv" * 3 + "U"
 
 
 def workers_killed(directory: Path, seed: int, jobs: int) -> Report:
     """Workers are killed with SIGKILL every 1-2 s and started again, with the default leases."""
-    with Storm("workers killed", directory, seed).running(workers=3) as storm:
+    with Storm("workers-killed", directory, seed).running(workers=3) as storm:
         storm.provider.latency_ms = 20
-        ids = storm.add(max(20, jobs // 25))
+        ids = storm.traffic.add(max(40, jobs // 25))
         with storm.happening(storm.kill_a_worker):
-            submitted = storm.submit_randomly(ids, jobs, rate=100 if jobs < 1_000 else 200)
-            results = storm.wait_for(submitted, 240)
-        return storm.check(ids, results)
+            storm.traffic.flow(ids, jobs, EVERYTHING, rate=100)
+            storm.wait()
+        return storm.check()
 
 
 def provider_failing(directory: Path, seed: int, jobs: int) -> Report:
-    """The provider fails 30 % of its requests in every way it can."""
-    with Storm("provider fails 30 %", directory, seed, retry_max=5.0, embedding_timeout=1.0).running(
-        workers=2
-    ) as storm:
-        ids = storm.add(max(20, jobs // 25))
-        kinds = ("rate_limit_ms", "server_error", "unavailable", "request_timeout", "reset", "malformed_json")
-        kinds += ("truncated", "wrong_dimension", "missing_item", "nan", "bad_gateway", "rate_limit_date")
-        storm.provider.faults.add(*(Fault(kind, rate=0.3 / len(kinds), retry_after=0.2) for kind in kinds))
-        submitted = storm.submit_randomly(ids, jobs)
-        results = storm.wait_for(submitted, 240)
-        storm.report.faults = sum(request.fault is not None for request in storm.provider.requests)
-        return storm.check(ids, results)
-
-
-def redis_killed(directory: Path, seed: int, jobs: int) -> Report:
-    """Redis itself is killed and started again on its append-only file (fsync always); clients try again."""
-    with Storm("Redis killed", directory, seed).running(workers=2, appendfsync="always") as storm:
-        storm.provider.latency_ms = 20
-        ids = storm.add(max(20, jobs // 25))
-        submitted = []
-        for _ in range(3):
-            submitted += storm.submit_randomly(ids, jobs // 3, rate=1_000)
-            storm.kill_redis()
-            storm.report.faults += 1
-        results = storm.wait_for(submitted, 240)
-        return storm.check(ids, results)
-
-
-def one_memory_contended(directory: Path, seed: int, jobs: int) -> Report:
-    """64 threads update one memory; then all of them with expected_version, of whom one may win each version."""
-    with Storm("one memory, 64 threads", directory, seed).running(workers=2) as storm:
-        (memory_id, *_) = ids = storm.add(20)
-        each = max(1, jobs // 64)
-        submitted = _in_threads(64, lambda thread: [_update(storm, memory_id, thread, n) for n in range(each)])
-        results = storm.wait_for(submitted, 240)
-        start = storm.client.get(memory_id).version
-        rivals = _in_threads(
-            64, lambda thread: [storm.client.update(memory_id, f"rival {thread}", expected_version=start)]
+    """The provider fails 30 % of its requests in every way that may pass; a quota counts, since it is filled up."""
+    settings = {"retry_max": 5.0, "embedding_timeout": 1.0}  # or a quota alone would take minutes
+    with Storm("provider-failing", directory, seed, **settings).running(workers=2) as storm:
+        ids = storm.traffic.add(max(20, jobs // 25))
+        kinds = [kind for kind in KINDS if kind not in PERMANENT_FAULTS]
+        # Faults are tried in turn, so each one's rate is of what the earlier ones let pass.
+        share = 0.3 / len(kinds)
+        rates = [share / (1 - share * turn) for turn in range(len(kinds))]
+        storm.provider.faults.add(
+            *(Fault(kind, rate=rate, retry_after=0.2, silence=3.0) for kind, rate in zip(kinds, rates, strict=True))
         )
-        verdicts = storm.wait_for(rivals, 120)
-        winners = sum(result.status == "succeeded" for result in verdicts)
-        if winners != 1:
-            storm.report.wrong += 1
-            storm.report.notes.append(f"{winners} winners of version {start}")
-        metadata = storm.client.get(memory_id).metadata
-        missing = {f"t{thread}" for thread in range(64)} - metadata.keys()
-        storm.report.lost += len(missing)
-        storm.report.jobs += len(submitted) + len(rivals)
-        return storm.check(ids, results + verdicts)
+        storm.traffic.flow(ids, jobs, EVERYTHING)
+        storm.wait()
+        struck = [request.fault for request in storm.provider.requests if request.fault is not None]
+        storm.report.faults = len(struck)
+        storm.report.notes.append(
+            f"{len(set(struck))} of {len(kinds)} kinds in {len(storm.provider.requests)} requests"
+        )
+        return storm.check()
 
 
-def update_delete_restore(directory: Path, seed: int, jobs: int) -> Report:
-    """Updates, deletes and restores race on few memories: nothing comes back by itself."""
-    with Storm("update, delete, restore", directory, seed).running(workers=3) as storm:
-        ids = storm.add(20)
+def slow_provider(directory: Path, seed: int, jobs: int) -> Report:
+    """The provider takes longer than a lease: it is renewed, so nobody else begins the same work meanwhile."""
+    settings = {"lease": 1.0, "ring_ttl": 0.5, "sweep_interval": 0.2}
+    with Storm("slow-provider", directory, seed, **settings).running(workers=2) as storm:
+        ids = storm.traffic.add(20)
+        storm.provider.clear_requests()
+        storm.provider.latency_ms = 3_000
+        storm.traffic.flow(ids, jobs, "uuub")
+        storm.wait()
+        storm.report.faults = len(storm.provider.requests)
+        with storm.raw() as control:
+            for submission in storm.traffic.submissions:
+                attempts = int(control.hget(storm.keys.job(submission.job_id), "attempts"))
+                if attempts > 1:
+                    storm.report.blame("wrong", f"job {submission.job_id} took {attempts} attempts")
+        texts = [text for request in storm.provider.requests for text in request.inputs]
+        if len(texts) > len(set(texts)):
+            storm.report.blame("wrong", f"{len(texts) - len(set(texts))} texts were paid for twice")
+        return storm.check()
+
+
+def one_memory(directory: Path, seed: int, jobs: int) -> Report:
+    """64 threads update one memory; then all want the same version, of whom one may have it, again and again."""
+    with Storm("one-memory", directory, seed).running(workers=2) as storm:
+        (memory_id, *_) = storm.traffic.add(20)
+        each = max(1, jobs // 64)
+
+        def write(thread: int) -> None:
+            for number in range(each):
+                storm.traffic.update(memory_id, f"thread {thread}, update {number}", {f"t{thread}": number})
+
+        together([lambda thread=thread: write(thread) for thread in range(64)])
+        storm.wait()
+        missing = {f"t{thread}" for thread in range(64)} - storm.client.get(memory_id).metadata.keys()
+        if missing:
+            storm.report.blame("lost", f"{len(missing)} threads' updates", len(missing))
+        for turn in range(5):
+            _compete(storm, memory_id, turn)
+        storm.report.faults = 64 * (each + 5)  # each one is in the way of the others
+        return storm.check()
+
+
+def _compete(storm: Storm, memory_id: str, turn: int) -> None:
+    """64 writers of one version: exactly one wins it."""
+    start, before = storm.client.get(memory_id).version, len(storm.traffic.submissions)
+    together(
+        [
+            lambda rival=rival: storm.traffic.update(memory_id, f"{turn}: rival {rival}", expected_version=start)
+            for rival in range(64)
+        ]
+    )
+    rivals = storm.traffic.submissions[before:]
+    storm.wait(rivals)
+    winners = sum(storm.client.job(rival.job_id).status() == "succeeded" for rival in rivals)
+    if winners != 1 or storm.client.get(memory_id).version != start + 1:
+        storm.report.blame("wrong", f"{winners} winners of version {start}")
+
+
+def races(directory: Path, seed: int, jobs: int) -> Report:
+    """Updates, deletes and restores race on few memories, some of which are erased: nothing comes back by itself."""
+    with Storm("update-delete-restore", directory, seed).running(workers=3) as storm:
+        ids = storm.traffic.add(20)[:12]
         with storm.happening(storm.kill_a_worker):
-            submitted = storm.submit_randomly(ids[:5], jobs, kinds="uddrr", rate=80 if jobs < 1_000 else 150)
-            results = storm.wait_for(submitted, 240)
-        return storm.check(ids, results)
+            streams = 4
+            together(
+                [
+                    lambda: storm.traffic.flow(
+                        ids, jobs // streams, "ubdrrv" * 5 + "UD", rate=30, batch=(5, 20), doomed=ids[:6]
+                    )
+                ]
+                * streams
+            )
+            storm.wait()
+        return storm.check()
 
 
-def poison_job(directory: Path, seed: int, jobs: int) -> Report:
-    """A job that kills its worker each time ends as a dead letter; its neighbours succeed."""
+def poison(directory: Path, seed: int, jobs: int) -> Report:
+    """A job, and an item of a batch, that kill their worker each time are dead-lettered; all others succeed."""
     site = directory / "site"
     site.mkdir(parents=True)
     (site / "sitecustomize.py").write_text(_SITE)
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = f"{site}{os.pathsep}{before}"
+    settings = {"lease": 2.0, "ring_ttl": 1.0, "sweep_interval": 0.2, "chunk_items": 10}
     try:
-        with Storm("poison job", directory, seed, lease=2.0, ring_ttl=1.0, sweep_interval=0.2).running(2) as storm:
-            ids = storm.add(20)
-            poison = storm.client.update(ids[0], POISON)
-            submitted = storm.submit_randomly(ids, jobs, kinds="um")
-            with storm.happening(storm.revive_workers, pause=(0.2, 0.4)):
-                results = storm.wait_for([poison, *submitted], 240)
-            storm.report.faults = storm.deaths
-            verdict = poison.info()
-            if verdict.status != "failed" or verdict.error["code"] != "POISON":
-                storm.report.wrong += 1
-                storm.report.notes.append(f"the poison job {verdict.status}")
-            return storm.check(ids, results, failures=frozenset({"POISON"}))
+        with Storm("poison", directory, seed, **settings).running(workers=2) as storm:
+            return _poisoned(storm, jobs)
     finally:
         os.environ["PYTHONPATH"] = before
 
 
-def broker_flushed(directory: Path, seed: int, jobs: int) -> Report:
-    """The broker's messages and all bells vanish again and again: every accepted job still ends."""
-    with Storm("broker flushed", directory, seed).running(workers=2) as storm:
-        storm.provider.latency_ms = 20
-        ids = storm.add(max(20, jobs // 25))
+def _poisoned(storm: Storm, jobs: int) -> Report:
+    storm.may_die = True
+    ids = storm.traffic.add(40)
+    single = storm.traffic.update(ids[0], POISON)
+    asks = [Ask("update", memory_id, text=f"item for {memory_id}") for memory_id in ids]
+    asks[15] = Ask("update", ids[15], text=POISON)  # the second of four chunks
+    batch = storm.client.batch_update([{"memory_id": ask.memory_id, "text": ask.text} for ask in asks])
+    storm.traffic.note(batch, *asks)
+    with storm.happening(storm.revive_workers, pause=(0.2, 0.4)):
+        storm.traffic.flow(ids, jobs, "um")
+        storm.wait()
+    storm.report.faults = storm.deaths
+    bound = storm.settings.poison_deliveries + 1  # the last one only buries it
+    with storm.raw() as control:
+        for record, status in (
+            (single.id, b"failed"),
+            (f"{batch.id}:1", b"failed"),
+            (batch.id, b"partially_succeeded"),
+        ):
+            found, attempts = control.hmget(storm.keys.job(record), "status", "attempts")
+            if found != status or int(attempts) > bound:
+                storm.report.blame("wrong", f"{record} is {found} after {attempts} attempts")
+    in_chunk = set(asks[10:20])
+    return storm.check(pardon=lambda ask, code: code == "POISON" and (ask in in_chunk or ask.text == POISON))
 
-        def flush() -> None:
-            with redis.Redis.from_url(storm.settings.broker_url) as broker:
-                broker.flushdb()
-            for shard in range(storm.settings.inbox_shards):
-                storm.client._control.delete(storm.keys.bell(shard))
 
-        with storm.happening(flush, pause=(0.1, 0.3)):
-            submitted = storm.submit_randomly(ids, jobs)
-        results = storm.wait_for(submitted, 240)
-        return storm.check(ids, results)
+def lock_thief(directory: Path, seed: int, jobs: int) -> Report:
+    """Locks and bells are stolen and deleted at random; safety is the version check, and work may be done twice."""
+    settings = {"ring_ttl": 1.0, "sweep_interval": 0.2}
+    settings["poison_deliveries"] = 1_000  # a stolen shard looks like a dead worker
+    with Storm("lock-thief", directory, seed, **settings).running(workers=3) as storm:
+        ids = storm.traffic.add(20)
+        storm.provider.latency_ms, storm.provider.jitter_ms = 10, 400  # the window in which a theft matters
+        connection = storm.raw()
+
+        def steal() -> None:
+            pipeline = connection.pipeline(transaction=False)
+            for key in [storm.keys.lock(memory_id) for memory_id in storm.random.sample(ids, 5)]:
+                if storm.random.random() < 0.2:
+                    pipeline.set(key, f"thief-{uuid.uuid4().hex}", px=30)
+                else:
+                    pipeline.delete(key)
+            shards = [name.decode() for name in sorted(connection.smembers(storm.keys.shards))]
+            for shard in storm.random.sample(shards, min(3, len(shards))):
+                how = storm.random.choice(("delete", "delete", "claim", "ring"))
+                if how == "delete":
+                    pipeline.delete(storm.keys.bell(shard))
+                else:
+                    owner = "drain:thief:1" if how == "claim" else "rung:thief"
+                    pipeline.set(storm.keys.bell(shard), owner, px=100)
+            pipeline.execute()
+
+        with connection, storm.happening(steal, pause=(0.005, 0.03)):
+            flows = [lambda: storm.traffic.flow(ids, jobs // 2, HARMLESS, rate=75, batch=(5, 20))] * 2
+            together(flows)
+            storm.wait(patience=10.0)
+        return storm.check()
 
 
 SCENARIOS: dict[str, tuple[Callable[[Path, int, int], Report], int, int]] = {
     # name: (scenario, jobs in full, jobs in the test suite)
-    "workers-killed": (workers_killed, 5_000, 600),
-    "provider-failing": (provider_failing, 2_000, 300),
-    "redis-killed": (redis_killed, 2_000, 500),
-    "one-memory": (one_memory_contended, 3_200, 640),
-    "update-delete-restore": (update_delete_restore, 2_000, 400),
-    "poison": (poison_job, 500, 100),
-    "broker-flushed": (broker_flushed, 2_000, 400),
+    "workers-killed": (workers_killed, 5_000, 500),
+    "provider-failing": (provider_failing, 2_000, 200),
+    "slow-provider": (slow_provider, 200, 20),
+    "redis-killed": (outages.redis_killed, 3_000, 400),
+    "one-memory": (one_memory, 3_200, 640),
+    "update-delete-restore": (races, 2_000, 400),
+    "poison": (poison, 500, 100),
+    "broker-unreachable": (outages.broker_unreachable, 400, 16),
+    "redis-unreachable": (outages.redis_unreachable, 100, 8),
+    "broker-flushed": (outages.broker_flushed, 2_000, 300),
+    "lock-thief": (lock_thief, 2_000, 400),
 }
-
-
-def _update(storm: Storm, memory_id: str, thread: int, number: int):
-    return storm.client.update(memory_id, f"thread {thread}, update {number}", {f"t{thread}": number})
-
-
-def _in_threads(count: int, work: Callable[[int], list]) -> list:
-    found: list = []
-    errors: list[BaseException] = []
-
-    def run(number: int) -> None:
-        try:
-            found.extend(work(number))
-        except BaseException as error:  # noqa: BLE001  # raised below
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return found

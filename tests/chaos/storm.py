@@ -1,104 +1,87 @@
-"""A storm: real workers, real Redis, a failing provider, things being killed; and the books checked afterwards."""
+"""A storm: real workers, a real Redis, a provider that can fail, and the means to kill, freeze and rob them."""
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from emendo_client import Job, JobResult, JobStatus, MemoryClient
+import redis
+from books import Books, Pardon, Report
+from traffic import Submission, Traffic
+
+from emendo_client import MemoryClient
 from emendo_client.local.embedded_redis import EmbeddedRedis
 from emendo_client.testing import OpenAIServer
-from emendo_client.testing.fixtures import settings_for
-from emendo_client.testing.vectors import embed
 from emendo_client.testing.worker import WorkerProcess
 from emendo_config import Keys, Settings
 
-ALLOWED_FAILURES = {"MEMORY_NOT_FOUND", "VERSION_MISMATCH", "NO_SUCH_VERSION"}
+# Seconds until a job that has not ended counts as lost: the defaults promise that a dead worker's jobs go on within
+# 15 s, and a poison job costs five such waits.
+PATIENCE = 240.0
 
 
-@dataclass(slots=True)
-class Report:
-    """One scenario's row; the last four columns must be zero."""
-
-    scenario: str
-    seed: int
-    jobs: int = 0
-    faults: int = 0
-    lost: int = 0
-    duplicated: int = 0
-    gaps: int = 0
-    wrong: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def clean(self) -> bool:
-        return not (self.lost or self.duplicated or self.gaps or self.wrong)
-
-    def row(self) -> tuple[str, ...]:
-        numbers = (self.jobs, self.faults, self.lost, self.duplicated, self.gaps, self.wrong)
-        return (self.scenario, *map(str, numbers), str(self.seed), "; ".join(self.notes[:3]))
+def nobody(*_: object) -> bool:
+    """Pardons no failure."""
+    return False
 
 
 class Storm:
-    """A stack of its own for one scenario."""
+    """A stack of its own for one scenario, with the product's default settings but for those given."""
 
     def __init__(self, scenario: str, directory: Path, seed: int, **settings) -> None:
         self.report = Report(scenario, seed)
         self.random = random.Random(seed)
         self.directory = directory
+        self.deaths = 0
+        self.may_die = False
         self._more_settings = settings
         self._workers: list[WorkerProcess] = []
         self._worker_lock = threading.Lock()
-        self.deaths = 0
 
     @contextmanager
-    def running(self, workers: int, appendfsync: str = "everysec") -> Iterator[Storm]:
+    def running(self, workers: int, *, own_broker: bool = False, appendfsync: str = "everysec") -> Iterator[Storm]:
         with ExitStack() as stack:
-            self.redis = stack.enter_context(EmbeddedRedis(self.directory / "redis", appendfsync=appendfsync))
+            # What ends a process is registered before it starts: a harness stopped meanwhile leaves nothing behind.
+            self.redis = self._start_redis(stack, "redis", appendfsync)
+            self.broker = self._start_redis(stack, "broker", "everysec") if own_broker else self.redis
             self.provider = stack.enter_context(OpenAIServer(seed=self.report.seed))
-            self.settings: Settings = settings_for(
-                self.redis.url,
-                self.provider.base_url,
-                **{"lease": 8.0, "ring_ttl": 5.0, "sweep_interval": 1.0, "max_attempts": 30, **self._more_settings},
+            self.settings = Settings(
+                redis_url=self.redis.url,
+                broker_url=f"{self.broker.url.removesuffix('0')}1",
+                key_prefix=f"chaos-{uuid.uuid4().hex[:8]}:",
+                embedding_provider="openai",
+                embedding_base_url=self.provider.base_url,
+                embedding_api_key="test",
+                embedding_dimensions=64,
+                **self._more_settings,
             )
             self.keys = Keys(self.settings.key_prefix)
-            stack.callback(self._stop_workers)
-            for number in range(workers):
-                worker = WorkerProcess(self.settings, self.directory / f"worker-{number}.log")
-                self._workers.append(worker.start())
+            self._workers = [WorkerProcess(self.settings, self.directory / f"worker-{n}.log") for n in range(workers)]
+            stack.callback(self._end_workers)
+            together([worker.start for worker in self._workers])
             self.client = stack.enter_context(MemoryClient(self.settings))
+            self.traffic = Traffic(self.client, self.report.seed)
             yield self
 
-    def add(self, count: int) -> list[str]:
-        jobs = [
-            self.client.add([{"role": "user", "content": f"fact {start + n}"} for n in range(20)], "ana", infer=False)
-            for start in range(0, count, 20)
-        ]
-        self.report.jobs += len(jobs)
-        return [item.memory_id for job in jobs for item in job.wait(120, raise_on_failure=True).results]
+    def _start_redis(self, stack: ExitStack, name: str, appendfsync: str) -> EmbeddedRedis:
+        server = EmbeddedRedis(self.directory / name, appendfsync=appendfsync)
+        stack.callback(server.kill)  # a frozen one would not hear a friendlier signal
+        server.start()
+        return server
 
-    def submit_randomly(self, ids: list[str], count: int, kinds: str = "uuuuumdr", rate: float = 200.0) -> list[Job]:
-        """Random updates of text (u) and metadata (m), deletes (d) and restores (r), about `rate` a second."""
-        jobs = []
-        pace = threading.Event()
-        for number in range(count):
-            pace.wait(1 / rate)  # so that disasters strike while jobs are on their way
-            memory_id, kind = self.random.choice(ids), self.random.choice(kinds)
-            if kind == "u":
-                job = self.client.update(memory_id, f"text {number} of {memory_id}")
-            elif kind == "m":
-                job = self.client.update(memory_id, metadata={self.random.choice("abc"): number})
-            else:
-                job = self.client.delete(memory_id) if kind == "d" else self.client.restore(memory_id)
-            jobs.append(job)
-        self.report.jobs += count
-        return jobs
+    def _end_workers(self) -> None:
+        with self._worker_lock:
+            for worker in self._workers:
+                worker.kill()
+
+    # Disasters.
 
     @contextmanager
     def happening(self, disaster: Callable[[], None], pause: tuple[float, float] = (1.0, 2.0)) -> Iterator[None]:
@@ -126,6 +109,7 @@ class Storm:
             raise errors[0]
 
     def kill_a_worker(self) -> None:
+        """SIGKILL, and a new one in its place."""
         with self._worker_lock:
             worker = self.random.choice(self._workers)
             worker.kill()
@@ -139,69 +123,97 @@ class Storm:
                     self.deaths += 1
                     worker.start()
 
+    @contextmanager
+    def workers_frozen(self) -> Iterator[None]:
+        """SIGSTOP to all workers while the block runs."""
+        for worker in self._workers:
+            os.kill(worker.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for worker in self._workers:
+                os.kill(worker.pid, signal.SIGCONT)
+
     def kill_redis(self) -> None:
+        """SIGKILL, a moment of absence, and back on its append-only file."""
         self.redis.kill()
+        threading.Event().wait(self.random.uniform(0.1, 0.5))
         self.redis.start()
 
-    def wait_for(self, jobs: list[Job], timeout: float) -> list[JobResult]:
-        """Each job's result; one that is not final in time counts as lost."""
-        deadline = time.monotonic() + timeout
-        results = []
-        for job in jobs:
-            while True:
-                info = job.info()
-                if info.status.is_final:
-                    results.append(info)
-                    break
+    def flush_broker(self) -> None:
+        """The broker forgets every message, and every bell is gone.
+
+        Never on the data's own server: there FLUSHDB drops the search index, whichever database it is said to.
+        """
+        with redis.Redis.from_url(self.settings.broker_url) as broker:
+            broker.flushdb()
+        with self.raw() as control:
+            control.delete(*(self.keys.bell(shard.decode()) for shard in control.smembers(self.keys.shards)))
+
+    def raw(self) -> redis.Redis:
+        """A plain connection to the data Redis."""
+        return redis.Redis.from_url(self.settings.redis_url, protocol=2)
+
+    # The end.
+
+    def wait(self, submissions: Sequence[Submission] | None = None, patience: float = PATIENCE) -> None:
+        """Waits until the jobs are final and the inboxes empty; what is not in time is for the books to find."""
+        waiting = [each.job_id for each in (self.traffic.submissions if submissions is None else submissions)]
+        deadline = time.monotonic() + min(patience, PATIENCE)
+        with self.raw() as control:
+            while (waiting := self._unfinished(control, waiting)) or self._busy(control):
                 if time.monotonic() > deadline:
-                    self.report.lost += 1
-                    self.report.notes.append(f"{job.id} is {info.status}")
-                    break
+                    return
                 threading.Event().wait(0.05)
-        return results
 
-    def check(self, ids: list[str], results: list[JobResult], *, failures: frozenset[str] | None = None) -> Report:
-        """The books: every job has its effect once, versions have no gaps, memory, vector and history agree."""
-        report, entries = self.report, Counter()
-        allowed = ALLOWED_FAILURES if failures is None else failures
-        for memory_id in ids:
-            history = self.client.history(memory_id)
-            if [entry.version for entry in history] != list(range(1, len(history) + 1)):
-                report.gaps += 1
-                report.notes.append(f"gaps in {memory_id}")
-            entries.update((memory_id, entry.job_id) for entry in history)
-            self._check_memory(memory_id, history)
-        report.duplicated += sum(count > 1 for count in entries.values())
-        for result in results:
-            self._check_result(result, entries, allowed)
-        return report
+    def _unfinished(self, control: redis.Redis, job_ids: list[str]) -> list[str]:
+        pipeline = control.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipeline.hget(self.keys.job(job_id), "status")
+        open_states = {b"queued", b"running", b"retrying"}
+        return [job_id for job_id, status in zip(job_ids, pipeline.execute(), strict=True) if status in open_states]
 
-    def _check_memory(self, memory_id: str, history: list) -> None:
-        memory = self.client.get(memory_id, include_deleted=True)
-        applied = [entry for entry in history if entry.event != "SUPERSEDED"]
-        newest = applied[-1]
-        vector = self.client._data.hget(self.keys.memory(memory_id), self.settings.space.field)
-        settings = self.settings
-        right = embed(memory.memory, model=settings.embedding_model, dimensions=settings.embedding_dimensions)
-        agrees = memory.is_deleted == newest.is_deleted and memory.version == history[-1].version and vector == right
-        if not newest.is_deleted:
-            agrees = agrees and (memory.memory, memory.metadata) == (newest.new_memory, newest.new_metadata)
-        texts = {entry.new_memory for entry in history}
-        if not agrees or memory.memory not in texts:
-            self.report.wrong += 1
-            self.report.notes.append(f"{memory_id} disagrees with its history")
+    def _busy(self, control: redis.Redis) -> bool:
+        """An entry that a second reader has still to acknowledge, say."""
+        shards = [shard.decode() for shard in control.smembers(self.keys.shards)]
+        return any(control.xlen(self.keys.inbox(shard)) for shard in shards)
 
-    def _check_result(self, result: JobResult, entries: Counter, allowed: frozenset[str] | set[str]) -> None:
-        for item in result.results:
-            has_entry = entries[item.memory_id, result.job_id] > 0
-            if (item.error is None) != has_entry:
-                self.report.lost += 1
-                self.report.notes.append(f"{result.job_id} says {result.status}, history says {has_entry}")
-        if result.status == JobStatus.FAILED and result.error["code"] not in allowed:
-            self.report.wrong += 1
-            self.report.notes.append(f"{result.job_id} failed with {result.error['code']}")
+    def check(self, pardon: Pardon = nobody) -> Report:
+        """Waits for all jobs, and checks the books."""
+        self.wait()
+        self.revive_workers()  # none may have died by itself, unless it was to
+        if self.deaths and not self.may_die:
+            self.report.blame("wrong", f"{self.deaths} workers died by themselves")
+        self.report.jobs = len(self.traffic.submissions)
+        return Books(self.client, self.report, pardon).check(self.traffic.submissions)
 
-    def _stop_workers(self) -> None:
-        with self._worker_lock:
-            for worker in self._workers:
-                worker.stop()
+
+def freeze(server: EmbeddedRedis) -> None:
+    """SIGSTOP: the server still accepts connections, and does not answer."""
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+
+
+def thaw(server: EmbeddedRedis) -> None:
+    """SIGCONT."""
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGCONT)
+
+
+def together(tasks: Sequence[Callable[[], object]]) -> None:
+    """Runs the tasks in a thread each, and raises the first error."""
+    errors: list[BaseException] = []
+
+    def run(task: Callable[[], object]) -> None:
+        try:
+            task()
+        except BaseException as error:  # noqa: BLE001  # raised below
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(task,), daemon=True) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
@@ -256,3 +257,46 @@ def test_unexpected_answers_of_redis_are_our_errors(emendo_settings):
         client.get_all(user_id="ana")
     assert failure.value.error_code == "NO_INDEX"
     assert "emendo worker" in failure.value.suggestion
+
+
+def test_who_loses_a_version_to_an_update_that_fails_itself_wins_it(services, client, openai_server):
+    memory_id = added(services, client)
+    openai_server.faults.add(Fault("bad_request", rate=1.0, match="refused"))
+    refused = client.update(memory_id, "refused by the provider", expected_version=1)
+    rival = client.update(memory_id, "taken", expected_version=1)
+    drain(services, rival)
+    assert (refused.status(), rival.status()) == ("failed", "succeeded")
+    assert client.get(memory_id).memory == "taken"
+
+
+def test_that_a_job_is_tried_again_is_the_latest_attempts_to_say_and_once(services, client):
+    """A reader that lost its shard must not put a job aside that another one is working."""
+    memory_id = added(services, client)
+    job = client.update(memory_id, "new")
+    keys, shard = services.keys, shard_of_job(services, job)
+    record = keys.job(job.id)
+
+    def say(attempt: str, status: str = "retrying") -> int:
+        outcome = {"job": job.id, "entry": "9-9", "attempt": attempt, "status": status, "results": "[]", "due": 0}
+        outcome["settled"] = json.dumps([{"memory_id": memory_id, "version": 2, "error": None}])
+        outcome |= {"channel": "x", "feed": [change], "disputed": [], "resolved": []}
+        outcome |= {"refund": True, "succeeded": 0, "failed": 0}
+        finish = scripts.finish(
+            keys.inbox(shard),
+            keys,
+            [(record, record, keys.conflicts("default"))],
+            ttl=60,
+            feed_length=10,
+            outcomes=[json.dumps(outcome)],
+        )
+        return scripts.run(services.control, [finish])[0][0]
+
+    change = ["memory_id", memory_id, "project", "default", "event", "UPDATE", "version", "2", "job_id", job.id]
+    told = services.control.xlen(keys.feed)
+    for attempt in ("first", "second"):
+        scripts.run(services.control, [scripts.start([(record, record)], attempt, services.worker)])
+    assert [say("first"), say("second"), say("second")] == [0, 1, 0]
+    assert services.control.hget(record, "attempts") == b"1"
+    assert say("first", "succeeded") == 1, "what is done is done, whoever did it"
+    assert services.control.xlen(keys.feed) == told + 1, "the feed tells of each change once"
+    drain(services, job)

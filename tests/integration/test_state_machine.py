@@ -11,7 +11,7 @@ from intake import Killed, added, bell_of, drain, kill_at, messages_waiting, sha
 from emendo_client import writes
 from emendo_client.testing.faults import Fault
 from emendo_workers import scripts
-from emendo_workers.drain import Drain
+from emendo_workers.drain import GROUP, READER, Drain
 from emendo_workers.sweeper import Sweeper
 
 
@@ -329,3 +329,24 @@ def test_a_finished_job_cannot_be_cancelled(services, client):
     drain(services, job)
     assert job.cancel() is False
     assert client.get(memory_id).memory == "done"
+
+
+def test_jobs_that_were_in_progress_at_a_death_are_worked_one_at_a_time_in_a_process(services, client, monkeypatch):
+    jobs = [client.add(f"fact {number}", user_id="ana", infer=False) for number in range(3)]
+    shard = shard_of_job(services, jobs[0])
+    one = Drain(services, shard)
+    one._ensure_group()
+    (entries,) = [one._fresh()]
+    services.control.xclaim(one._inbox, GROUP, READER, 0, [entry for entry, _ in entries])  # a second delivery
+    held = []
+    real = Drain._take_over
+
+    def take_over(self, entry_ids):
+        held.append(services.suspects.locked())
+        return real(self, entry_ids)
+
+    monkeypatch.setattr(Drain, "_take_over", take_over)
+    for job in jobs:
+        drain(services, job)
+    assert held == [True] * len(entries)
+    assert not services.suspects.locked()

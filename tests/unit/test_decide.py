@@ -151,6 +151,13 @@ def test_restore_to_a_version_sets_text_and_every_key():
     assert (change.after.memory, change.after.metadata, change.event) == ("one", {"a": 1}, Event.RESTORE)
 
 
+def test_a_late_update_does_not_bring_back_a_key_that_a_newer_restore_left_out():
+    state = apply(fresh(), op("update", 200, metadata={"a": None})).after
+    restored = apply(state, op("restore", 400, version=1), snapshot=Snapshot("one", {})).after
+    late = apply(restored, op("update", 300, metadata={"a": 2}))
+    assert (late.event, late.after.metadata) == (Event.SUPERSEDED, {})
+
+
 def test_restore_to_a_version_there_never_was_is_refused():
     with pytest.raises(ValidationError) as refused:
         apply(fresh(), op("restore", 300, version=9))

@@ -12,6 +12,7 @@ from celery.signals import (
     worker_shutdown,
     worker_shutting_down,
 )
+from kombu.transport.redis import Channel as RedisChannel
 
 from emendo_client.errors import ConfigurationError
 from emendo_config import Settings
@@ -24,6 +25,10 @@ from emendo_workers.tasks import register
 settings = Settings()
 app = create_app(settings)
 register(app, settings)
+
+# When the broker goes away, kombu 5.7 restores unacknowledged messages over the connection that it has just closed;
+# the AttributeError that follows ends the worker. Nothing needs restoring here: a lost ring is rung again.
+RedisChannel.do_restore = False
 
 _sweepers: list[Sweeper] = []
 

@@ -41,14 +41,19 @@ _MARK_MARGIN = 60_000_000
 
 @dataclass(slots=True)
 class _Unit:
-    """One memory and the batch's operations on it, in the order of submission."""
+    """One memory and the batch's operations on it, in the order of submission.
+
+    Attributes:
+        changes: decided upon one another, not yet committed.
+        idle: outcomes that rest on those changes; if these are not committed, they are decided anew, too.
+    """
 
     memory_id: str
     waiting: list[Operation]
     state: MemoryState | None = None
     has_vector: bool = False
     changes: list[Change] = field(default_factory=list)
-    idle: list[ItemOutcome] = field(default_factory=list)  # what changes nothing, given the changes before it
+    idle: list[ItemOutcome] = field(default_factory=list)
     queued: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 

@@ -20,7 +20,8 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -79,8 +80,9 @@ class Drain:
         count = 0
         with services.keeper.draining(self._bell, self._owner):
             self._ensure_group()
-            for entries in self._recovered():
-                count += self._work(entries)
+            with closing(self._recovered()) as recovered:
+                for entries in recovered:
+                    count += self._work(entries)
             while True:
                 count += self._work(self._fresh())
                 verdict = self._close(over_budget=time.monotonic() >= ends)
@@ -112,10 +114,11 @@ class Drain:
         reply = self._services.control.xreadgroup(GROUP, READER, {self._inbox: ">"}, count=self._batch)
         return _entries(reply)
 
-    def _recovered(self) -> Iterator[list[tuple[str, str]]]:
+    def _recovered(self) -> Generator[list[tuple[str, str]], None, None]:
         """What a reader that died left unacknowledged: in small groups at first, from the third delivery on alone.
 
-        An entry whose deliveries are used up has been killing its workers, and is dead-lettered.
+        Alone in the whole process, that is. An entry whose deliveries are used up has been killing its workers, and is
+        dead-lettered.
         """
         control, settings = self._services.control, self._services.settings
         while True:
@@ -130,11 +133,12 @@ class Drain:
                 deliveries = int(item["times_delivered"])
                 if deliveries == 1:
                     continue
-                entries = self._take_over([as_text(item["message_id"])])
-                if deliveries >= settings.poison_deliveries:
-                    self._bury(entries, deliveries)
-                else:
-                    yield entries
+                with self._services.suspects:
+                    entries = self._take_over([as_text(item["message_id"])])
+                    if deliveries >= settings.poison_deliveries:
+                        self._bury(entries, deliveries)
+                    else:
+                        yield entries
 
     def _take_over(self, entry_ids: list[Any]) -> list[tuple[str, str]]:
         """Claims entries, which counts a delivery; only just before they are worked, so that waiting is not counted."""
@@ -179,7 +183,7 @@ class Drain:
             if values is None:
                 settled.append(entry)
             else:
-                works.append(parse_work(record_id, entry, values))
+                works.append(parse_work(record_id, entry, values, token))
         if settled:  # cancelled, or finished by a reader that died before it could acknowledge
             pipeline = self._services.control.pipeline()
             pipeline.xack(self._inbox, GROUP, *settled)

@@ -68,6 +68,7 @@ class Work:
         documents: the operations as the payload has them.
         settled: result items of earlier attempts, by operation; these are not worked again.
         cancelled: True when somebody cancelled the batch before this chunk began.
+        attempt: the attempt's token; the record has it until the attempt is over or another one begins.
     """
 
     record_id: str
@@ -80,6 +81,7 @@ class Work:
     documents: list[dict[str, Any]] = field(default_factory=list)
     settled: dict[int, dict[str, Any]] = field(default_factory=dict)
     cancelled: bool = False
+    attempt: str = ""
 
     @property
     def job_id(self) -> str:
@@ -97,7 +99,7 @@ class Work:
         return [operation for index, operation in enumerate(self.operations) if index not in self.settled]
 
 
-def parse_work(record_id: str, entry: str, values: Sequence[Any]) -> Work:
+def parse_work(record_id: str, entry: str, values: Sequence[Any], attempt: str = "") -> Work:
     """The reply of `start.lua` for one record."""
     kind, project, payload, attempts, submitted, settled, strong, cancel = values
     document = json.loads(payload)
@@ -125,6 +127,7 @@ def parse_work(record_id: str, entry: str, values: Sequence[Any]) -> Work:
         documents=document["operations"],
         settled={index: result for index, result in results if result is not None},
         cancelled=bool(cancel),
+        attempt=attempt,
     )
 
 

@@ -81,6 +81,7 @@ class Outcome:
         document: dict[str, Any] = {
             "job": self.work.record_id,
             "entry": self.work.entry,
+            "attempt": self.work.attempt,
             "status": self.status.value,
             "results": compact_json(done),
             "due": int(self.delay * 1000),

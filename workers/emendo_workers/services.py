@@ -43,6 +43,9 @@ class Services:
         self.control = self.data if same else connect(settings.control_url, settings)
         self.lease_ms = int(settings.lease * 1000)
         self.rng = random.Random()  # noqa: S311  # jitter, not secrets
+        # Held while a job is worked that was in progress when a worker died: two of them in one process would be
+        # blamed for each other's deaths, again and again.
+        self.suspects = threading.Lock()
         self.bell = Bell(settings, app)
         self.events = JobEvents(app, enabled=settings.task_events)
         self.embedder = create_embedder(settings)

@@ -61,7 +61,7 @@ class Stamps:
         return max(self.text, self.base)
 
     def of_key(self, key: str) -> int:
-        """When the metadata key was set or removed."""
+        """When the metadata key was set or removed: by a newer submission that set them all back, too."""
         return max(self.metadata.get(key, 0), self.base)
 
     def to_json(self) -> str:

@@ -7,18 +7,32 @@
 -- Returns {how many ended or were put aside, then the id and state of each batch job that ended with its last chunk}.
 --
 -- A record that is final already is left alone and only its entry acknowledged, so the script may run twice,
--- and of two readers that worked the same job the first one's word stands.
+-- and of two readers that worked the same job the first one's word stands. That a job is to be tried again is only
+-- the latest attempt's to say, and once: for an earlier one nothing is recorded, nor the entry acknowledged.
 local inbox, feed, delayed, dead, cancelling = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local FIRST, FIRST_DOCUMENT = 6, 3
+local MEMORY_ID, VERSION = 2, 8  -- places of values in a change (name, value, ...)
 local ttl, feed_length = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000000 + time[2])
 local open = {queued = true, retrying = true, running = true}
 local ended = {0}
 
+-- What a newer attempt has settled, and so told the feed of, while the one that ends now did not know of it.
+local function told_of(record)
+  local told = {}
+  for _, item in ipairs(cjson.decode(redis.call('HGET', record, 'settled') or '[]')) do
+    if type(item) == 'table' and item.version then
+      told[item.memory_id .. ':' .. string.format('%.0f', item.version)] = true
+    end
+  end
+  return told
+end
+
 local function put_aside(record, outcome)
   local due = time[1] * 1000 + math.floor(time[2] / 1000) + outcome.due
   redis.call('HSET', record, 'status', 'retrying', 'next_attempt', string.format('%.0f', due * 1000))
+  redis.call('HDEL', record, 'attempt_token')
   if outcome.error then redis.call('HSET', record, 'error', outcome.error) end
   if outcome.settled then redis.call('HSET', record, 'settled', outcome.settled) end
   if outcome.shard then redis.call('HSET', record, 'shard', outcome.shard) end
@@ -68,9 +82,14 @@ end
 for i = FIRST, #KEYS, 3 do
   local outcome = cjson.decode(ARGV[FIRST_DOCUMENT + (i - FIRST) / 3])
   local record, job, conflicts = KEYS[i], KEYS[i + 1], KEYS[i + 2]
-  if open[redis.call('HGET', record, 'status')] then
+  local latest = outcome.attempt == redis.call('HGET', record, 'attempt_token')
+  local overtaken = outcome.status == 'retrying' and not latest
+  if not overtaken and open[redis.call('HGET', record, 'status')] then
+    local told = latest and {} or told_of(record)
     for _, change in ipairs(outcome.feed) do
-      redis.call('XADD', feed, 'MAXLEN', '~', feed_length, '*', unpack(change))
+      if not told[change[MEMORY_ID] .. ':' .. change[VERSION]] then
+        redis.call('XADD', feed, 'MAXLEN', '~', feed_length, '*', unpack(change))
+      end
     end
     for _, conflict in ipairs(outcome.disputed) do redis.call('ZADD', conflicts, now, conflict) end
     for _, conflict in ipairs(outcome.resolved) do redis.call('ZREM', conflicts, conflict) end
@@ -86,7 +105,9 @@ for i = FIRST, #KEYS, 3 do
     end
     ended[1] = ended[1] + 1
   end
-  redis.call('XACK', inbox, 'workers', outcome.entry)
-  redis.call('XDEL', inbox, outcome.entry)
+  if not overtaken then
+    redis.call('XACK', inbox, 'workers', outcome.entry)
+    redis.call('XDEL', inbox, outcome.entry)
+  end
 end
 return ended

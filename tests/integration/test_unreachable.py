@@ -1,0 +1,71 @@
+"""Servers that do not answer: callers get an error in time, workers go on."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+
+import pytest
+from kombu import Connection
+from kombu.transport.redis import Channel
+
+from emendo_client import AsyncMemoryClient, MemoryClient
+from emendo_client.bell import Bell
+from emendo_client.errors import NetworkError
+
+
+@pytest.fixture
+def silent():
+    """A server that accepts connections and never answers, and its address."""
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=50)) as server:
+        server.setblocking(False)
+        yield server, f"redis://127.0.0.1:{server.getsockname()[1]}"
+
+
+def connections_to(server: socket.socket) -> int:
+    count = 0
+    while True:
+        try:
+            server.accept()[0].close()
+        except BlockingIOError:
+            return count
+        count += 1
+
+
+def test_a_redis_that_does_not_answer_is_asked_once(emendo_settings, silent):
+    server, url = silent
+    away = emendo_settings.model_copy(update={"redis_url": f"{url}/0", "control_url": f"{url}/0", "redis_timeout": 0.2})
+    with MemoryClient(away) as client, pytest.raises(NetworkError):
+        client.update("some-memory", "text")
+    assert connections_to(server) == 1, "each further attempt would take the time limit once more"
+
+
+async def test_the_async_client_asks_it_once_too(emendo_settings, silent):
+    server, url = silent
+    away = emendo_settings.model_copy(update={"redis_url": f"{url}/0", "control_url": f"{url}/0", "redis_timeout": 0.2})
+    async with AsyncMemoryClient(away) as client:
+        with pytest.raises(NetworkError):
+            await client.update("some-memory", "text")
+    assert connections_to(server) == 1
+
+
+@pytest.mark.timeout(10)  # kombu's own limits are 4 s for a connection and 15 s for an answer
+@pytest.mark.parametrize("answers", [False, None], ids=["silent", "refused"])
+def test_a_bell_gives_a_broker_up_after_the_broker_timeout(emendo_settings, silent, answers):
+    _, url = silent
+    broker_url = f"{url}/1" if answers is False else "redis://127.0.0.1:1/1"
+    bell = Bell(emendo_settings.model_copy(update={"broker_url": broker_url, "broker_timeout": 0.2}))
+    assert [bell.ring("0") for _ in range(3)] == [False] * 3
+    bell.close()
+
+
+def test_a_worker_outlives_a_broker_that_goes_away_before_an_acknowledgement(emendo_settings, monkeypatch):
+    from emendo_workers import app as _  # noqa: F401  # what a worker process loads
+
+    with Connection(emendo_settings.broker_url) as connection:
+        queue = connection.SimpleQueue(f"{emendo_settings.key_prefix}lost")
+        queue.put({})
+        queue.get(timeout=5)
+        connection.collect()  # what Celery does first when the connection is lost
+        connection.close()
+    assert Channel.do_restore is False
