@@ -9,6 +9,7 @@ import pytest
 from intake import Killed, added, bell_of, drain, kill_at, messages_waiting, shard_of_job, shard_of_memory
 
 from emendo_client import writes
+from emendo_client.errors import JobTimeoutError
 from emendo_client.testing.faults import Fault
 from emendo_workers import scripts
 from emendo_workers.drain import GROUP, READER, Drain
@@ -350,3 +351,23 @@ def test_jobs_that_were_in_progress_at_a_death_are_worked_one_at_a_time_in_a_pro
         drain(services, job)
     assert held == [True] * len(entries)
     assert not services.suspects.locked()
+
+
+def test_a_job_of_which_a_part_is_committed_is_not_called_cancelled(services, client, openai_server):
+    """Of two messages one is stored, the other waits for the provider: cancelling keeps the first and says so."""
+    pipeline = services.embedding.requests
+    pipeline._settings = pipeline._settings.model_copy(update={"embedding_max_inputs": 1, "embedding_quick_retries": 0})
+    openai_server.faults.add(Fault("unavailable", times=10, match="waits"))
+    job = client.add([{"role": "user", "content": "stored"}, {"role": "user", "content": "waits"}], "ana", infer=False)
+    drain(services, job)
+    assert job.status() == "retrying"
+    with pytest.raises(JobTimeoutError):
+        job.cancel(timeout=0.1)  # nobody works just now
+    openai_server.clear_requests()
+    Sweeper(services).sweep()
+    drain(services, job)
+    result = job.wait(1)
+    assert result.status == "partially_succeeded"
+    assert [item.memory or item.error["code"] for item in result.results] == ["stored", "CANCELLED"]
+    assert openai_server.requests == [], "what is cancelled is not paid for"
+    assert job.cancel() is False

@@ -4,12 +4,13 @@
 -- ARGV  1 job id   2 project   3 record TTL once final (s)
 -- Returns the status after the call, or 'unknown' when the project has no such job.
 -- A queued job's inbox entry stays: the drain finds the record final and acknowledges it. A batch job ends when its
--- chunks have been told.
+-- chunks have been told, and a job of which a part is committed already when its next attempt finds that part.
 local job = KEYS[1]
-local record = redis.call('HMGET', job, 'status', 'project', 'shard', 'chunks')
+local record = redis.call('HMGET', job, 'status', 'project', 'shard', 'chunks', 'settled', 'error')
 if not record[1] or record[2] ~= ARGV[2] then return 'unknown' end
 local is_open = record[1] == 'queued' or record[1] == 'running' or record[1] == 'retrying'
-if is_open and record[4] then
+local has_committed = record[1] == 'retrying' and (record[5] or string.find(record[6] or '', 'NOT_CONFIRMED', 1, true))
+if is_open and (record[4] or has_committed) then
   redis.call('HSET', job, 'cancel', 1)
   record[1] = 'running'
 end

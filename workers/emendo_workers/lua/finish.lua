@@ -16,7 +16,8 @@ local ttl, feed_length = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000000 + time[2])
 local open = {queued = true, retrying = true, running = true}
-local ended = {0}
+local ended, entries = {0}, {}
+local somebody_cancels = redis.call('EXISTS', cancelling) == 1
 
 -- What a newer attempt has settled, and so told the feed of, while the one that ends now did not know of it.
 local function told_of(record)
@@ -42,7 +43,7 @@ end
 
 local function finish(record, outcome)
   redis.call('HSET', record, 'status', outcome.status, 'finished', now, 'results', outcome.results)
-  redis.call('HDEL', record, 'next_attempt', 'attempt_token', 'worker', 'error', 'settled')
+  redis.call('HDEL', record, 'next_attempt', 'attempt_token', 'worker', 'error', 'settled', 'cancel')
   if outcome.error then redis.call('HSET', record, 'error', outcome.error) end
   if outcome.payload then redis.call('HSET', record, 'payload', outcome.payload) end
   if outcome.dead then
@@ -53,7 +54,7 @@ local function finish(record, outcome)
     redis.call('HDEL', record, 'payload')
     redis.call('EXPIRE', record, ttl)
   end
-  redis.call('SREM', cancelling, outcome.job)
+  if somebody_cancels then redis.call('SREM', cancelling, outcome.job) end
 end
 
 -- Adds an ended chunk to its job's account, and ends the job when it was the last one.
@@ -105,9 +106,10 @@ for i = FIRST, #KEYS, 3 do
     end
     ended[1] = ended[1] + 1
   end
-  if not overtaken then
-    redis.call('XACK', inbox, 'workers', outcome.entry)
-    redis.call('XDEL', inbox, outcome.entry)
-  end
+  if not overtaken then entries[#entries + 1] = outcome.entry end
+end
+if #entries > 0 then
+  redis.call('XACK', inbox, 'workers', unpack(entries))
+  redis.call('XDEL', inbox, unpack(entries))
 end
 return ended

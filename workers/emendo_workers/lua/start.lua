@@ -31,7 +31,7 @@ for i = 1, #KEYS, 2 do
       end
     end
     jobs[place] = redis.call('HMGET', key, 'kind', 'project', 'payload', 'attempts', 'submitted', 'settled', 'strong')
-    jobs[place][8] = job ~= key and redis.call('HGET', job, 'cancel')
+    jobs[place][8] = redis.call('HGET', job, 'cancel')
   end
 end
 return jobs
