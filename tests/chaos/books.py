@@ -75,6 +75,7 @@ class Books:
         self._report = report
         self._pardon = pardon
         self._applied: dict[str, list[Applied]] = defaultdict(list)
+        self._idle: dict[str, list[Ask]] = defaultdict(list)
         self._failures: dict[str, list[Failure]] = defaultdict(list)
         self._redis = redis.Redis.from_url(client.settings.redis_url, protocol=2)
 
@@ -83,7 +84,7 @@ class Books:
         with self._redis:
             for submission in submissions:
                 self._check_job(submission)
-            memories = sorted(self._applied.keys() | self._failures.keys())
+            memories = sorted(self._applied.keys() | self._failures.keys() | self._idle.keys())
             versions: set[tuple[str, int]] = set()
             for memory_id in memories:
                 versions |= self._check_memory(memory_id)
@@ -145,7 +146,7 @@ class Books:
         elif item.get("error"):
             self._failures[ask.memory_id].append(Failure(job_id, ask, submitted, item["error"]["code"]))
         elif not item.get("event"):
-            self._report.blame("lost", f"job {job_id} says that {ask.op} had nothing to do")
+            self._idle[ask.memory_id].append(ask)
         else:
             applied = Applied(job_id, ask, submitted, item["event"], int(item["version"]))
             self._applied[ask.memory_id].append(applied)
@@ -168,6 +169,9 @@ class Books:
                 blame("wrong", f"{memory_id}, erased: {problem}")
         elif applied:
             self._check_content(memory_id, raw, applied, by_version)
+        for ask in self._idle[memory_id]:
+            if not (ask.hard and any(each.ask.hard for each in applied)):  # erased already
+                blame("lost", f"{ask.op} of {memory_id} says that it had nothing to do")
         for problem in set_aside_wrongly(applied):
             blame("wrong", f"{memory_id}: {problem}")
         for failure in self._failures[memory_id]:
