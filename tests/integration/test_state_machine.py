@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import pytest
 from intake import Killed, added, bell_of, drain, kill_at, messages_waiting, shard_of_job, shard_of_memory
 
 from emendo_client import writes
-from emendo_client.errors import JobTimeoutError
+from emendo_client.errors import JobTimeoutError, VectorStoreError
 from emendo_client.testing.faults import Fault
 from emendo_workers import scripts
 from emendo_workers.drain import GROUP, READER, Drain
@@ -270,6 +271,43 @@ def test_the_first_outcome_of_a_job_stands(services, client):
     assert scripts.run(services.control, [finish]) == [[0]]
     assert job.info() == first
     assert client.dead_letters() == []
+
+
+def test_only_the_latest_attempt_may_say_that_a_job_failed(services, client):
+    """A worker that stood still decides on what it read long ago; its successor has changed the memory meanwhile."""
+    memory_id = added(services, client)
+    job = client.update(memory_id, "changed")
+    keys = services.keys
+    services.control.hset(keys.job(job.id), mapping={"status": "running", "attempt_token": "the successor's"})
+    late = {"job": job.id, "entry": "1-1", "attempt": "the late one's", "status": "failed", "results": "[]", "due": 0}
+    late |= {"channel": "x", "feed": [], "disputed": [], "resolved": [], "dead": True, "succeeded": 0, "failed": 1}
+    finish = scripts.finish(
+        keys.inbox(shard_of_job(services, job)),
+        keys,
+        [(keys.job(job.id), keys.job(job.id), keys.conflicts("default"))],
+        ttl=60,
+        feed_length=10,
+        outcomes=[json.dumps(late)],
+    )
+    assert scripts.run(services.control, [finish]) == [[0]]
+    assert job.status() == "running"
+    drain(services, job)
+    assert job.status() == "succeeded"
+
+
+def test_a_lost_index_is_made_anew_with_all_it_had(services, client):
+    memory_id = added(services, client)
+    # As FLUSHDB does on any database of the server, but for this test's index alone.
+    services.data.execute_command("FT.DROPINDEX", services.keys.index(services.settings.space.name))
+    with pytest.raises(VectorStoreError):
+        client.get_all(user_id="ana")
+    sweeper = Sweeper(services)
+    sweeper._index_seen = 0.0
+    sweeper.sweep()
+    deadline = time.monotonic() + 10
+    while not client.get_all(user_id="ana").results and time.monotonic() < deadline:
+        pass  # the server indexes what is there in the background
+    assert [memory.id for memory in client.get_all(user_id="ana").results] == [memory_id]
 
 
 def test_submission_times_rise_even_when_the_clock_steps_back(services, client):

@@ -156,7 +156,7 @@ class Drain:
         if not works:
             return 0
         began = time.monotonic()
-        self._services.events.started(works, self._hostname)
+        self._services.events.started(works, self._hostname, at_once=self._queue != INTERACTIVE)
         try:
             outcomes = self._attempt(works)
         except RedisError:

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from emendo_client.batches import BatchRequest
 from emendo_client.errors import EmendoError, JobError
+from emendo_config.index import ensure_index, indexed_space
 from emendo_config.redis_io import as_text
 from emendo_workers import scripts
 from emendo_workers.services import Services
@@ -23,6 +24,8 @@ from emendo_workers.submitting import submit_batch
 
 logger = logging.getLogger(__name__)
 
+# Seconds between two looks at the search index.
+INDEX_EVERY = 5.0
 # Delayed jobs returned in one look.
 MOST_AT_ONCE = 1_000
 
@@ -32,6 +35,7 @@ class Sweeper:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._index_seen = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="emendo-sweeper", daemon=True)
 
@@ -65,6 +69,7 @@ class Sweeper:
     def sweep(self) -> set[str]:
         """One look at everything; returns the shards it rang for."""
         self._close_abandoned()
+        self._look_after_the_index()
         rang = self._requeue_due() | self._ring_forgotten()
         for shard in rang:
             self._services.bell.ring(shard)
@@ -103,6 +108,15 @@ class Sweeper:
             ],
         )
         return {shard for shard, rang in zip(shards, replies, strict=True) if rang}
+
+    def _look_after_the_index(self) -> None:
+        """Makes a lost index anew: FLUSHDB on any database of the server, the broker's for one, drops it."""
+        if time.monotonic() - self._index_seen < INDEX_EVERY:
+            return
+        self._index_seen = time.monotonic()
+        if indexed_space(self._services.data, self._services.keys) is None:
+            logger.error("the search index is gone; it is made anew")
+            ensure_index(self._services.data, self._services.settings)
 
     def _close_abandoned(self) -> None:
         """Batch jobs whose caller went away while it sent items end with what they have."""

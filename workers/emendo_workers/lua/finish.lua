@@ -7,8 +7,9 @@
 -- Returns {how many ended or were put aside, then the id and state of each batch job that ended with its last chunk}.
 --
 -- A record that is final already is left alone and only its entry acknowledged, so the script may run twice,
--- and of two readers that worked the same job the first one's word stands. That a job is to be tried again is only
--- the latest attempt's to say, and once: for an earlier one nothing is recorded, nor the entry acknowledged.
+-- and of two readers that worked the same job the first one's word stands. That a job failed, or is to be tried
+-- again, is only the latest attempt's to say, and once: for an earlier one, which may not know what the latest has
+-- done, nothing is recorded, nor the entry acknowledged.
 local inbox, feed, delayed, dead, cancelling = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local FIRST, FIRST_DOCUMENT = 6, 3
 local MEMORY_ID, VERSION = 2, 8  -- places of values in a change (name, value, ...)
@@ -84,7 +85,7 @@ for i = FIRST, #KEYS, 3 do
   local outcome = cjson.decode(ARGV[FIRST_DOCUMENT + (i - FIRST) / 3])
   local record, job, conflicts = KEYS[i], KEYS[i + 1], KEYS[i + 2]
   local latest = outcome.attempt == redis.call('HGET', record, 'attempt_token')
-  local overtaken = outcome.status == 'retrying' and not latest
+  local overtaken = outcome.status ~= 'succeeded' and not latest
   if not overtaken and open[redis.call('HGET', record, 'status')] then
     local told = latest and {} or told_of(record)
     for _, change in ipairs(outcome.feed) do
