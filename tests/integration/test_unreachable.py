@@ -7,11 +7,12 @@ from contextlib import closing
 
 import pytest
 from kombu import Connection
-from kombu.transport.redis import Channel
+from kombu.transport import TRANSPORT_ALIASES
 
 from emendo_client import AsyncMemoryClient, MemoryClient
 from emendo_client.bell import Bell
 from emendo_client.errors import NetworkError
+from emendo_workers import transport
 
 
 @pytest.fixture
@@ -59,13 +60,28 @@ def test_a_bell_gives_a_broker_up_after_the_broker_timeout(emendo_settings, sile
     bell.close()
 
 
-def test_a_worker_outlives_a_broker_that_goes_away_before_an_acknowledgement(emendo_settings, monkeypatch):
-    from emendo_workers import app as _  # noqa: F401  # what a worker process loads
-
-    with Connection(emendo_settings.broker_url) as connection:
+def test_a_worker_outlives_a_broker_that_goes_away_before_an_acknowledgement(emendo_settings):
+    with Connection(emendo_settings.broker_url, transport=transport.Transport) as connection:
         queue = connection.SimpleQueue(f"{emendo_settings.key_prefix}lost")
         queue.put({})
-        queue.get(timeout=5)
+        message = queue.get(timeout=5)
         connection.collect()  # what Celery does first when the connection is lost
         connection.close()
-    assert Channel.do_restore is False
+        message.ack()  # what was on its way to be acknowledged, after Celery has connected anew
+
+
+def test_a_message_of_a_living_connection_is_acknowledged(emendo_settings):
+    with Connection(emendo_settings.broker_url, transport=transport.Transport) as connection:
+        queue = connection.SimpleQueue(f"{emendo_settings.key_prefix}kept")
+        queue.put({})
+        message = queue.get(timeout=5)
+        assert message.channel.client.hlen("unacked") == 1
+        message.ack()
+        assert message.channel.client.hlen("unacked") == 0
+        queue.close()
+
+
+def test_a_worker_process_uses_the_transport_that_outlives_its_broker():
+    from emendo_workers import app as _  # noqa: F401  # what a worker process loads first
+
+    assert [TRANSPORT_ALIASES[scheme] for scheme in ("redis", "rediss")] == ["emendo_workers.transport:Transport"] * 2

@@ -12,23 +12,20 @@ from celery.signals import (
     worker_shutdown,
     worker_shutting_down,
 )
-from kombu.transport.redis import Channel as RedisChannel
 
 from emendo_client.errors import ConfigurationError
 from emendo_config import Settings
 from emendo_config.celery_app import create_app
 from emendo_config.logs import configure_logging
+from emendo_workers import transport
 from emendo_workers.services import close_services, open_services
 from emendo_workers.sweeper import Sweeper
 from emendo_workers.tasks import register
 
+transport.install()
 settings = Settings()
 app = create_app(settings)
 register(app, settings)
-
-# When the broker goes away, kombu 5.7 restores unacknowledged messages over the connection that it has just closed;
-# the AttributeError that follows ends the worker. Nothing needs restoring here: a lost ring is rung again.
-RedisChannel.do_restore = False
 
 _sweepers: list[Sweeper] = []
 
