@@ -75,9 +75,10 @@ def test_a_message_of_a_living_connection_is_acknowledged(emendo_settings):
         queue = connection.SimpleQueue(f"{emendo_settings.key_prefix}kept")
         queue.put({})
         message = queue.get(timeout=5)
-        assert message.channel.client.hlen("unacked") == 1
+        waiting = message.channel.unacked_key
+        assert message.channel.client.hexists(waiting, message.delivery_tag)
         message.ack()
-        assert message.channel.client.hlen("unacked") == 0
+        assert not message.channel.client.hexists(waiting, message.delivery_tag)
         queue.close()
 
 
