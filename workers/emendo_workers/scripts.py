@@ -19,6 +19,7 @@ _NAMES = (
     "close",
     "commit",
     "finish",
+    "keep",
     "learn",
     "open",
     "pace",
@@ -126,6 +127,11 @@ def close(bell: str, inbox: str, owner: str, *, over_budget: bool, ring_id: str,
 def scrub(record: str, payload: str, kept: str) -> Command:
     """→ 1 when the payload was replaced."""
     return _call("scrub", (record,), (payload, kept))
+
+
+def keep(count: str, names: Sequence[str], vectors: Sequence[bytes], *, ttl: int, count_ttl: int) -> Command:
+    """→ bytes counted in the period; `names` are the vectors' keys."""
+    return _call("keep", (count, *names), (ttl, count_ttl, *vectors))
 
 
 def renew(lease: str, token: str, ttl_ms: int) -> Command:
