@@ -28,6 +28,7 @@ from emendo_client.errors import (
 )
 from emendo_client.provider_errors import CHAT, EMBEDDING, retry_after_seconds, translate
 from emendo_config import Settings
+from emendo_workers import retry
 from emendo_workers.retry import busy, decide
 
 SETTINGS = Settings(retry_base=1.0, retry_max=60.0, max_attempts=5)
@@ -151,3 +152,26 @@ def test_vectors_are_counted_and_measured():
         with pytest.raises(EmbeddingError, match=says) as refused:
             checked(vectors, ["a"], 2)
         assert refused.value.error_code == MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (NetworkError("away"), "transient"),
+        (RateLimitError("slower"), "transient"),
+        (EmbeddingError("odd", error_code="EMBEDDING_MALFORMED"), "transient"),
+        (EmbeddingError("refused"), "permanent"),
+        (AuthenticationError("who?"), "permanent"),
+        (ConflictError("another version"), "permanent"),
+        (EmendoError("boom", error_code="UNEXPECTED"), "unknown"),
+    ],
+)
+def test_every_failure_is_of_one_kind(error, kind):
+    assert retry.kind_of(error) == kind
+
+
+def test_what_nobody_foresaw_is_tried_a_few_times_only():
+    settings = Settings(embedding_provider="local", max_attempts=8)
+    boom = EmendoError("boom", error_code="UNEXPECTED")
+    tried = [retry.decide(boom, attempts, settings, random.Random(1)).retry for attempts in range(1, 5)]
+    assert tried == [True, True, False, False]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from enum import StrEnum
 
 from emendo_client.chat import base as chat
 from emendo_client.embeddings import base as embeddings
@@ -20,10 +21,20 @@ from emendo_config import Settings
 
 # A job that only waits for another worker's lock comes back this soon (seconds).
 BUSY_DELAY = 0.2
-
+# Attempts at what failed for a reason nobody knows, a defect most likely: it may pass, but nothing says so.
+UNKNOWN_ATTEMPTS = 3
 
 # Another answer may be better. A refusal or a cut-off answer would be the same again, at temperature 0.
-_MAY_PASS = (embeddings.MALFORMED, chat.MALFORMED, "UNEXPECTED")
+_MAY_PASS = (embeddings.MALFORMED, chat.MALFORMED)
+_UNKNOWN = "UNEXPECTED"
+
+
+class Kind(StrEnum):
+    """What a failure says of the next attempt."""
+
+    TRANSIENT = "transient"  # it may succeed with nothing changed but time: 408, 429, 5xx, timeouts, broken answers
+    PERMANENT = "permanent"  # it would fail the same way: 400, 401, 404, too long a text, a version that is another
+    UNKNOWN = "unknown"  # nobody foresaw it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +52,16 @@ class RetryDecision:
     refund: bool = False
 
 
+def kind_of(error: EmendoError) -> Kind:
+    """What kind of failure it is."""
+    if isinstance(error, NetworkError | VectorStoreError) or error.error_code in _MAY_PASS:
+        return Kind.TRANSIENT
+    return Kind.UNKNOWN if error.error_code == _UNKNOWN else Kind.PERMANENT
+
+
 def is_transient(error: EmendoError) -> bool:
     """True when the same request may succeed later, with nothing changed but time."""
-    if isinstance(error, NetworkError):
-        return True
-    return error.error_code in _MAY_PASS or isinstance(error, VectorStoreError)
+    return kind_of(error) is Kind.TRANSIENT
 
 
 def decide(error: EmendoError, attempts: int, settings: Settings, rng: random.Random) -> RetryDecision:
@@ -58,7 +74,9 @@ def decide(error: EmendoError, attempts: int, settings: Settings, rng: random.Ra
         pause = float(error.details.get("retry_after", settings.retry_base))
         delay = min(settings.retry_max, pause + settings.retry_base * rng.uniform(0.0, 1.0))
         return RetryDecision(retry=True, delay=delay, refund=True)
-    if not is_transient(error) or attempts >= settings.max_attempts:
+    kind = kind_of(error)
+    most = min(UNKNOWN_ATTEMPTS, settings.max_attempts) if kind is Kind.UNKNOWN else settings.max_attempts
+    if kind is Kind.PERMANENT or attempts >= most:
         return RetryDecision(retry=False)
     ceiling = min(settings.retry_max, settings.retry_base * 2.0 ** min(attempts - 1, 60))
     if isinstance(error, QuotaExceededError):
