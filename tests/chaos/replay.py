@@ -87,14 +87,20 @@ def expected(applied: Sequence[Applied], entries: dict[int, Entry]) -> State:
 
 
 def set_aside_wrongly(applied: Sequence[Applied]) -> Iterator[str]:
-    """SUPERSEDED entries of which a part should have applied: nothing newer that set it was there before."""
+    """SUPERSEDED entries of which a part should have applied: nothing newer that set it was there before.
+
+    A restore to a version of which nothing applied stands for the keys it left out all the same: what is older than it
+    must not bring them back.
+    """
     for late in applied:
         if late.event != "SUPERSEDED":
             continue
         before = [
             each
             for each in applied
-            if each.event != "SUPERSEDED" and each.version < late.version and each.submitted > late.submitted
+            if (each.event != "SUPERSEDED" or each.ask.version is not None)
+            and each.version < late.version
+            and each.submitted > late.submitted
         ]
         taken = set().union(*(_sets(each.ask) for each in before))
         if "everything" not in taken and _sets(late.ask) - taken - {"everything"}:
