@@ -103,10 +103,11 @@ def test_who_waited_for_a_request_that_failed_gets_its_error_and_asks_anew_later
 
 
 def test_small_requests_gather_while_one_is_under_way(services, openai_server):
-    released, asked_for = threading.Event(), []
+    began, released, asked_for = threading.Event(), threading.Event(), []
 
     def ask(texts):
         asked_for.append(sorted(texts))
+        began.set()
         if "first" in texts:
             released.wait(10)
         return {text: text.encode() for text in texts}
@@ -114,8 +115,7 @@ def test_small_requests_gather_while_one_is_under_way(services, openai_server):
     gatherer = Gatherer(ask, patience=5.0)
     with ThreadPoolExecutor(16) as threads:
         first = threads.submit(gatherer.embed, ["first"])
-        while not asked_for:
-            pass
+        assert began.wait(10)
         others = [threads.submit(gatherer.embed, [f"text {number:03}"]) for number in range(ENOUGH // 16)]
         filling = threads.submit(gatherer.embed, [f"more {number:03}" for number in range(ENOUGH - 1)])
         for number, other in enumerate(others):
