@@ -43,7 +43,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     table = Table(title=title, title_justify="left")
     for column in columns:
         # Ids are copied from here: broken over two lines they would be useless.
-        table.add_column(column, overflow="fold", no_wrap=column in ("memory", "id", "job"))
+        table.add_column(column, overflow="fold", no_wrap=column in ("memory", "id", "job", "event"))
     for row in rows:
         # As Text: in a plain str rich would read "[red]" as markup, and fail at "[/x]" in somebody's memory.
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
