@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from emendo_client._time import iso, microseconds_of
-from emendo_client.models import Conflict, DeadLetter, HistoryEntry, JobInfo, JobResult, JobStatus, Memory, SearchHit
+from emendo_client.models import Conflict, DeadLetter, HistoryEntry, JobInfo, JobStatus, Memory, SearchHit
 from emendo_config.index import TAG_SEPARATOR
 from emendo_config.redis_io import as_text
 
@@ -148,11 +148,6 @@ def job_document(values: Sequence[Any]) -> dict[str, Any] | None:
         "chunks": int(fields["chunks"] or 0),
         "done": int(fields["done"] or 0),
     }
-
-
-def job_result(document: Mapping[str, Any]) -> JobResult:
-    """The document of `job_document` as the caller's JobResult."""
-    return JobResult.model_validate(document)
 
 
 def job_info(document: Mapping[str, Any]) -> JobInfo:

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from intake import added
+from intake import added, drain_all
 
 from emendo_client import AsyncMemoryClient
 from emendo_client.errors import ValidationError
-from emendo_config.redis_io import as_text
-from emendo_workers.drain import Drain
-
-
-def drain_all(services):
-    for shard in sorted(as_text(raw) for raw in services.control.smembers(services.keys.shards)):
-        Drain(services, shard).run()
 
 
 def test_calls_of_a_hot_path_become_one_batch_job(services, client):

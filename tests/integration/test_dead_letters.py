@@ -6,7 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from intake import Killed, added, drain, messages_waiting, shard_of_job
+from intake import Killed, added, drain, drain_all, messages_waiting, shard_of_job
 
 from emendo_client import AsyncMemoryClient, MemoryClient, dead_letters, steps
 from emendo_client.dead_letters import LetterFilter
@@ -36,11 +36,6 @@ def entries_ever(services) -> int:
     """How many entries the inboxes have had."""
     streams = [services.control.xinfo_stream(services.keys.inbox(shard)) for shard in shards_seen(services)]
     return sum(stream["entries-added"] for stream in streams)
-
-
-def drain_all(services) -> None:
-    for shard in shards_seen(services):
-        Drain(services, shard).run()
 
 
 def buried(services, client, count, **more) -> list[str]:

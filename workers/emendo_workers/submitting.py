@@ -22,6 +22,5 @@ def submit_batch(services: Services, request: BatchRequest, parts: Iterable[Appe
     """Accepts a batch job, or the given parts of it, and rings; the job's id."""
     for part in request.appends(services.settings) if parts is None else parts:
         done = converse(services, writes.append(services.settings, services.keys, request, part))
-        for shard in done.rings:
-            services.bell.ring(shard)
+        services.bell.ring_each(done.rings)
     return request.job_id
