@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     chat_model: str = Field("", description="Default: none; adds store messages as they are, merges wait for a person.")
     chat_api_key: SecretStr = Field(SecretStr(""), description="Falls back to OPENAI_API_KEY.")
     chat_timeout: float = Field(60.0, gt=0, le=170, description="Seconds one chat request may take.")
+    inference_window_tokens: int = Field(
+        6_000, ge=256, le=1_000_000, description="Tokens of conversation, or of memories, in one chat request, about."
+    )
 
     # Intake and drain.
     inbox_shards: int = Field(16, ge=1, le=1_024, description="Inbox streams; the same for clients and workers.")
