@@ -209,6 +209,18 @@ class Conflict(_Model):
     current_version: int
 
 
+class ProjectRules(_Model):
+    """What a project asks of inference; empty when it asks for nothing.
+
+    Attributes:
+        instructions: in plain words, for the chat model: what to remember and what to leave out.
+        categories: the names facts are sorted into.
+    """
+
+    instructions: str = ""
+    categories: list[str] = Field(default_factory=list)
+
+
 class Progress(_Model):
     """How far a job is, in items."""
 
