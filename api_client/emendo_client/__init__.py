@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Memory,
         Page,
         Progress,
+        ProjectRules,
         SearchHit,
     )
     from emendo_config import Settings
@@ -61,6 +62,7 @@ __all__ = [
     "MemoryClient",
     "Page",
     "Progress",
+    "ProjectRules",
     "SearchHit",
     "Settings",
 ]

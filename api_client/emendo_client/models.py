@@ -186,10 +186,13 @@ class Conflict(_Model):
 
     Attributes:
         id: for `resolve_conflict`.
-        base, ours, theirs: texts; None where the text is not in dispute.
+        proposal: what `ours` would do: UPDATE, or DELETE for one that inference proposed beyond its limit.
+        base, ours, theirs: texts; None where the text is not in dispute. Of a DELETE, base is what it was to delete.
         base_metadata, our_metadata, their_metadata: the disputed keys only.
         expected_version: what the submission was based on, when it said so.
         current_version: the memory's, now.
+        reason, source, prompt_version: of what inference proposed: why, the message that caused it (shortened), and
+            the version of the prompts that asked.
     """
 
     id: str
@@ -199,6 +202,7 @@ class Conflict(_Model):
     created_at: datetime
     actor_id: str | None = None
     role: str | None = None
+    proposal: Event = Event.UPDATE
     base: str | None = None
     ours: str | None = None
     theirs: str | None = None
@@ -207,6 +211,21 @@ class Conflict(_Model):
     their_metadata: dict[str, Any] = Field(default_factory=dict)
     expected_version: int | None = None
     current_version: int
+    reason: str | None = None
+    source: str | None = None
+    prompt_version: str | None = None
+
+
+class ProjectRules(_Model):
+    """What a project asks of inference; empty when it asks for nothing.
+
+    Attributes:
+        instructions: in plain words, for the chat model: what to remember and what to leave out.
+        categories: the names facts are sorted into.
+    """
+
+    instructions: str = ""
+    categories: list[str] = Field(default_factory=list)
 
 
 class Progress(_Model):

@@ -67,6 +67,10 @@ class Keys:
         """Pub/sub channel: says the job's final status once."""
         return f"{self.prefix}done:{job_id}"
 
+    def project(self, project: str) -> str:
+        """Hash: what the project asks of inference, `instructions` and `categories`."""
+        return f"{self.prefix}project:{project}"
+
     def idempotency(self, project: str, key: str) -> str:
         """Hash with TTL: the job first accepted under the caller's idempotency key, and its fingerprint."""
         # The length keeps project "a" with key "b:c" apart from project "a:b" with key "c".

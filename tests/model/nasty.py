@@ -217,6 +217,8 @@ def _single(memory_ids: list[str], job_ids: list[str], conflict_ids: list[str]) 
         "run_id": scope,
         "actor_id": scope,
         "metadata": metadata,
+        "instructions": st.one_of(st.none(), st.just("Remember pets."), strange),
+        "categories": st.one_of(st.none(), st.lists(st.sampled_from(["food", "pets", "Food"]) | strange), strange),
         "infer": flags,
         "all_users": flags,
         "include_deleted": flags,

@@ -19,13 +19,15 @@ class Operation:
     Attributes:
         job_id: of the whole job; what the history says.
         submitted: when it was accepted, in microseconds of the control Redis's clock, unique.
-        op: add, update, delete, restore, resolve or expire; invalid for a batch's item that was refused.
+        op: add, update, delete, hold (a delete that waits for a person), restore, resolve or expire; invalid for a
+            batch's item that was refused.
         item: its place in a batch job; None otherwise.
         hard: of a delete: nothing of the content stays.
         deleted_before: of a delete: only if the memory was deleted or had expired before (microseconds).
         conflict, choice: of a resolve: the mark of the submission that waits, and what becomes of it.
         error: of an invalid one: what is wrong, as `EmendoError.to_dict` gives it.
         strong: the caller waits until the commit is as safe as the settings ask for.
+        reason, source, prompt: of what a chat model decided: why, the message that caused it, the prompts' version.
     """
 
     job_id: str
@@ -51,6 +53,9 @@ class Operation:
     choice: str | None = None
     error: dict[str, Any] | None = None
     strong: bool = False
+    reason: str | None = None
+    source: str | None = None
+    prompt: str | None = None
 
     @property
     def mark(self) -> str:

@@ -16,7 +16,7 @@ from emendo_workers import retry
 from emendo_workers.operations import Operation, Work
 
 # Fields of an operation that hold content, or say whose it is; what was erased must not live on in a dead letter.
-CONTENT = ("text", "metadata", "user_id", "agent_id", "run_id")
+CONTENT = ("text", "metadata", "user_id", "agent_id", "run_id", "reason", "source")
 # Failures nobody would replay: one was asked for, the other can never succeed.
 _NOTHING_TO_REPLAY = ("CANCELLED", "MEMORY_ERASED")
 

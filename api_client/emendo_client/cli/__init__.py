@@ -27,6 +27,7 @@ _COMMANDS = {
     "get": "memories:get",
     "history": "memories:history",
     "jobs": "jobs:jobs",
+    "project": "project:project",
     "purge": "purge:purge",
     "redis": "processes:redis",
     "restore": "memories:restore",
