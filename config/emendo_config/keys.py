@@ -129,6 +129,11 @@ class Keys:
         return f"{self.prefix}sweeper"
 
     @property
+    def usage(self) -> str:
+        """Hash: what inference has done and what it cost, see `emendo_config.usage`."""
+        return f"{self.prefix}usage"
+
+    @property
     def workers(self) -> str:
         """Sorted set: live worker processes by the time of their last heartbeat (milliseconds)."""
         return f"{self.prefix}workers"
