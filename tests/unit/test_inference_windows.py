@@ -63,6 +63,12 @@ def test_a_window_knows_what_was_said_just_before_it():
         assert last.endswith(window.context[-1].content)
 
 
+def test_what_was_said_before_is_in_order():
+    found = windows(said("one", "two", "x" * 800), BUDGET)
+    assert [[part.source for part in window.parts] for window in found] == [[0, 1], [2]]
+    assert found[1].context == tuple(said("one", "two"))
+
+
 def test_system_messages_are_context_of_every_window_and_shortened():
     found = windows([Message("system", "s" * 10_000), *said(*("x" * 800 for _ in range(3)))], BUDGET)
     assert len(found) == 3
