@@ -8,12 +8,11 @@ from typing import Any
 
 from intake import drain_all
 
-from emendo_client import Job, JobResult, MemoryClient
+from emendo_client import JobResult, MemoryClient
 from emendo_client.testing import OpenAIServer, Request
 from emendo_config import Settings
-from emendo_config.celery_app import create_app
-from emendo_config.index import ensure_index
 from emendo_workers.services import Services
+from emendo_workers.sweeper import Sweeper
 
 EXTRACT, DECIDE = "ExtractedFacts", "FactDecisions"
 Said = dict[str, Any]
@@ -109,13 +108,6 @@ def with_chat(settings: Settings, server: OpenAIServer, **more: Any) -> Settings
     )
 
 
-def started(settings: Settings) -> Services:
-    """A worker's services."""
-    made = Services(settings, create_app(settings))
-    ensure_index(made.data, settings)
-    return made
-
-
 def told(services: Services, client: MemoryClient, messages: Any, **more: Any) -> JobResult:
     """The result of an inferred add, worked in this process."""
     job = client.add(messages, **{"user_id": "ana", **more})
@@ -133,6 +125,11 @@ def embeddings(server: OpenAIServer) -> list[list[str]]:
     return [request.inputs for request in server.requests if request.endpoint == "embeddings"]
 
 
-def shard_of_job(services: Services, job: Job) -> str:
-    """Where the job waits."""
-    return services.control.hget(services.keys.job(job.id), "shard").decode()
+def leases_run_out(services: Services) -> None:
+    """The time has come at which what a dead worker held is free."""
+    prefix = services.settings.key_prefix
+    for pattern in ("bell:*", "lock:*", "scope-lock:*"):
+        names = list(services.control.scan_iter(match=f"{prefix}{pattern}"))
+        if names:
+            services.control.delete(*names)
+    Sweeper(services).sweep()

@@ -63,7 +63,7 @@ def apply_operations(
     *,
     merger: Merger | None = None,
     cancelled: AbstractSet[str] = frozenset(),
-    vectors: Mapping[str, bytes] | None = None,
+    vectors: Mapping[str, bytes | EmendoError] | None = None,
 ) -> list[ItemOutcome]:
     """Carries the operations out; an outcome for each, in their order.
 
@@ -72,7 +72,7 @@ def apply_operations(
         services: the worker's.
         merger: merges texts; without one, operations that need it are handed over (see `ItemOutcome`).
         cancelled: jobs that are cancelled already: of them only what was done before is found.
-        vectors: of texts that were embedded already, float32[dimensions] bytes.
+        vectors: of texts that were embedded already, float32[dimensions] bytes, or the errors that kept them from it.
 
     Raises:
         RedisError: Redis failed midway; what was committed stays, and a further attempt finds it.
@@ -87,7 +87,7 @@ class _Batch:
         services: Services,
         merger: Merger | None,
         cancelled: AbstractSet[str],
-        vectors: Mapping[str, bytes],
+        vectors: Mapping[str, bytes | EmendoError],
     ) -> None:
         self._operations = operations
         self._services = services

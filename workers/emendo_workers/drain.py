@@ -1,6 +1,7 @@
 """One drain of one shard: the state machine at the heart of the system.
 
 claim ── another holds the shard ──> leave
+  |   └── too many of this process wait for the chat model ──> give it back, rung for when one of them ends
   |
 take over what a dead reader left
   |
@@ -77,20 +78,22 @@ class Drain:
         Raises:
             RedisError: Redis failed; the lease runs out and the sweeper rings again.
         """
-        if not self._asks:
-            return self._run()
-        slots = self._services.chat_slots
-        if not slots.take(self._shard):
-            return 0
-        try:
-            return self._run()
-        finally:
-            slots.give_back()
-
-    def _run(self) -> int:
         services = self._services
         if not self._call(scripts.claim(self._bell, self._owner, services.lease_ms)):
             return 0
+        if not self._asks:
+            return self._drain()
+        if not services.chat_slots.take():
+            if self._close(over_budget=True) == "ring":
+                services.chat_slots.wait(self._shard)
+            return 0
+        try:
+            return self._drain()
+        finally:
+            services.chat_slots.give_back()
+
+    def _drain(self) -> int:
+        services = self._services
         ends = time.monotonic() + services.settings.drain_budget
         count = 0
         with services.keeper.draining(self._bell, self._owner):

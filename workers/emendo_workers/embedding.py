@@ -16,6 +16,7 @@ from emendo_config import Settings
 from emendo_workers.embedding_cache import EmbeddingCache
 from emendo_workers.embedding_requests import EmbeddingRequests
 from emendo_workers.gathering import Gatherer
+from emendo_workers.metering import Meter
 
 
 class EmbeddingPipeline:
@@ -39,15 +40,21 @@ class EmbeddingPipeline:
         """Ends its threads."""
         self.requests.close()
 
-    def embed(self, texts: Sequence[str]) -> dict[str, bytes | EmendoError]:
-        """A vector (float32[dimensions] bytes) for each text, or the error that kept it from having one."""
+    def embed(self, texts: Sequence[str], meter: Meter | None = None) -> dict[str, bytes | EmendoError]:
+        """A vector (float32[dimensions] bytes) for each text, or the error that kept it from having one.
+
+        Args:
+            texts: what to embed.
+            meter: is told what that cost; nothing, where vectors were kept or somebody else was asking.
+        """
         wanted = {text_hash(text): text for text in texts}
         found: dict[str, bytes | EmendoError] = dict(self._memory.get(wanted))
         missing = [digest for digest in wanted if digest not in found]
         cached = self._cache.get(missing)
         self._memory.put(cached)
         found.update(cached)
-        found.update(self._ask({digest: wanted[digest] for digest in missing if digest not in cached}))
+        unknown = {digest: wanted[digest] for digest in missing if digest not in cached}
+        found.update(self._ask(unknown, meter or Meter()))
         return {text: found[digest] for digest, text in wanted.items()}
 
     def forget(self, texts: Sequence[str]) -> None:
@@ -56,7 +63,7 @@ class EmbeddingPipeline:
         self._memory.forget(digests)
         self._cache.forget(digests)
 
-    def _ask(self, texts: dict[str, str]) -> dict[str, bytes | EmendoError]:
+    def _ask(self, texts: dict[str, str], meter: Meter) -> dict[str, bytes | EmendoError]:
         """Asks for texts by digest; one that another drain is asking for just now is waited for instead."""
         with self._lock:
             others = {digest: self._asked[digest] for digest in texts if digest in self._asked}
@@ -64,16 +71,16 @@ class EmbeddingPipeline:
                 digest: Future() for digest in texts if digest not in others
             }
             self._asked.update(ours)
-        found = self._ask_provider({digest: texts[digest] for digest in ours}, ours) if ours else {}
+        found = self._ask_provider({digest: texts[digest] for digest in ours}, ours, meter) if ours else {}
         for digest, answer in others.items():
             found[digest] = answer.result()
         return found
 
     def _ask_provider(
-        self, texts: dict[str, str], answers: dict[str, Future[bytes | EmendoError]]
+        self, texts: dict[str, str], answers: dict[str, Future[bytes | EmendoError]], meter: Meter
     ) -> dict[str, bytes | EmendoError]:
         try:
-            vectors = self._gatherer.embed(list(texts.values()))
+            vectors = self._gatherer.embed(list(texts.values()), meter)
             found = {digest: vectors[text] for digest, text in texts.items()}
         except BaseException as error:
             self._forget_asking(answers)

@@ -31,6 +31,7 @@ _NAMES = (
     "scrub",
     "stamp",
     "start",
+    "take",
 )
 
 
@@ -134,6 +135,11 @@ def scrub(record: str, payload: str, kept: str) -> Command:
 def keep(count: str, names: Sequence[str], vectors: Sequence[bytes], *, ttl: int, count_ttl: int) -> Command:
     """→ bytes counted in the period; `names` are the vectors' keys."""
     return _call("keep", (count, *names), (ttl, count_ttl, *vectors))
+
+
+def take(lease: str, token: str, ttl_ms: int) -> Command:
+    """→ 1 when the lease is ours."""
+    return _call("take", (lease,), (token, ttl_ms))
 
 
 def renew(lease: str, token: str, ttl_ms: int) -> Command:

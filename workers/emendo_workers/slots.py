@@ -37,15 +37,21 @@ class ChatSlots:
         """True when somebody waits for one."""
         return bool(self._turned_away)
 
-    def take(self, shard: str) -> bool:
-        """Takes a slot for the shard's drain; False when there is none."""
+    def take(self) -> bool:
+        """Takes a slot; False when there is none."""
         with self._lock:
-            if self._taken >= self._most:
+            is_free = self._taken < self._most
+            self._taken += is_free
+            return is_free
+
+    def wait(self, shard: str) -> None:
+        """Rings for a shard that found no slot, as soon as there is one."""
+        with self._lock:
+            is_free = self._taken < self._most
+            if not is_free:
                 self._turned_away[shard] = None
-                return False
-            self._taken += 1
-            self._turned_away.pop(shard, None)
-            return True
+        if is_free:
+            self._ring(shard)
 
     def give_back(self) -> None:
         """Frees a slot, and rings for the shard that has waited longest."""

@@ -208,6 +208,8 @@ class Plan:
             "redecided": candidate.redecided,
             **candidate.carried,
         }
+        if document.get("source") == text:
+            del document["source"]  # of a message that is the memory
         document = {name: value for name, value in document.items() if value or name == "metadata"}
         if self._place is None:
             self.documents.append(document)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from emendo_client.errors import EmbeddingError, EmendoError
+from emendo_client.errors import EmendoError
 from emendo_workers.apply import apply_operations
 from emendo_workers.inference.likeness import Added
 from emendo_workers.inference.planning import MEMORY_CHANGED, MEMORY_GONE, Candidate, Limits, Plan
@@ -24,9 +24,9 @@ from emendo_workers.inference.scope import locked, scope_of, search
 from emendo_workers.inference.stages import Overtaken, Stages
 from emendo_workers.inference.tasks import Task, candidate_again, candidates
 from emendo_workers.inference.types import Decision, Verdict
+from emendo_workers.inference.vectors import Vectors
 from emendo_workers.operations import Operation, Work
 from emendo_workers.outcomes import ItemOutcome
-from emendo_workers.retry import is_transient
 from emendo_workers.services import Services
 
 # Said of jobs that were worked without a chat model.
@@ -61,11 +61,11 @@ class _Run:
         self._tasks = [Task(work) for work in works]
         self._limits = Limits(settings.near_duplicate, settings.inference_max_deletes)
         self._added: dict[str, Added] = {}
-        self._vectors: dict[str, bytes] = {}
+        self._vectors = Vectors(services)
 
     def run(self) -> list[tuple[Work, list[ItemOutcome]]]:
-        scopes = {scope_of(task.about): task.about for task in self._tasks if task.about is not None}
-        with locked(self._services, list(scopes)) as held:
+        scopes = [scope_of(task.about) for task in self._tasks if task.about is not None]
+        with locked(self._services, scopes) as held:
             ours = []
             for task in self._tasks:
                 if task.about is not None and scope_of(task.about) not in held:
@@ -116,13 +116,15 @@ class _Run:
             task.work,
             head,
             plan.documents,
-            {**task.spent, **decided.spent},
+            {**task.take_spent(), **decided.spent},
             decided.prompts,
             "" if self._stages.has_model else DEGRADED,
         )
 
     def _unwritten(self, task: Task) -> list[Candidate]:
         """What the plan of an earlier attempt adds and is not there yet."""
+        if task.work.cancelled:
+            return []
         adds = [
             (place, operation)
             for place, operation in task.waiting.items()
@@ -150,34 +152,31 @@ class _Run:
         known = {place: plan.documents[place] for place in places if plan.documents[place]["op"] == "none"}
         if known:
             documents = [known.get(place, document) for place, document in enumerate(before)]
-            task.draft = Draft(task.work, task.work.head, documents, task.spent)
+            task.draft = Draft(task.work, task.work.head, documents, task.take_spent())
 
     def _plan_of(self, task: Task, replaced: Collection[int] = ()) -> Plan:
-        about = task.work.operations[0]
-        added = self._added.setdefault(scope_of(about), Added(self._limits.near))
+        scope = scope_of(task.about) if task.about is not None else ""
+        added = self._added.setdefault(scope, Added(self._limits.near))
         so_far = task.work.documents if task.work.is_planned else ()
         return Plan(task.work.record_id, self._limits, added, so_far, replaced)
 
     def _look_up(self, tasks: Sequence[Task]) -> None:
         """Vectors for the facts of the tasks, in one request, and what is known near them, in one round trip."""
-        texts = {each.text: None for task in tasks for each in task.facts if each.text not in self._vectors}
-        found = self._services.embedding.embed(list(texts)) if texts else {}
-        self._vectors |= {text: vector for text, vector in found.items() if isinstance(vector, bytes)}
+        self._vectors.embed({task: [each.text for each in task.facts] for task in tasks})
         for task in tasks:
-            errors = (found.get(each.text) for each in task.facts)
-            error = next((error for error in errors if isinstance(error, EmendoError) and not _is_refusal(error)), None)
+            error = self._vectors.failure([each.text for each in task.facts])
             if error is not None:
                 task.end(error=error)
         questions = [
-            (task, place, vector)
+            (task, index, task.about, vector)
             for task in tasks
-            if task.waiting
-            for place, each in enumerate(task.facts)
-            if (vector := self._vectors.get(each.text)) is not None
+            if task.waiting and task.about is not None
+            for index, each in enumerate(task.facts)
+            if (vector := self._vectors.of(each.text)) is not None
         ]
-        asked = [(task.work.operations[0], vector) for task, _, vector in questions]
-        for (task, place, vector), known in zip(questions, search(self._services, asked), strict=True):
-            task.facts[place] = replace(task.facts[place], vector=vector, known=known)
+        found = search(self._services, [(about, vector) for _, _, about, vector in questions])
+        for (task, index, _, vector), known in zip(questions, found, strict=True):
+            task.facts[index] = replace(task.facts[index], vector=vector, known=known)
 
     # From plans to outcomes.
 
@@ -192,21 +191,35 @@ class _Run:
         cancelled = {task.work.job_id for task in tasks if task.work.cancelled}
         pending = list(tasks)
         while pending:
+            self._embed_what_is_new(pending)
             waiting = [(task, place) for task in pending for place in task.waiting]
             operations = [task.work.operations[place] for task, place in waiting]
-            outcomes = apply_operations(operations, self._services, cancelled=cancelled, vectors=self._vectors)
+            outcomes = apply_operations(operations, self._services, cancelled=cancelled, vectors=self._vectors.found)
             for (task, place), outcome in zip(waiting, outcomes, strict=True):
                 task.outcomes[place] = outcome
             pending = [task for task in pending if self._decide_anew(task)]
+
+    def _embed_what_is_new(self, tasks: Sequence[Task]) -> None:
+        """Vectors for what memories shall say that is not the fact itself; only the model knew it before."""
+        self._vectors.embed(
+            {task: [each.text for each in task.waiting.values() if each.op == "update" and each.text] for task in tasks}
+        )
+        for task in tasks:
+            if task.spent:
+                try:
+                    self._stages.record(task, task.take_spent())
+                except Overtaken:
+                    task.end(busy=True)
 
     def _decide_anew(self, task: Task) -> bool:
         """Plans anew what rested on a memory that is another one by now; True when there is something to carry out."""
         most = self._services.settings.inference_redecisions
         facts = []
         for place, outcome in list(task.outcomes.items()):
-            if not _has_lost_its_base(outcome):
-                continue
             operation = outcome.operation
+            # A dead letter of an erased memory does not know the fact any more.
+            if not _has_lost_its_base(outcome) or not (operation.fact or operation.text):
+                continue
             is_gone = outcome.error is not None and outcome.error.error_code != _CHANGED
             if operation.op in ("delete", "hold") and (is_gone or operation.redecided >= most):
                 task.outcomes[place] = _nothing(operation, MEMORY_GONE if is_gone else MEMORY_CHANGED)
@@ -229,7 +242,8 @@ class _Run:
         asked = [index for index in plan.undecided(task.facts) if index not in given_up]
         decided = self._stages.decide(task, task.facts, asked)
         idle = plan.fill(task.facts, {**decided.decisions, **given_up}, decided.neighbours, decided.prompt)
-        self._stages.store(task, Draft(task.work, task.work.head, plan.documents, decided.spent, decided.prompts))
+        spent = {**task.take_spent(), **decided.spent}
+        self._stages.store(task, Draft(task.work, task.work.head, plan.documents, spent, decided.prompts))
         for place in idle:
             task.outcomes[place] = _nothing(task.work.operations[place], MEMORY_CHANGED)
 
@@ -239,21 +253,21 @@ class _Run:
             if self._stages.has_model and self._is_cancelled(task):
                 task.end(cancelled=True)
             else:
-                step(task)
+                self._take(task, step)
         except Overtaken:
             task.end(busy=True)
-        except EmendoError as error:
-            task.end(error=error)
         return bool(task.waiting)
+
+    def _take(self, task: Task, step: Callable[[Task], Any]) -> None:
+        try:
+            step(task)
+        except EmendoError as error:
+            self._stages.record(task, task.take_spent())
+            task.end(error=error)
 
     def _is_cancelled(self, task: Task) -> bool:
         services = self._services
         return bool(services.control.sismember(services.keys.cancelling, task.work.job_id))
-
-
-def _is_refusal(error: EmendoError) -> bool:
-    """True when the provider will not take this one text: the fact then fails alone, when it is to be stored."""
-    return isinstance(error, EmbeddingError) and not is_transient(error)
 
 
 def _has_lost_its_base(outcome: ItemOutcome) -> bool:

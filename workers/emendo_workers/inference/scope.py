@@ -6,14 +6,12 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from emendo_client import records
 from emendo_client.filters import scoped
 from emendo_client.operations import scope_name
 from emendo_client.reads import nearest
 from emendo_client.records import text_hash
-from emendo_config.redis_io import as_text
 from emendo_workers import scripts
 from emendo_workers.inference.types import Neighbour
 from emendo_workers.operations import Operation
@@ -46,20 +44,14 @@ def locked(services: Services, scopes: Sequence[str]) -> Iterator[set[str]]:
     """
     token = secrets.token_hex(16)
     locks = {scope: services.keys.scope_lock(text_hash(scope)) for scope in dict.fromkeys(scopes)}
-    # GET tells our own lock, set by a call whose answer was lost, from another worker's.
-    replies = scripts.run(
-        services.data, [("SET", lock, token, "NX", "GET", "PX", services.lease_ms) for lock in locks.values()]
-    )
-    held = {scope: lock for (scope, lock), reply in zip(locks.items(), replies, strict=True) if _is_ours(reply, token)}
+    takes = [scripts.take(lock, token, services.lease_ms) for lock in locks.values()]
+    taken = scripts.run(services.data, takes)
+    held = {scope: lock for (scope, lock), is_ours in zip(locks.items(), taken, strict=True) if is_ours}
     with services.keeper.holding(list(held.values()), token):
         try:
             yield set(held)
         finally:
             scripts.run(services.data, [scripts.release(lock, token) for lock in held.values()])
-
-
-def _is_ours(holder: Any, token: str) -> bool:
-    return holder is None or as_text(holder) == token
 
 
 def search(services: Services, questions: Sequence[tuple[Operation, bytes]]) -> list[list[Known]]:

@@ -135,15 +135,23 @@ class Stages:
             raise Overtaken
         task.work = stored
 
+    def record(self, task: Task, spent: Mapping[str, int]) -> None:
+        """Records what was spent while the plan, or what there is of it, stays as it is.
+
+        Raises:
+            Overtaken: see there.
+        """
+        if spent:
+            # A payload that is there already is not counted: the number makes it another one.
+            head = {**task.work.head, "recorded": task.work.head.get("recorded", 0) + 1}
+            self.store(task, Draft(task.work, head, task.work.documents, spent))
+
     def _recorded(self, task: Task, ask: Callable[[], T]) -> T:
         try:
             return ask()
         except InferenceError as error:
             spent = {name: int(error.details.get(name, 0)) for name in _SPENT}
-            if any(spent.values()):
-                # The number makes it another payload, which is counted.
-                head = {**task.work.head, "unusable": task.work.head.get("unusable", 0) + 1}
-                self.store(task, Draft(task.work, head, task.work.documents, counts(Usage(**spent))))
+            self.record(task, counts(Usage(**spent)))
             raise
 
 

@@ -43,13 +43,20 @@ class Task:
 
     @property
     def about(self) -> Operation | None:
-        """An operation that knows the scope; they all do. None when there is nothing to do."""
-        return next(iter(self.work.operations), None)
+        """An operation that knows the scope: any whose memory is not erased. None when there is nothing to do."""
+        operations = self.work.operations
+        known = (each for each in operations if each.user_id or each.agent_id or each.run_id)
+        return next(known, next(iter(operations), None))
 
     @property
     def items(self) -> list[ItemOutcome]:
         """What became of the operations this attempt was about, in their order."""
         return [self.outcomes[place] for place in range(len(self.work.operations)) if place not in self.work.settled]
+
+    def take_spent(self) -> dict[str, int]:
+        """What was spent since the last time, to be recorded now."""
+        spent, self.spent = self.spent, {}
+        return spent
 
     def end(self, **what: Any) -> None:
         """Gives all that waits the same outcome."""
@@ -95,8 +102,7 @@ def candidates(operation: Operation) -> list[Candidate]:
             "expires_at": operation.expires_at,
             "actor_id": message.name,
             "role": message.role,
-            # A fact that is the message itself needs no other source.
-            "source": "" if message.content == each["text"] else _shortened(message.content),
+            "source": _shortened(message.content),
         }
         found.append(Candidate(each["text"], {name: value for name, value in carried.items() if value is not None}))
     return found
