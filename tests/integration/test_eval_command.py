@@ -166,7 +166,7 @@ def test_cases_of_ones_own(evaluate, openai_server, tmp_path):
 
 
 def test_the_command_becomes_the_workers_module(settings, openai_server):
-    openai_server.answer_chat_with(PerfectModel(CASES))
+    openai_server.answer_chat_with(InventingModel(CASES))
 
     def emendo(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -178,9 +178,10 @@ def test_the_command_becomes_the_workers_module(settings, openai_server):
             timeout=60,
         )
 
-    measured = emendo("--only", "forgetting", "--strict")
-    assert measured.returncode == 0, measured.stderr
-    assert "forgetting" in measured.stdout
+    measured = emendo("--only", "forgetting", "--limit", "3")
+    assert (measured.returncode, measured.stderr) == (0, "")
+    assert "3 cases" in measured.stdout
+    assert emendo("--only", "forgetting", "--limit", "3", "--strict").returncode == 1
     assert emendo("--nonsense").returncode == 2
     told = emendo("--help")
     assert (told.returncode, NAME in told.stdout) == (0, True)

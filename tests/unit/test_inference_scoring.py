@@ -98,6 +98,12 @@ def test_known_already_is_right_whether_it_is_said_or_not():
     assert (said.right, unsaid.right) == (1, 1)
 
 
+def test_what_is_known_already_and_is_deleted_for_it_is_lost():
+    known = case(expects("NONE", "Porto", memory=1), kind="injections")
+    tally = judged(known, Decision(0, DELETE, 0)).tally
+    assert (tally.confusion, tally.lost, tally.wrong, tally.obeyed) == ({("NONE", "DELETE"): 1}, 1, 0, 1)
+
+
 def test_known_already_by_the_wrong_memory_loses_the_fact():
     tally = judged(case(expects("ADD", "cat")), Decision(1, NONE, 1)).tally
     assert (tally.confusion, tally.wrong, tally.lost) == ({("ADD", "NONE"): 1}, 1, 1)
@@ -245,7 +251,7 @@ def test_a_model_is_good_enough_or_it_is_said_what_is_missing():
     assert report_of(good, lossy).missed == ["right 50% < 80%", "lost 25% > 2%"]
     assert report_of(judge(Outcome(MOVES, failure=MALFORMED))).missed == [
         "right – < 80%",
-        "1 cases without an answer",
+        "cases without an answer: 1",
     ]
 
 

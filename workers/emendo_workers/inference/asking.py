@@ -64,5 +64,5 @@ class Asker:
             "the chat model gave no answer that can be used",
             error_code=self.refusals[-1],
             details={**asdict(self.usage), "refusals": self.refusals},
-            suggestion="`emendo eval inference` shows how well a chat model does",
+            suggestion="measure it with `emendo eval inference`; lower EMENDO_INFERENCE_WINDOW_TOKENS if it is small",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -45,6 +46,8 @@ def evaluation(  # noqa: PLR0917  # click passes every option
 
     The model is asked about every case, and paid: about two requests each. Nothing is read or written elsewhere.
     """
+    # What the stages warn of is counted in the report; on standard error it would tear the progress bar.
+    logging.getLogger("emendo_workers").addHandler(logging.NullHandler())
     settings = Settings()
     cases = load_cases(directory or default_directory())
     kinds = dict.fromkeys(case.kind for case in cases)

@@ -66,7 +66,7 @@ class Report:
             for name, most in MOST.items()
             if (rates[name] or 0) > most
         ]
-        return low + high + [f"{self.total.failed} cases without an answer"] * bool(self.total.failed)
+        return low + high + [f"cases without an answer: {self.total.failed}"] * bool(self.total.failed)
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values; the misses hold texts of the cases and of the model."""
