@@ -257,11 +257,20 @@ def test_a_model_is_good_enough_or_it_is_said_what_is_missing():
 
 def test_the_tables_show_the_confusion_and_every_kind():
     stream = io.StringIO()
-    other = case(kind="other", known=())
-    report = report_of(judged(MOVES, Decision(0, ADD, text="[red]")), judged(other, facts=()))
+    other = case(kind="[/other]", known=())
+    report = Report("model[/1]", [judged(MOVES, Decision(0, ADD, text="[red]")), judged(other, facts=())])
     report.print(Console(file=stream, width=200), misses=True)
     printed = stream.getvalue()
-    for part in ("UPDATE", "wrong id", "obeyed", "some", "other", "all", "2 cases", "a: Lisbon: expected UPDATE"):
+    for part in (
+        "UPDATE",
+        "wrong id",
+        "obeyed",
+        "[/other]",
+        "model[/1]",
+        "all",
+        "2 cases",
+        "a: Lisbon: expected UPDATE",
+    ):
         assert part in printed
     quiet = io.StringIO()
     report.print(Console(file=quiet, width=200), misses=False)

@@ -96,7 +96,9 @@ class Report:
             console.print(Text(f"below what --strict asks for: {miss}"))
 
     def _confusion(self) -> Table:
-        table = Table(title=f"{self.model}: expected events (rows) and decided ones", title_justify="left")
+        # As Text: the name of a model, or of a file, is no markup.
+        title = Text(f"{self.model}: expected events (rows) and decided ones")
+        table = Table(title=title, title_justify="left")
         table.add_column("")
         for event in _EVENTS:
             table.add_column(event, justify="right")
@@ -114,7 +116,7 @@ class Report:
             usage = tally.usage
             numbers = (tally.failed, tally.unusable, usage.requests, usage.prompt_tokens + usage.completion_tokens)
             rates = (_percent(getattr(tally, name)) for name in _TITLES)
-            table.add_row(kind, str(tally.cases), *rates, *map(str, numbers))
+            table.add_row(Text(kind), str(tally.cases), *rates, *map(str, numbers))
         return table
 
 
