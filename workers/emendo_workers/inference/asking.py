@@ -59,10 +59,10 @@ class Asker:
         logger.warning("an answer of the chat model cannot be used", extra={"prompt": self._prompt, "error": code})
 
     def failure(self) -> InferenceError:
-        """What to raise when asking again does not help; its details say what was spent."""
+        """What to raise when asking again does not help; its details say why, and what was spent."""
         return InferenceError(
             "the chat model gave no answer that can be used",
             error_code=self.refusals[-1],
-            details=asdict(self.usage),
-            suggestion="`emendo eval inference` shows how well a chat model does",
+            details={**asdict(self.usage), "refusals": self.refusals},
+            suggestion="measure it with `emendo eval inference`; lower EMENDO_INFERENCE_WINDOW_TOKENS if it is small",
         )
