@@ -100,6 +100,31 @@ def test_a_delete_that_was_decided_on_another_version_does_not_wait(services, cl
     assert (client.conflicts(), client.get(memory_id).version) == ([], 2)
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["later", "in the same batch"])
+def test_a_memory_waits_for_one_decision_however_often_its_delete_is_proposed(services, client, together):
+    memory_id = added(services, client, TEXT)
+    first = held(client, memory_id)
+    if not together:
+        worked(services, first)
+    second = held(client, memory_id, version=2, reason="said again")
+    worked(services, second)
+    (item,) = second.wait(1).results
+    assert (item.event, item.version, item.error, item.conflict_id) == (None, 2, None, None)
+    (conflict,) = client.conflicts()
+    assert (conflict.job_id, conflict.reason) == (first.id, WHY["reason"])
+    assert len(client.history(memory_id)) == 2
+    worked(services, client.resolve_conflict(conflict.id, "theirs"), held(client, memory_id, version=3))
+    assert len(client.conflicts()) == 1, "what was refused may be proposed again"
+
+
+def test_a_text_that_waits_is_no_reason_not_to_hold_a_delete(services, client):
+    memory_id = added(services, client, "base")
+    worked(services, client.update(memory_id, "theirs"))
+    worked(services, client.update(memory_id, "ours", expected_version=1, on_conflict="manual"))
+    worked(services, held(client, memory_id, version=3))
+    assert [conflict.proposal for conflict in client.conflicts()] == [Event.DELETE, Event.UPDATE]
+
+
 # The decision.
 
 
