@@ -85,7 +85,12 @@ class Page(_Model):
 
 
 class HistoryEntry(_Model):
-    """One recorded change of one memory; `id` is its place in the memory's stream."""
+    """One recorded change of one memory; `id` is its place in the memory's stream.
+
+    Attributes:
+        reason, source, prompt_version: of what a chat model decided: why, the message that caused it (shortened), and
+            the version of the prompt that asked.
+    """
 
     id: str
     memory_id: str
@@ -102,6 +107,9 @@ class HistoryEntry(_Model):
     role: str | None = None
     job_id: str
     previous_hash: str | None = None
+    reason: str | None = None
+    source: str | None = None
+    prompt_version: str | None = None
 
 
 class ItemResult(_Model):
@@ -109,8 +117,11 @@ class ItemResult(_Model):
 
     Attributes:
         event: None when there was an error, or nothing to do.
-        memory, previous_memory: the text after and before it, as `wait` reads them from the history.
+        memory, previous_memory: the text after and before it, as `wait` reads them from the history; of a dry run, as
+            they would be.
         conflict_id: what of the submission waits for `resolve_conflict`.
+        decision: of an inferred add, what a fact does: ADD, UPDATE, DELETE, or NONE, when the memory says it already.
+        fallback: why the decision is not the chat model's: a code.
     """
 
     memory_id: str
@@ -120,12 +131,28 @@ class ItemResult(_Model):
     version: int | None = None
     error: dict[str, Any] | None = None
     conflict_id: str | None = None
+    decision: str | None = None
+    fallback: str | None = None
+
+
+class Usage(_Model):
+    """What a job asked of providers; tokens as they counted them."""
+
+    chat_requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    embedding_requests: int = 0
+    embedding_tokens: int = 0
 
 
 class JobResult(_Model):
     """Where a job stands; `results` follow the order of its items and are empty until it ends.
 
-    `error` is the first failed item's.
+    Attributes:
+        error: the first failed item's.
+        degraded: nothing was inferred; degraded_reason: why.
+        usage: of inference; None when there was none.
+        prompts: the versions of the prompts that were used, by stage.
     """
 
     job_id: str
@@ -139,6 +166,8 @@ class JobResult(_Model):
     next_attempt_at: datetime | None = None
     degraded: bool = False
     degraded_reason: str | None = None
+    usage: Usage | None = None
+    prompts: dict[str, str] = Field(default_factory=dict)
 
 
 class JobInfo(JobResult):

@@ -184,10 +184,12 @@ def metadata(value: Any, settings: Settings, *, none_removes: bool) -> dict[str,
 
 
 def messages(value: Any, settings: Settings) -> list[dict[str, str]]:
-    """Messages as a list of {role, content[, name]}: a string is one user message, a mapping a list of one.
+    """The messages of a conversation that can be memories: not those of the system and of tools, which are context."""
+    return [message for message in conversation(value, settings) if message["role"] in STORED_ROLES]
 
-    System and tool messages are context, not memories, and are left out.
-    """
+
+def conversation(value: Any, settings: Settings) -> list[dict[str, str]]:
+    """Messages as a list of {role, content[, name]}: a string is one user message, a mapping a list of one."""
     if isinstance(value, str):
         value = [{"role": "user", "content": value}]
     elif isinstance(value, Mapping):
@@ -200,12 +202,11 @@ def messages(value: Any, settings: Settings) -> list[dict[str, str]]:
             suggestion="send several adds, or raise EMENDO_MAX_MESSAGES",
         )
     checked = [_message(item, f"messages[{index}]", settings) for index, item in enumerate(value)]
-    stored = [item for item in checked if item["role"] in STORED_ROLES]
-    if not stored:
+    if not any(item["role"] in STORED_ROLES for item in checked):
         raise ValidationError(
             "messages holds nothing to remember", suggestion="give at least one user or assistant message"
         )
-    return stored
+    return checked
 
 
 def _message(item: Any, name: str, settings: Settings) -> dict[str, str]:

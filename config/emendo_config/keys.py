@@ -45,6 +45,10 @@ class Keys:
         """String with TTL: token of the worker that works on the memory."""
         return f"{self.prefix}lock:{{{memory_id}}}"
 
+    def scope_lock(self, digest: str) -> str:
+        """String with TTL: token of the worker that infers in the scope of that digest."""
+        return f"{self.prefix}scope-lock:{digest}"
+
     def applied(self, memory_id: str, job_id: str) -> str:
         """String with TTL: the version and event this job's effect on the memory got."""
         return f"{self.prefix}applied:{{{memory_id}}}:{job_id}"

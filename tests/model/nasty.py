@@ -220,6 +220,7 @@ def _single(memory_ids: list[str], job_ids: list[str], conflict_ids: list[str]) 
         "instructions": st.one_of(st.none(), st.just("Remember pets."), strange),
         "categories": st.one_of(st.none(), st.lists(st.sampled_from(["food", "pets", "Food"]) | strange), strange),
         "infer": flags,
+        "dry_run": flags,
         "all_users": flags,
         "include_deleted": flags,
         "hard": flags,

@@ -111,7 +111,7 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize(shards=st.lists(st.integers(0, SHARDS - 1), min_size=1, max_size=3))
     def begin(self, shards: list[int]) -> None:
         for number, shard in enumerate(shards):
-            self.world.add(FIRST, shard, [TEXTS[number]], infer=False, key=None, user_id=USERS[0], metadata=None)
+            self.world.add(FIRST, shard, [TEXTS[number]], key=None, user_id=USERS[0], metadata=None)
         self.world.work(range(SHARDS))
 
     @rule(
@@ -121,14 +121,11 @@ class StoreMachine(RuleBasedStateMachine):
         user=st.sampled_from(USERS),
         agent=st.sampled_from(AGENTS),
         metadata=st.none() | patches,
-        infer=st.booleans(),
         key=idempotency_keys,
     )
-    def add(self, *, project, shard, messages, user, agent, metadata, infer, key) -> None:
+    def add(self, *, project, shard, messages, user, agent, metadata, key) -> None:
         if len(self.world.memories) < 12:
-            self.world.add(
-                project, shard, messages, infer=infer, key=key, user_id=user, agent_id=agent, metadata=metadata
-            )
+            self.world.add(project, shard, messages, key=key, user_id=user, agent_id=agent, metadata=metadata)
 
     @rule(wanted=st.lists(st.tuples(numbers, changes, offsets, idempotency_keys, intruders), min_size=1, max_size=5))
     def change(self, wanted) -> None:

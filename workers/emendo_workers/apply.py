@@ -13,7 +13,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +63,7 @@ def apply_operations(
     *,
     merger: Merger | None = None,
     cancelled: AbstractSet[str] = frozenset(),
+    vectors: Mapping[str, bytes] | None = None,
 ) -> list[ItemOutcome]:
     """Carries the operations out; an outcome for each, in their order.
 
@@ -71,16 +72,22 @@ def apply_operations(
         services: the worker's.
         merger: merges texts; without one, operations that need it are handed over (see `ItemOutcome`).
         cancelled: jobs that are cancelled already: of them only what was done before is found.
+        vectors: of texts that were embedded already, float32[dimensions] bytes.
 
     Raises:
         RedisError: Redis failed midway; what was committed stays, and a further attempt finds it.
     """
-    return _Batch(operations, services, merger, cancelled).run()
+    return _Batch(operations, services, merger, cancelled, vectors or {}).run()
 
 
 class _Batch:
     def __init__(
-        self, operations: Sequence[Operation], services: Services, merger: Merger | None, cancelled: AbstractSet[str]
+        self,
+        operations: Sequence[Operation],
+        services: Services,
+        merger: Merger | None,
+        cancelled: AbstractSet[str],
+        vectors: Mapping[str, bytes],
     ) -> None:
         self._operations = operations
         self._services = services
@@ -90,7 +97,7 @@ class _Batch:
         self._token = secrets.token_hex(16)
         self._done: dict[int, ItemOutcome] = {}
         self._committed: set[str] = set()
-        self._vectors: dict[str, bytes | EmendoError] = {}
+        self._vectors: dict[str, bytes | EmendoError] = dict(vectors)
 
     def run(self) -> list[ItemOutcome]:
         for operation in self._operations:

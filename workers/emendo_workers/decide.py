@@ -71,6 +71,9 @@ class Change:
             "job_id": operation.job_id,
             "item": "" if operation.item is None else str(operation.item),
             "previous_hash": before.hash,
+            "reason": operation.reason or "",
+            "source": operation.source or "",
+            "prompt_version": operation.prompt or "",
         }
         return [part for name, value in entry.items() if value for part in (name, value)]
 
@@ -106,8 +109,9 @@ def apply_operation(
     _require_present(state, operation, queued, now)
     if state.erased:
         return None
-    if operation.expected_version not in (None, state.version) and operation.on_conflict not in MERGING:
-        raise version_mismatch(operation, state.version)
+    _require_version(state, operation)
+    if operation.op == "none":
+        return None
     after = state.copy()
     after.version += 1
     change = Change(operation, Event.UPDATE, state, after)
@@ -151,6 +155,11 @@ def version_mismatch(operation: Operation, current: int) -> ConflictError:
     )
 
 
+def _require_version(state: MemoryState, operation: Operation) -> None:
+    if operation.expected_version not in (None, state.version) and operation.on_conflict not in MERGING:
+        raise version_mismatch(operation, state.version)
+
+
 def _superseded(current: int) -> ConflictError:
     return ConflictError(
         "a newer submission changed the memory first",
@@ -190,7 +199,7 @@ def _require_present(state: MemoryState, operation: Operation, queued: dict[str,
     if state.erased and not operation.hard:  # erasing it again asks for what is so already
         raise _gone(operation, "the memory was erased", "MEMORY_ERASED")
     asked = _asked(operation, queued)
-    needs_it = asked in ("update", "hold")
+    needs_it = asked in ("update", "hold") or operation.decision is not None
     if _is_expired(state, now) and (needs_it or (asked == "delete" and not operation.hard)):
         raise _gone(operation, "the memory has expired")
     if state.is_deleted and needs_it and operation.submitted > state.stamps.deleted:
