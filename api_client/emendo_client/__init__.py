@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Progress,
         ProjectRules,
         SearchHit,
+        Usage,
     )
     from emendo_config import Settings
 
@@ -66,6 +67,7 @@ __all__ = [
     "ProjectRules",
     "SearchHit",
     "Settings",
+    "Usage",
 ]
 
 _HOMES = {
