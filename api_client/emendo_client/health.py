@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from emendo_client.chat.base import PROVIDER
 from emendo_client.errors import EmendoError
+from emendo_client.models import Usage
 from emendo_client.steps import Batch, Steps, run, run_async
 from emendo_config import Keys, Settings, usage
 from emendo_config.queues import QUEUES
@@ -33,7 +34,7 @@ class CircuitBreaker(BaseModel):
     seconds_left: float = 0.0
 
 
-class InferenceUsage(BaseModel):
+class InferenceUsage(Usage):
     """What inference has done and what it cost so far, all projects together; counts that only grow.
 
     Attributes:
@@ -42,13 +43,6 @@ class InferenceUsage(BaseModel):
         degraded_jobs: those that were worked without a chat model.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    chat_requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    embedding_requests: int = 0
-    embedding_tokens: int = 0
     decisions: dict[str, int] = Field(default_factory=lambda: dict.fromkeys(usage.DECISIONS, 0))
     fallbacks: dict[str, int] = Field(default_factory=dict)
     degraded_jobs: int = 0

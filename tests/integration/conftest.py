@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from inferring import Model
+from inferring import Model, started
 
 from emendo_client import MemoryClient
 from emendo_client.cli import run
 from emendo_client.testing.server import OpenAIServer
 from emendo_client.testing.worker import environment
 from emendo_config import Settings
-from emendo_config.celery_app import create_app
-from emendo_config.index import ensure_index
 from emendo_workers.services import Services
 
 
@@ -26,8 +24,7 @@ def settings(emendo_settings: Settings) -> Settings:
 @pytest.fixture
 def services(settings: Settings, openai_server: OpenAIServer) -> Iterator[Services]:
     """A worker's services without a worker: nothing runs unless the test calls it."""
-    made = Services(settings, create_app(settings))
-    ensure_index(made.data, settings)
+    made = started(settings)
     yield made
     made.stop()
 

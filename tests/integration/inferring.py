@@ -11,6 +11,8 @@ from intake import drain_all
 from emendo_client import JobResult, MemoryClient
 from emendo_client.testing import OpenAIServer, Request
 from emendo_config import Settings
+from emendo_config.celery_app import create_app
+from emendo_config.index import ensure_index
 from emendo_workers.services import Services
 from emendo_workers.sweeper import Sweeper
 
@@ -106,6 +108,13 @@ def with_chat(settings: Settings, server: OpenAIServer, **more: Any) -> Settings
     return settings.model_copy(
         update={"chat_model": "m", "chat_base_url": server.base_url, "chat_timeout": 5.0, **more}
     )
+
+
+def started(settings: Settings) -> Services:
+    """A worker's services, without a worker."""
+    made = Services(settings, create_app(settings))
+    ensure_index(made.data, settings)
+    return made
 
 
 def told(services: Services, client: MemoryClient, messages: Any, **more: Any) -> JobResult:

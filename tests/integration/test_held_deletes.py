@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 
@@ -99,6 +100,31 @@ def test_a_delete_that_was_decided_on_another_version_does_not_wait(services, cl
     assert (client.conflicts(), client.get(memory_id).version) == ([], 2)
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["later", "in the same batch"])
+def test_a_memory_waits_for_one_decision_however_often_its_delete_is_proposed(services, client, together):
+    memory_id = added(services, client, TEXT)
+    first = held(client, memory_id)
+    if not together:
+        worked(services, first)
+    second = held(client, memory_id, version=2, reason="said again")
+    worked(services, second)
+    (item,) = second.wait(1).results
+    assert (item.event, item.version, item.error, item.conflict_id) == (None, 2, None, None)
+    (conflict,) = client.conflicts()
+    assert (conflict.job_id, conflict.reason) == (first.id, WHY["reason"])
+    assert len(client.history(memory_id)) == 2
+    worked(services, client.resolve_conflict(conflict.id, "theirs"), held(client, memory_id, version=3))
+    assert len(client.conflicts()) == 1, "what was refused may be proposed again"
+
+
+def test_a_text_that_waits_is_no_reason_not_to_hold_a_delete(services, client):
+    memory_id = added(services, client, "base")
+    worked(services, client.update(memory_id, "theirs"))
+    worked(services, client.update(memory_id, "ours", expected_version=1, on_conflict="manual"))
+    worked(services, held(client, memory_id, version=3))
+    assert [conflict.proposal for conflict in client.conflicts()] == [Event.DELETE, Event.UPDATE]
+
+
 # The decision.
 
 
@@ -191,6 +217,36 @@ async def test_the_async_client_sees_and_decides_the_same(services, client):
         drain(services, client.job(decision.id))
         assert await twin.conflicts() == []
     assert client.history(memory_id)[-1].event == Event.DELETE
+
+
+def test_the_command_line_shows_what_is_proposed_and_why(services, client, cli):
+    memory_id = added(services, client, "Ana has a dog [/red].")
+    worked(services, held(client, memory_id, reason="[bold]the dog is gone", source="My dog has died.\n[/x]"))
+    (conflict,) = client.conflicts()
+    code, out, _ = cli(services.settings, "conflicts")
+    assert (code, out.splitlines()[1]) == (0, conflict.id)
+    assert out.splitlines()[2].startswith("  proposed ")
+    assert out.splitlines()[2].endswith(" UTC: DELETE")
+    code, out, _ = cli(services.settings, "conflicts", "show", conflict.id)
+    assert code == 0
+    assert "theirs:version2" in "".join(out.split())
+    assert "".join(out.split()).count("[/red]") == 2, "as it was, and as it is"
+    assert out.endswith("because: [bold]the dog is gone\nsaid: My dog has died.\n[/x]\nprompt: decide-1\n")
+    code, out, _ = cli(services.settings, "conflicts", "--json")
+    (document,) = json.loads(out)
+    assert (document["proposal"], document["base"], document["prompt_version"]) == (
+        *("DELETE", "Ana has a dog [/red].", "decide-1"),
+    )
+
+
+def test_the_command_line_carries_the_decision_out(services, client, cli):
+    memory_id, conflict = waiting(services, client)
+    decide = ["conflicts", "resolve", conflict.id, "--ours", "--actor", "judge", "--no-wait", "--json"]
+    code, out, _ = cli(services.settings, *decide)
+    assert code == 0
+    worked(services, client.job(json.loads(out)["job_id"]))
+    assert (client.history(memory_id)[-1].event, client.history(memory_id)[-1].actor_id) == (Event.DELETE, "judge")
+    assert cli(services.settings, "conflicts")[:2] == (0, "0 waiting\n")
 
 
 # Erasure.

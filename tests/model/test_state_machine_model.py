@@ -85,6 +85,10 @@ filters = st.one_of(
         },
     ),
 )
+rules = st.tuples(  # instructions, categories
+    st.none() | st.sampled_from(["", "Remember pets.", "*"]),
+    st.none() | st.lists(st.sampled_from(["food", "pets", "a b", "*"]), unique=True),
+).filter(lambda given: given != (None, None))
 faults = st.lists(
     st.builds(
         Fault,
@@ -141,6 +145,10 @@ class StoreMachine(RuleBasedStateMachine):
         dead = sorted(self.world.store.dead_letters(FIRST), key=self.world.jobs.index)
         job_id = dead[number % len(dead)] if dead else self._job(number)
         self.world.replay_or_discard(job_id, replay=replay, project=project)
+
+    @rule(project=projects, wanted=rules)
+    def set_project_rules(self, project, wanted) -> None:
+        self.world.set_rules(project, *wanted)
 
     # Workers, providers, the clock.
 

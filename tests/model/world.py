@@ -150,6 +150,14 @@ class World:
                 job.discarded = True
         self._compare_dead_letters()
 
+    def set_rules(self, project: str, instructions: str | None, categories: list[str] | None) -> None:
+        self.store.set_rules(project, instructions, categories)
+        answer = self.clients[project].set_project_rules(instructions=instructions, categories=categories)
+        assert answer == self.clients[project].project_rules()
+        for name, client in self.clients.items():
+            rules = client.project_rules()
+            assert (rules.instructions, rules.categories) == self.store.rules.get(name, ("", []))
+
     def shard_of(self, memory_id: str) -> int:
         return self.shards.index(shard_of_memory(self.services, memory_id))
 

@@ -287,6 +287,13 @@ def test_a_held_delete_changes_nothing_but_the_version_and_waits():
     assert "theirs" not in str(change.result())
 
 
+def test_a_delete_that_waits_already_is_not_held_again():
+    first = apply(changed_meanwhile(), hold())
+    again = hold(450, expected_version=3)
+    more = {"snapshot": None, "now": NOW, "metadata_limit": 16_384}
+    assert apply_operation(first.after, again, queued=first.conflict, **more) is None
+
+
 def test_a_held_delete_is_of_the_version_it_was_decided_on():
     with pytest.raises(ConflictError) as refused:
         apply(changed_meanwhile(), hold(expected_version=1))

@@ -27,7 +27,7 @@ from emendo_workers.history import effect_of, snapshot_at, snapshot_before, text
 from emendo_workers.merging import Merger
 from emendo_workers.operations import Operation
 from emendo_workers.outcomes import ItemOutcome
-from emendo_workers.reconcile import Merges, NeedsMerge
+from emendo_workers.reconcile import Merges, NeedsMerge, is_delete
 from emendo_workers.services import Services
 from emendo_workers.state import SPACE_FIELD, STATE_FIELDS, MemoryState, Snapshot, parse_state
 
@@ -172,18 +172,15 @@ class _Batch:
         return effect_of(self._services, operation)
 
     def _read_queued(self, units: list[_Unit]) -> None:
-        """The submissions that wait for a person's decision, where one has come."""
-        asked = [(unit, operation) for unit in units for operation in unit.waiting if operation.conflict is not None]
+        """What waits for a person's decision, where one has come, or where something is to wait."""
+        asked = [unit for unit in units if any(operation.op in ("resolve", "hold") for operation in unit.waiting)]
         if not asked:
             return
         pipeline = self._services.data.pipeline(transaction=False)
-        for unit, operation in asked:
-            pipeline.hget(self._services.keys.conflict(unit.memory_id), operation.conflict or "")
-        for unit, _ in asked:
-            unit.queued.clear()  # of an earlier round: it may be resolved since
-        for (unit, operation), document in zip(asked, pipeline.execute(), strict=True):
-            if document is not None:
-                unit.queued[operation.conflict or ""] = json.loads(document)
+        for unit in asked:
+            pipeline.hgetall(self._services.keys.conflict(unit.memory_id))
+        for unit, waiting in zip(asked, pipeline.execute(), strict=True):
+            unit.queued = {as_text(mark): json.loads(document) for mark, document in waiting.items()}
 
     def _decide(self, units: list[_Unit]) -> None:
         for unit in units:
@@ -304,10 +301,13 @@ def _group(operations: Sequence[Operation]) -> list[_Unit]:
 
 
 def _queued(unit: _Unit, operation: Operation) -> dict[str, Any] | None:
-    """The submission a resolve is about, unless it was resolved by a change decided just now."""
-    if any(change.resolved == operation.conflict for change in unit.changes):
-        return None
-    return unit.queued.get(operation.conflict or "")
+    """What a resolve is about, or the delete a hold would repeat, as the changes decided just now leave it."""
+    waiting = {**unit.queued, **{change.operation.mark: change.conflict for change in unit.changes if change.conflict}}
+    for change in unit.changes:
+        waiting.pop(change.resolved, None)
+    if operation.op == "hold":
+        return next(filter(is_delete, waiting.values()), None)
+    return waiting.get(operation.conflict or "")
 
 
 def _nothing_done(state: MemoryState) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def apply_operation(
             (see `base_version`). None when there is no such version.
         now: microseconds; what expired before it is gone.
         metadata_limit: bytes of JSON the merged metadata may have.
-        queued: for a resolve, the submission that waits; None when none does.
+        queued: for a resolve, the submission that waits, for a hold the delete that does; None when none does.
         merges: texts merged so far; None when there is nobody to merge them.
 
     Raises:
@@ -122,7 +122,7 @@ def apply_operation(
     elif operation.op == "delete":
         decided = _delete(change, now)
     elif operation.op == "hold":
-        decided = replace(change, event=Event.SUPERSEDED, conflict=held_delete(state, operation))
+        decided = _hold(change, queued)
     elif operation.op == "restore":
         decided = replace(change, event=_restore(after, operation, snapshot, now))
     elif operation.op == "expire":
@@ -276,6 +276,13 @@ def _merge(change: Change, base: Snapshot | None, merges: Merges | None, metadat
     _set(after, done.text, done.metadata, operation.submitted, metadata_limit)
     conflict = conflict_document(base, state, operation, done) if done.is_disputed else None
     return replace(change, event=Event.UPDATE if applies else Event.SUPERSEDED, conflict=conflict)
+
+
+def _hold(change: Change, queued: dict[str, Any] | None) -> Change | None:
+    """A delete that waits for a person; once is enough, however many messages ask for it."""
+    if queued is not None:
+        return None
+    return replace(change, event=Event.SUPERSEDED, conflict=held_delete(change.before, change.operation))
 
 
 def _resolve(change: Change, queued: dict[str, Any] | None, now: int, metadata_limit: int) -> Change | None:
