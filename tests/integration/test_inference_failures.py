@@ -141,19 +141,34 @@ def test_an_update_the_embedder_refuses_leaves_the_memory_and_a_dead_letter(serv
     assert (letter.payload[0]["op"], letter.payload[0]["fact"]) == ("update", "I like coffee.")
 
 
-def test_a_dead_letter_loses_what_it_held_of_a_memory_that_is_erased(services, client, model, openai_server):
-    (item,) = told(services, client, "I like tea").results
+def test_a_dead_letter_loses_what_it_held_of_an_erased_memory_and_carries_out_the_rest(
+    services, client, model, openai_server
+):
+    tea, dog = (item.memory_id for item in told(services, client, "I like tea. I have a dog").results)
     model.updates("I like coffee.", "I like tea.", "I like coffee unspeakably.")
-    openai_server.faults.add(Fault("bad_request", times=100, match="unspeakably", endpoint="embeddings"))
-    told(services, client, "I like coffee")
-    client.delete(item.memory_id, hard=True)
+    model.updates("I have two dogs.", "I have a dog.", "I have two unspeakable dogs.")
+    openai_server.faults.add(Fault("bad_request", times=100, match="unspeakabl", endpoint="embeddings"))
+    told(services, client, "I like coffee. I have two dogs")
+    client.delete(tea, hard=True)
     drain_all(services)
     (letter,) = client.dead_letters()
-    assert not {"text", "fact", "source", "reason", "user_id", "metadata"} & letter.payload[0].keys()
-    client.replay(letter.job_id)
-    drain_all(services)
-    (item,) = client.job(letter.job_id).wait(1).results
-    assert (item.error["code"], memories(client), client.dead_letters()) == ("MEMORY_ERASED", [], [])
+    erased, kept = letter.payload
+    assert not {"text", "fact", "source", "reason", "user_id", "metadata"} & erased.keys()
+    assert kept["text"] == "I have two unspeakable dogs."
+    for refused in (True, False):
+        if not refused:
+            openai_server.faults.clear()
+        client.replay(letter.job_id)
+        drain_all(services)
+        result = client.job(letter.job_id).wait(1)
+        assert [(item.error or {}).get("code") for item in result.results] == [
+            "MEMORY_ERASED",
+            "EMBEDDING" if refused else None,
+        ]
+        payload = services.control.hget(services.keys.job(letter.job_id), "payload")
+        assert payload is None or "planned" in json.loads(payload), "it is a plan still"
+    assert (client.get(dog).memory, client.dead_letters()) == ("I have two unspeakable dogs.", [])
+    assert model.asked.count(EXTRACT) == 2, "each conversation was read once"
 
 
 # Cancelled.
