@@ -100,6 +100,7 @@ def test_a_fact_whose_first_teller_is_cancelled_is_the_second_ones(services, cli
         patch.setattr(run, "store", cancel_after_planning)
         Drain(services, shard_of_job(services, first)).run()
     assert (first.status(), decisions(second)) == ("cancelled", [("ADD", "ADD")])
+    assert second.wait(1).results[0].fallback is None, "no model was to be asked"
     assert memories(client) == ["I like tea"]
 
 

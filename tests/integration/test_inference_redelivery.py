@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from inferring import DECIDE, EXTRACT, Model, leases_run_out, memories, told, with_chat
 from intake import Killed, bring_back, drain, drain_all, kill_at, shard_of_job, with_settings
 
 from emendo_client import MemoryClient
+from emendo_client.testing import Fault
 from emendo_client.testing.fixtures import settings_for
 from emendo_client.testing.worker import WorkerProcess
 from emendo_config import Keys
@@ -121,13 +123,15 @@ def test_a_worker_that_dies_between_two_commits_of_a_plan_leaves_the_rest_to_the
     assert memories(client) == ["I like coffee.", "I live in Porto.", "I sing."]
 
 
-def test_an_attempt_that_is_overtaken_does_not_carry_its_plan_out(services, client, model):
+@pytest.mark.parametrize("at", [EXTRACT, DECIDE])
+def test_an_attempt_that_is_overtaken_does_not_carry_its_plan_out(services, client, model, at):
     """A worker that stood still while it asked finds that the job is in other hands."""
     known(services, client, model)
     job = client.add("I sing", user_id="ana")
 
     def overtake(stage):
-        services.control.hset(services.keys.job(job.id), "attempt_token", "another attempt")
+        if stage == at:
+            services.control.hset(services.keys.job(job.id), "attempt_token", "another attempt")
 
     model.before = overtake
     drain(services, job)
@@ -272,6 +276,32 @@ def test_two_adds_of_a_scope_are_worked_one_after_the_other(services, client, mo
     assert (decisions, memories(client)) == (["ADD", "NONE"], ["I sing."])
 
 
+def test_two_adds_of_a_scope_at_the_same_time_make_one_memory(services, client, model):
+    """On two shards, as while their number is being changed: only the scope's lock keeps them apart."""
+    services.chat_slots.resize(2)
+    jobs = [client.add("I sing", user_id="ana")]
+    with_settings(services, client, inference_shards=1)
+    jobs.append(client.add("I sing", user_id="ana"))
+    assert len({shard_of_job(services, job) for job in jobs}) == 2
+    asked, answer = threading.Event(), threading.Event()
+
+    def hold(stage):
+        asked.set()
+        answer.wait(10)
+
+    model.before = hold
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(drain, services, jobs[0])
+        assert asked.wait(10)
+        drain(services, jobs[1])
+        assert (jobs[1].status(), len(model.requests)) == ("retrying", 0), "the second one waits, and asks nobody"
+        answer.set()
+        assert first.result(10) == 1
+    bring_back(services, jobs[1])
+    assert [job.wait(1).results[0].decision for job in jobs] == ["ADD", "NONE"]
+    assert memories(client) == ["I sing."]
+
+
 def test_a_scope_that_another_worker_holds_makes_its_adds_wait_and_spend_no_attempt(services, client, model):
     job = client.add("I sing", user_id="ana")
     about = Operation("j", "default", 1, "infer", "", user_id="ana")
@@ -361,3 +391,54 @@ def test_an_answer_of_redis_that_is_lost_is_no_second_plan_and_no_second_bill(se
 def test_settings_may_differ_between_shards_of_inference(services, client, model):
     with_settings(services, client, inference_shards=1)
     assert told(services, client, "I sing").status == "succeeded"
+
+
+def test_what_a_dead_worker_has_committed_is_not_said_to_have_failed(
+    services, client, model, openai_server, monkeypatch
+):
+    """The rest of its plan cannot be embedded by now."""
+    tea, *_ = known(services, client, model)
+    with_settings(services, client, max_attempts=2)
+    job = client.add("I like coffee. I sing", user_id="ana")
+    real = scripts.run
+
+    def die_after_the_update(connection, commands):
+        commits = [command for command in commands if command[1] == scripts._digest("commit")]
+        if len(commits) > 1:
+            real(connection, [command for command in commits if command[3].endswith(f"{{{tea}}}")])
+            raise Killed
+        return real(connection, commands)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scripts, "run", die_after_the_update)
+        with pytest.raises(Killed):
+            drain(services, job)
+    leases_run_out(services)
+    openai_server.faults.add(Fault("unavailable", times=100, endpoint="embeddings"))
+    drain_all(services)
+    result = job.wait(1)
+    assert result.status == "partially_succeeded"
+    assert [(item.decision, item.event) for item in result.results] == [("UPDATE", "UPDATE"), ("ADD", None)]
+
+
+def test_a_worker_without_a_model_carries_a_plan_out_and_says_what_it_could_not_ask(
+    services, client, model, monkeypatch, openai_server
+):
+    tea, dog, _ = known(services, client, model)
+    job = client.add("I like coffee. I have no dog", user_id="ana")
+
+    def die(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "apply_operations", die)
+        with pytest.raises(Killed):
+            drain(services, job)
+    drain(services, client.update(tea, metadata={"changed": True}))
+    leases_run_out(services)
+    monkeypatch.setattr(services, "chat", None)
+    drain_all(services)
+    update, delete = job.wait(1).results
+    assert (update.decision, update.event, update.fallback) == ("ADD", "ADD", "NO_CHAT_MODEL")
+    assert (delete.decision, delete.event, delete.memory_id) == ("DELETE", "DELETE", dog)
+    assert job.info().degraded is False

@@ -15,8 +15,7 @@ from emendo_workers.inference.planning import (
     Plan,
     neighbours_of,
 )
-from emendo_workers.inference.scope import Known
-from emendo_workers.inference.types import Decision, Neighbour, Verdict
+from emendo_workers.inference.types import Decision, Known, Neighbour, Verdict
 
 NEAR = 0.99
 CARRIED = {"user_id": "ana", "metadata": {"k": 1}, "role": "user", "source": "what was said"}

@@ -54,7 +54,7 @@ class JobEvents:
             if work.record_id == f"{work.job_id}:0":
                 events += _begun(work, work.job_id, "a batch")
             count = len(work.operations)
-            target = work.operations[0].memory_id if count == 1 else f"{count} memories"
+            target = (work.operations[0].memory_id or "a conversation") if count == 1 else f"{count} memories"
             events += _begun(work, work.record_id, target)
         self._send(events, hostname, flush=at_once)
 

@@ -45,6 +45,11 @@ class Added:
         if vector is not None:
             self._near.append((memory_id, text, _direction(vector)))
 
+    def forget(self, memory_id: str) -> None:
+        """Drops one that is not added after all, or is gone again."""
+        self._spelt = {spelt: added for spelt, added in self._spelt.items() if added != memory_id}
+        self._near = [near for near in self._near if near[0] != memory_id]
+
     def same(self, text: str) -> str | None:
         """The id of one that says the text."""
         return self._spelt.get(spelling(text))

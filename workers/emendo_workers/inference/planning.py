@@ -12,14 +12,13 @@ from dataclasses import dataclass, field, replace
 
 from emendo_client.operations import Document, new_memory_id
 from emendo_workers.inference.likeness import Added, is_near, spelling
-from emendo_workers.inference.scope import Known
-from emendo_workers.inference.types import Decision, Neighbour, Verdict
+from emendo_workers.inference.types import Decision, Known, Neighbour, Verdict
 
 # Why a decision is not the chat model's.
 MEMORY_TAKEN = "MEMORY_TAKEN"  # another fact of the same plan changes that memory
 MEMORY_CHANGED = "MEMORY_CHANGED"  # others kept changing it
 MEMORY_GONE = "MEMORY_GONE"  # what was to be deleted is not there any more
-NO_CHAT_MODEL = "NO_CHAT_MODEL"  # a worker without one had to decide anew
+NO_CHAT_MODEL = "NO_CHAT_MODEL"  # a worker without one had to decide anew what a model had decided
 
 # What comes along from the conversation, whatever becomes of a fact.
 CARRIED = ("user_id", "agent_id", "run_id", "metadata", "expires_at", "actor_id", "role", "source")
@@ -37,6 +36,7 @@ class Candidate:
         place: where its operation stands in the plan, when it is decided anew.
         only_deletes: when it is decided anew: another operation says the fact, this one only deletes.
         redecided: how often it was decided anew.
+        unasked: the fallback, should there be nobody to ask.
     """
 
     text: str
@@ -46,6 +46,7 @@ class Candidate:
     place: int | None = None
     only_deletes: bool = False
     redecided: int = 0
+    unasked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class Plan:
             self._put(candidate, decision, op, memory.memory_id, version=memory.version)
 
     def _add(self, candidate: Candidate, decision: Decision) -> None:
-        if decision.fallback != MEMORY_CHANGED:  # that one has been a NONE, and was not believed
+        if decision.fallback != MEMORY_CHANGED:  # what is near that one keeps changing
             for known in candidate.known:
                 doomed = known.memory.memory_id in self._doomed
                 if not doomed and is_near(candidate.text, known.memory.text, known.score, self._limits.near):

@@ -90,12 +90,14 @@ class _Run:
                 task.facts = candidates(task.work.operations[0])
         for task in resumed:
             task.facts = self._unwritten(task)
-        self._look_up([task for task in (*fresh, *resumed) if task.waiting])
+        failures = self._look_up([task for task in (*fresh, *resumed) if task.waiting])
         for task in resumed:
-            if task.waiting:
+            if task not in failures:  # otherwise, what is not there yet will fail for the same reason
                 self._without_known(task)
         for task in fresh:  # in the order of submission: what one adds, the next one knows
-            if task.waiting:
+            if task in failures:
+                task.end(error=failures[task])
+            elif task.waiting:
                 self._go_on(task, self._planned)
         drafts = {task: task.draft for task in (*resumed, *fresh) if task.draft is not None}
         for task, stored in zip(drafts, store(self._services, list(drafts.values())), strict=True):
@@ -144,39 +146,40 @@ class _Run:
         before = task.work.documents
         places = {candidate.place for candidate in task.facts if candidate.place is not None}
         plan = self._plan_of(task, places)
-        kept = {
-            index: [Decision(index, Verdict.ADD, fallback=before[task.facts[index].place or 0].get("fallback", ""))]
-            for index in plan.undecided(task.facts)
-        }
-        plan.fill(task.facts, kept, [])
+        plan.fill(task.facts, {index: [Decision(index, Verdict.ADD)] for index in plan.undecided(task.facts)}, [])
         known = {place: plan.documents[place] for place in places if plan.documents[place]["op"] == "none"}
         if known:
             documents = [known.get(place, document) for place, document in enumerate(before)]
             task.draft = Draft(task.work, task.work.head, documents, task.take_spent())
 
     def _plan_of(self, task: Task, replaced: Collection[int] = ()) -> Plan:
-        scope = scope_of(task.about) if task.about is not None else ""
-        added = self._added.setdefault(scope, Added(self._limits.near))
         so_far = task.work.documents if task.work.is_planned else ()
-        return Plan(task.work.record_id, self._limits, added, so_far, replaced)
+        return Plan(task.work.record_id, self._limits, self._added_to(task), so_far, replaced)
 
-    def _look_up(self, tasks: Sequence[Task]) -> None:
-        """Vectors for the facts of the tasks, in one request, and what is known near them, in one round trip."""
-        self._vectors.embed({task: [each.text for each in task.facts] for task in tasks})
-        for task in tasks:
-            error = self._vectors.failure([each.text for each in task.facts])
-            if error is not None:
-                task.end(error=error)
+    def _added_to(self, task: Task) -> Added:
+        scope = scope_of(task.about) if task.about is not None else ""
+        return self._added.setdefault(scope, Added(self._limits.near))
+
+    def _look_up(self, tasks: Sequence[Task]) -> dict[Task, EmendoError]:
+        """Vectors for the facts of the tasks, in one request, and what is known near them, in one round trip.
+
+        Returns:
+            Why tasks could not be looked up.
+        """
+        texts = {task: [each.text for each in task.facts] for task in tasks}
+        self._vectors.embed(texts)
+        failures = {task: error for task in tasks if (error := self._vectors.failure(texts[task])) is not None}
         questions = [
             (task, index, task.about, vector)
             for task in tasks
-            if task.waiting and task.about is not None
+            if task not in failures and task.about is not None
             for index, each in enumerate(task.facts)
             if (vector := self._vectors.of(each.text)) is not None
         ]
         found = search(self._services, [(about, vector) for _, _, about, vector in questions])
         for (task, index, _, vector), known in zip(questions, found, strict=True):
             task.facts[index] = replace(task.facts[index], vector=vector, known=known)
+        return failures
 
     # From plans to outcomes.
 
@@ -202,7 +205,11 @@ class _Run:
     def _embed_what_is_new(self, tasks: Sequence[Task]) -> None:
         """Vectors for what memories shall say that is not the fact itself; only the model knew it before."""
         self._vectors.embed(
-            {task: [each.text for each in task.waiting.values() if each.op == "update" and each.text] for task in tasks}
+            {
+                task: [each.text for each in task.waiting.values() if each.op == "update" and each.text]
+                for task in tasks
+                if not task.work.cancelled
+            }
         )
         for task in tasks:
             if task.spent:
@@ -221,15 +228,20 @@ class _Run:
             if not _has_lost_its_base(outcome) or not (operation.fact or operation.text):
                 continue
             is_gone = outcome.error is not None and outcome.error.error_code != _CHANGED
+            if is_gone:
+                self._added_to(task).forget(operation.memory_id)
             if operation.op in ("delete", "hold") and (is_gone or operation.redecided >= most):
                 task.outcomes[place] = _nothing(operation, MEMORY_GONE if is_gone else MEMORY_CHANGED)
             else:
                 del task.outcomes[place]
                 facts.append(candidate_again(task.work.documents[place], place, task.work.documents))
+        if not facts:
+            return False
         task.facts = facts
-        if facts:
-            self._look_up([task])
-        return bool(task.waiting) and self._go_on(task, self._planned_anew)
+        for error in self._look_up([task]).values():
+            task.end(error=error)
+            return False
+        return self._go_on(task, self._planned_anew)
 
     def _planned_anew(self, task: Task) -> None:
         most = self._services.settings.inference_redecisions

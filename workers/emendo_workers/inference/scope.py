@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from emendo_client import records
 from emendo_client.filters import scoped
@@ -13,21 +12,9 @@ from emendo_client.operations import scope_name
 from emendo_client.reads import nearest
 from emendo_client.records import text_hash
 from emendo_workers import scripts
-from emendo_workers.inference.types import Neighbour
+from emendo_workers.inference.types import Known, Neighbour
 from emendo_workers.operations import Operation
 from emendo_workers.services import Services
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A memory near a fact.
-
-    Attributes:
-        score: cosine similarity, at most 1.
-    """
-
-    memory: Neighbour
-    score: float
 
 
 def scope_of(operation: Operation) -> str:

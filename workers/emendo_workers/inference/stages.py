@@ -15,7 +15,7 @@ from emendo_client.errors import InferenceError
 from emendo_config import usage
 from emendo_workers.inference.decision import decide
 from emendo_workers.inference.extraction import extract
-from emendo_workers.inference.planning import NO_CHAT_MODEL, Candidate, neighbours_of
+from emendo_workers.inference.planning import Candidate, neighbours_of
 from emendo_workers.inference.plans import Draft, store
 from emendo_workers.inference.rules import rules_of
 from emendo_workers.inference.tasks import Task, conversation, fact_documents, facts_as_said
@@ -102,12 +102,11 @@ class Stages:
         chat = self._services.chat
         neighbours = neighbours_of([candidates[index] for index in asked])
         if chat is None or not neighbours:
-            # Without a model a new fact is an ADD by rule; one that a model had decided about should have been asked.
-            fallback = NO_CHAT_MODEL if chat is None and any(candidate.redecided for candidate in candidates) else ""
-            return Decided(
-                {index: [Decision(index, Verdict.ADD, fallback=fallback)] for index in asked},
-                prompt=extract_prompt.VERSION if chat is not None else "",
-            )
+            add = {
+                index: [Decision(index, Verdict.ADD, fallback=candidates[index].unasked if chat is None else "")]
+                for index in asked
+            }
+            return Decided(add, prompt=extract_prompt.VERSION if chat is not None else "")
         made = self._recorded(
             task,
             lambda: decide(

@@ -7,7 +7,7 @@ from typing import Any
 
 from emendo_client.operations import Document
 from emendo_client.validation import STORED_ROLES
-from emendo_workers.inference.planning import CARRIED, Candidate
+from emendo_workers.inference.planning import CARRIED, NO_CHAT_MODEL, Candidate
 from emendo_workers.inference.plans import Draft
 from emendo_workers.inference.types import Fact, Message
 from emendo_workers.operations import Operation, Work
@@ -122,6 +122,7 @@ def candidate_again(document: Document, place: int, documents: Sequence[Document
         place=place,
         only_deletes=is_delete and said_elsewhere,
         redecided=document.get("redecided", 0) + 1,
+        unasked=NO_CHAT_MODEL if "prompt" in document else "",
     )
 
 

@@ -60,6 +60,18 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """A memory, and how near a fact it is.
+
+    Attributes:
+        score: cosine similarity, at most 1.
+    """
+
+    memory: Neighbour
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What one fact does to at most one memory.
 
