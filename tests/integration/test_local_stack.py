@@ -96,7 +96,7 @@ def test_a_memorys_life_on_the_command_line(cli, emendo_worker):
     ("words", "code", "says"),
     [
         (("nonsense",), 2, "No such command"),
-        (("add",), 2, "Missing argument"),
+        (("add",), 2, "give either TEXT or --messages"),
         (("add", "x", "--user", "a", "--metadata", "{"), 2, "not JSON"),
         (("worker", "--queues", "typo"), 2, "unknown queues: typo"),
         (("add", "x"), 1, "no scope given"),
