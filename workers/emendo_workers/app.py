@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from celery.exceptions import WorkerShutdown
@@ -28,6 +29,9 @@ app = create_app(settings)
 register(app, settings)
 
 _sweepers: list[Sweeper] = []
+# Objects made before the collector looks for cycles. A batch makes tens of thousands and leaves no cycle; looking
+# every 700, as is the default, took a fifth of the worker's time.
+_COLLECT_AFTER = 50_000
 
 
 @setup_logging.connect
@@ -47,6 +51,9 @@ def _begin(**_: Any) -> None:
         services = open_services(settings, app)
     except ConfigurationError as error:
         raise WorkerShutdown(str(error)) from error
+    # What was imported lives as long as the process: the collector need not walk it again.
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 20, 20)
     sweeper = Sweeper(services)
     sweeper.start()
     _sweepers.append(sweeper)
