@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from emendo_client.client import MemoryClient
     from emendo_client.diagnosis import Diagnosis, Finding
     from emendo_client.errors import EmendoError
-    from emendo_client.health import CircuitBreaker, Health
+    from emendo_client.health import CircuitBreaker, Health, InferenceUsage
     from emendo_client.job import Job
     from emendo_client.models import (
         Conflict,
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
         Memory,
         Page,
         Progress,
+        ProjectRules,
         SearchHit,
+        Usage,
     )
     from emendo_config import Settings
 
@@ -52,6 +54,7 @@ __all__ = [
     "Finding",
     "Health",
     "HistoryEntry",
+    "InferenceUsage",
     "ItemResult",
     "Job",
     "JobInfo",
@@ -61,8 +64,10 @@ __all__ = [
     "MemoryClient",
     "Page",
     "Progress",
+    "ProjectRules",
     "SearchHit",
     "Settings",
+    "Usage",
 ]
 
 _HOMES = {
@@ -73,6 +78,7 @@ _HOMES = {
     "EmendoError": "emendo_client.errors",
     "Finding": "emendo_client.diagnosis",
     "Health": "emendo_client.health",
+    "InferenceUsage": "emendo_client.health",
     "Job": "emendo_client.job",
     "MemoryClient": "emendo_client.client",
     "Settings": "emendo_config",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from emendo_client import dead_letters, diagnosis_reads, health, reads, validation
+from emendo_client import dead_letters, diagnosis_reads, health, project_rules, reads, validation
 from emendo_client.aio_job import AsyncJob
 from emendo_client.aio_submitting import AsyncSubmitting
 from emendo_client.dead_letters import LetterFilter
@@ -20,6 +20,7 @@ from emendo_client.models import (
     JobStatus,
     Memory,
     Page,
+    ProjectRules,
     SearchHit,
 )
 from emendo_client.reads import MAX_PAGE, MAX_PAGE_SIZE, MAX_SEARCH_LIMIT
@@ -171,3 +172,15 @@ class AsyncMemoryClient(AsyncSubmitting):
     async def health(self) -> health.Health:
         """See `MemoryClient.health`."""
         return await health.check_async(self._planes, self._keys, self.settings)
+
+    # Rules.
+
+    async def project_rules(self) -> ProjectRules:
+        """See `MemoryClient.project_rules`."""
+        return await self._run(project_rules.get(self._keys, self.project))
+
+    async def set_project_rules(
+        self, *, instructions: str | None = None, categories: Sequence[str] | None = None
+    ) -> ProjectRules:
+        """See `MemoryClient.set_project_rules`."""
+        return await self._run(project_rules.put(self._keys, self.project, instructions, categories))

@@ -28,19 +28,24 @@ class AsyncSubmitting(AsyncCore):
         metadata: Mapping[str, Any] | None = None,
         *,
         infer: bool = True,
+        dry_run: bool = False,
         expires_at: datetime | str | None = None,
         idempotency_key: str | None = None,
         consistency: str = "eventual",
     ) -> AsyncJob:
-        """Remembers messages: each user or assistant message becomes one memory.
+        """Remembers what a conversation says.
+
+        A chat model finds the facts in it and decides what each does to what is known in this scope: ADD, UPDATE,
+        DELETE or NONE. With `infer=False` each user or assistant message becomes one memory, as it is.
 
         Args:
             messages: a string (one user message), a message {role, content[, name]}, or a list of them.
             user_id, agent_id, run_id: whose memories; at least one. They never change afterwards.
-            metadata: JSON values kept with each memory.
-            infer: ask a chat model what to remember. Without one configured the messages are stored as
-                they are, and the result says `degraded`.
-            expires_at: when the memories vanish, with a time zone.
+            metadata: JSON values kept with each memory that is added, and merged into each that is updated.
+            infer: ask a chat model what to remember. Where the workers have none, messages are stored as they are,
+                unless a memory says the same, and the result says `degraded`.
+            dry_run: change nothing; the result says what would be done, with texts, until its record expires.
+            expires_at: when the added memories vanish, with a time zone.
             idempotency_key: the same key and request give the same job; another request ConflictError.
             consistency: `eventual`, `strong` (returns after the commit) or `weak` (no record is kept).
 
@@ -55,6 +60,7 @@ class AsyncSubmitting(AsyncCore):
                 run_id=run_id,
                 metadata=metadata,
                 infer=infer,
+                dry_run=dry_run,
                 expires_at=expires_at,
                 idempotency_key=idempotency_key,
                 consistency=consistency,
@@ -194,7 +200,9 @@ class AsyncSubmitting(AsyncCore):
     ) -> AsyncJob:
         """Many adds under one job: items {messages, user_id, agent_id, run_id, metadata, expires_at}.
 
-        The results follow the items' order, one for each message that became a memory; see `batch_update`.
+        With `infer` each item is a conversation of its own, and items of one scope are worked in order; without, each
+        user or assistant message becomes a memory. The results follow the items' order, as many for each item as
+        there were facts or messages in it; see `batch_update`.
         """
         return await self._submit_batch(
             self._batch.add(items, infer=infer, idempotency_key=idempotency_key, consistency=consistency)

@@ -15,11 +15,11 @@ from typing import Any
 from emendo_client import operations, validation
 from emendo_client.errors import EmendoError, ValidationError
 from emendo_client.operations import Document, new_memory_id
-from emendo_client.requests import CONSISTENCIES, NO_CHAT_MODEL, consistency_fields, fingerprint
+from emendo_client.requests import CONSISTENCIES, consistency_fields, fingerprint
 from emendo_config import Keys, Settings
 from emendo_config.compact import compact_json
-from emendo_config.queues import BULK
-from emendo_config.shards import shard_name
+from emendo_config.queues import BULK, INFERENCE
+from emendo_config.shards import shard_name, shard_of
 
 # A chunk is full at so many bytes of JSON, whatever the number of its items.
 CHUNK_BYTES = 512 * 1024
@@ -41,11 +41,13 @@ class Chunk:
 
     Attributes:
         first: the place of its first operation in the batch.
+        scope: of a conversation to infer from, which has a chunk to itself: chunks of one scope stay in order.
     """
 
     number: int
     first: int
     documents: list[str]
+    scope: str = ""
 
     @property
     def payload(self) -> str:
@@ -84,7 +86,6 @@ class BatchRequest:
     consistency: str = "eventual"
     idempotency_key: str | None = None
     fingerprint: str = ""
-    degraded_reason: str = ""
     chunk_items: int | None = None
 
     def resumed(self, job_id: str, chunk_items: int) -> BatchRequest:
@@ -98,7 +99,7 @@ class BatchRequest:
         Raises:
             ValidationError: there is not a single item.
         """
-        chunks = _chunks(self.documents, self.chunk_items or settings.chunk_items)
+        chunks = _chunks(self.documents, self.chunk_items or settings.chunk_items, self.project)
         taken = list(itertools.islice(chunks, APPEND_CHUNKS))
         is_first = self.chunk_items is None
         if not taken:
@@ -123,8 +124,6 @@ class BatchRequest:
             **consistency_fields(self.consistency),
         }
         job = {**shared, "chunk_items": self.chunk_items or settings.chunk_items}
-        if self.degraded_reason:
-            job["degraded"] = self.degraded_reason
         values: list[str | int] = [
             self.job_id,
             int(append.is_first),
@@ -139,7 +138,11 @@ class BatchRequest:
                 values += (name, value)
         spread = uuid.UUID(self.job_id).int  # so that the first chunks of many small batches do not meet
         for chunk in append.chunks:
-            shard = shard_name(self.queue, spread + chunk.number, settings)
+            shard = (
+                shard_of(chunk.scope, settings, INFERENCE)
+                if chunk.scope
+                else shard_name(self.queue, spread + chunk.number, settings)
+            )
             record_id = f"{self.job_id}:{chunk.number}"
             names += (keys.job(record_id), keys.inbox(shard), keys.bell(shard))
             values += (record_id, shard, len(chunk.documents), chunk.payload)
@@ -173,12 +176,13 @@ class BatchBuilder:
 
     def add(self, items: Iterable[Mapping[str, Any]], *, infer: bool, **options: Any) -> BatchRequest:
         """Items have ADD_FIELDS."""
-        degraded = NO_CHAT_MODEL if validation.flag(infer, "infer") else ""
+        validation.flag(infer, "infer")
 
         def build(item: Mapping[str, Any]) -> list[Document]:
-            return operations.adds(self._settings, **_named(item, ADD_FIELDS))
+            given = _named(item, ADD_FIELDS)
+            return [operations.infer(self._settings, **given)] if infer else operations.adds(self._settings, **given)
 
-        return self._request("batch_add", items, build, degraded_reason=degraded, **options)
+        return self._request("batch_add", items, build, **options)
 
     def documents(self, kind: str, documents: Iterable[Document], queue: str) -> BatchRequest:
         """Operations that were checked already; adds get their memory ids here."""
@@ -193,7 +197,6 @@ class BatchBuilder:
         *,
         idempotency_key: str | None,
         consistency: str,
-        degraded_reason: str = "",
     ) -> BatchRequest:
         if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
             raise ValidationError(
@@ -207,7 +210,7 @@ class BatchBuilder:
         if key or isinstance(items, Sequence):
             # A list is in memory anyway; so what is wrong with all of it is said before anything is accepted.
             documents = _some_valid(list(documents))
-            whole = fingerprint(kind, documents, degraded=bool(degraded_reason)) if key else ""
+            whole = fingerprint(kind, documents) if key else ""
         return BatchRequest(
             job_id,
             kind,
@@ -216,7 +219,6 @@ class BatchBuilder:
             consistency=consistency,
             idempotency_key=key,
             fingerprint=whole,
-            degraded_reason=degraded_reason,
         )
 
 
@@ -278,15 +280,18 @@ def _empty() -> ValidationError:
     return ValidationError("items is empty", suggestion="give at least one item")
 
 
-def _chunks(documents: Iterable[Document], most: int) -> Iterator[Chunk]:
+def _chunks(documents: Iterable[Document], most: int, project: str) -> Iterator[Chunk]:
     number = first = size = 0
     taken: list[str] = []
+    scope = ""
     for document in documents:
         text = compact_json(document)
-        if taken and (len(taken) >= most or size + len(text) > CHUNK_BYTES):
-            yield Chunk(number, first, taken)
+        infers = document["op"] == "infer"
+        if taken and (infers or scope or len(taken) >= most or size + len(text) > CHUNK_BYTES):
+            yield Chunk(number, first, taken, scope)
             number, first, taken, size = number + 1, first + len(taken), [], 0
+        scope = operations.scope_of(project, document) if infers else ""
         taken.append(text)
         size += len(text)
     if taken:
-        yield Chunk(number, first, taken)
+        yield Chunk(number, first, taken, scope)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from emendo_client import dead_letters, diagnosis_reads, health, reads, validation
+from emendo_client import dead_letters, diagnosis_reads, health, project_rules, reads, validation
 from emendo_client.dead_letters import LetterFilter
 from emendo_client.diagnosis import Diagnosis
 from emendo_client.filters import scoped
@@ -19,6 +19,7 @@ from emendo_client.models import (
     JobStatus,
     Memory,
     Page,
+    ProjectRules,
     SearchHit,
 )
 from emendo_client.reads import MAX_PAGE, MAX_PAGE_SIZE, MAX_SEARCH_LIMIT
@@ -238,3 +239,25 @@ class MemoryClient(Submitting):
     def health(self) -> health.Health:
         """What this client can reach; never raises for what it cannot."""
         return health.check(self._planes, self._keys, self.settings)
+
+    # Rules.
+
+    def project_rules(self) -> ProjectRules:
+        """What this project asks of inference (`add` with `infer`): its instructions, and its categories."""
+        return self._run(project_rules.get(self._keys, self.project))
+
+    def set_project_rules(
+        self, *, instructions: str | None = None, categories: Sequence[str] | None = None
+    ) -> ProjectRules:
+        """Sets what this project asks of inference, from the next job on; the rules as they are then.
+
+        Args:
+            instructions: in plain words, for the chat model: what to remember and what to leave out. Up to 4,000
+                characters; an empty string removes them, None leaves them as they are.
+            categories: the names facts are sorted into, up to 50 of up to 64 characters; an empty list removes them,
+                None leaves them as they are.
+
+        Raises:
+            ValidationError, NetworkError
+        """
+        return self._run(project_rules.put(self._keys, self.project, instructions, categories))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from emendo_client.chat.base import PROVIDER
 from emendo_client.errors import EmendoError
+from emendo_client.models import Usage
 from emendo_client.steps import Batch, Steps, run, run_async
-from emendo_config import Keys, Settings
+from emendo_config import Keys, Settings, usage
 from emendo_config.queues import QUEUES
 from emendo_config.redis_io import as_text
 from emendo_config.shards import queue_of
@@ -31,6 +32,20 @@ class CircuitBreaker(BaseModel):
 
     state: Literal["closed", "open", "half_open"]
     seconds_left: float = 0.0
+
+
+class InferenceUsage(Usage):
+    """What inference has done and what it cost so far, all projects together; counts that only grow.
+
+    Attributes:
+        decisions: facts by what became of them: ADD, UPDATE, DELETE or NONE.
+        fallbacks: facts for which the model's answer could not be taken, by why.
+        degraded_jobs: those that were worked without a chat model.
+    """
+
+    decisions: dict[str, int] = Field(default_factory=lambda: dict.fromkeys(usage.DECISIONS, 0))
+    fallbacks: dict[str, int] = Field(default_factory=dict)
+    degraded_jobs: int = 0
 
 
 class Health(BaseModel):
@@ -53,6 +68,7 @@ class Health(BaseModel):
     dead: int = 0
     oldest_job_seconds: dict[str, float] = Field(default_factory=dict)
     circuit_breakers: dict[str, CircuitBreaker] = Field(default_factory=dict)
+    inference: InferenceUsage = Field(default_factory=InferenceUsage)
     problem: str | None = None
 
     @property
@@ -86,7 +102,7 @@ def _look(keys: Keys, settings: Settings) -> Steps[Health]:
     """Three round trips: the job counts, the inboxes, the index."""
     providers = [settings.embedding_provider, *([PROVIDER] if settings.has_chat_model else [])]
     silent_since = int((time.time() - WORKER_SILENCE) * 1000)
-    clock, workers, delayed, dead, members, *breakers = yield Batch(
+    clock, workers, delayed, dead, members, used, *breakers = yield Batch(
         "control",
         [
             ("TIME",),
@@ -94,6 +110,7 @@ def _look(keys: Keys, settings: Settings) -> Steps[Health]:
             ("ZCARD", keys.delayed),
             ("ZCARD", keys.dead),
             ("SMEMBERS", keys.shards),
+            ("HGETALL", keys.usage),
             *(("HMGET", keys.breaker(provider), "until") for provider in providers),
         ],
     )
@@ -127,6 +144,22 @@ def _look(keys: Keys, settings: Settings) -> Steps[Health]:
         circuit_breakers={
             provider: _breaker(until, now) for provider, (until,) in zip(providers, breakers, strict=True)
         },
+        inference=_usage(used),
+    )
+
+
+def _usage(hash_fields: Mapping[bytes, bytes]) -> InferenceUsage:
+    """The hash of `emendo_config.usage`; what was never counted is 0."""
+    counts = {as_text(name): int(value) for name, value in hash_fields.items()}
+    return InferenceUsage(
+        chat_requests=counts.get(usage.CHAT_REQUESTS, 0),
+        prompt_tokens=counts.get(usage.PROMPT_TOKENS, 0),
+        completion_tokens=counts.get(usage.COMPLETION_TOKENS, 0),
+        embedding_requests=counts.get(usage.EMBEDDING_REQUESTS, 0),
+        embedding_tokens=counts.get(usage.EMBEDDING_TOKENS, 0),
+        decisions={event: counts.get(usage.decision(event), 0) for event in usage.DECISIONS},
+        fallbacks={code: count for name, count in counts.items() if (code := usage.fallback_code(name)) is not None},
+        degraded_jobs=counts.get(usage.DEGRADED_JOBS, 0),
     )
 
 

@@ -85,7 +85,12 @@ class Page(_Model):
 
 
 class HistoryEntry(_Model):
-    """One recorded change of one memory; `id` is its place in the memory's stream."""
+    """One recorded change of one memory; `id` is its place in the memory's stream.
+
+    Attributes:
+        reason, source, prompt_version: of what a chat model decided: why, the message that caused it (shortened), and
+            the version of the prompt that asked.
+    """
 
     id: str
     memory_id: str
@@ -102,6 +107,9 @@ class HistoryEntry(_Model):
     role: str | None = None
     job_id: str
     previous_hash: str | None = None
+    reason: str | None = None
+    source: str | None = None
+    prompt_version: str | None = None
 
 
 class ItemResult(_Model):
@@ -109,8 +117,11 @@ class ItemResult(_Model):
 
     Attributes:
         event: None when there was an error, or nothing to do.
-        memory, previous_memory: the text after and before it, as `wait` reads them from the history.
+        memory, previous_memory: the text after and before it, as `wait` reads them from the history; of a dry run, as
+            they would be.
         conflict_id: what of the submission waits for `resolve_conflict`.
+        decision: of an inferred add, what a fact does: ADD, UPDATE, DELETE, or NONE, when the memory says it already.
+        fallback: why the decision is not the chat model's: a code.
     """
 
     memory_id: str
@@ -120,12 +131,28 @@ class ItemResult(_Model):
     version: int | None = None
     error: dict[str, Any] | None = None
     conflict_id: str | None = None
+    decision: str | None = None
+    fallback: str | None = None
+
+
+class Usage(_Model):
+    """What a job asked of providers; tokens as they counted them."""
+
+    chat_requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    embedding_requests: int = 0
+    embedding_tokens: int = 0
 
 
 class JobResult(_Model):
     """Where a job stands; `results` follow the order of its items and are empty until it ends.
 
-    `error` is the first failed item's.
+    Attributes:
+        error: the first failed item's.
+        degraded: nothing was inferred; degraded_reason: why.
+        usage: of inference; None when there was none.
+        prompts: the versions of the prompts that were used, by stage.
     """
 
     job_id: str
@@ -139,6 +166,8 @@ class JobResult(_Model):
     next_attempt_at: datetime | None = None
     degraded: bool = False
     degraded_reason: str | None = None
+    usage: Usage | None = None
+    prompts: dict[str, str] = Field(default_factory=dict)
 
 
 class JobInfo(JobResult):
@@ -186,10 +215,13 @@ class Conflict(_Model):
 
     Attributes:
         id: for `resolve_conflict`.
-        base, ours, theirs: texts; None where the text is not in dispute.
+        proposal: what `ours` would do: UPDATE, or DELETE for one that inference proposed beyond its limit.
+        base, ours, theirs: texts; None where the text is not in dispute. Of a DELETE, base is what it was to delete.
         base_metadata, our_metadata, their_metadata: the disputed keys only.
         expected_version: what the submission was based on, when it said so.
         current_version: the memory's, now.
+        reason, source, prompt_version: of what inference proposed: why, the message that caused it (shortened), and
+            the version of the prompts that asked.
     """
 
     id: str
@@ -199,6 +231,7 @@ class Conflict(_Model):
     created_at: datetime
     actor_id: str | None = None
     role: str | None = None
+    proposal: Event = Event.UPDATE
     base: str | None = None
     ours: str | None = None
     theirs: str | None = None
@@ -207,6 +240,21 @@ class Conflict(_Model):
     their_metadata: dict[str, Any] = Field(default_factory=dict)
     expected_version: int | None = None
     current_version: int
+    reason: str | None = None
+    source: str | None = None
+    prompt_version: str | None = None
+
+
+class ProjectRules(_Model):
+    """What a project asks of inference; empty when it asks for nothing.
+
+    Attributes:
+        instructions: in plain words, for the chat model: what to remember and what to leave out.
+        categories: the names facts are sorted into.
+    """
+
+    instructions: str = ""
+    categories: list[str] = Field(default_factory=list)
 
 
 class Progress(_Model):

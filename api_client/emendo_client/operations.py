@@ -13,6 +13,7 @@ from typing import Any
 from emendo_client import validation
 from emendo_client.errors import ValidationError
 from emendo_config import Settings
+from emendo_config.compact import compact_json
 
 CONFLICT_MODES = ("last_write_wins", "reject", "merge", "manual")
 CHOICES = ("ours", "theirs", "merged")
@@ -57,6 +58,43 @@ def adds(
             operation["expires_at"] = expiry
         operations.append(operation)
     return operations
+
+
+def infer(
+    settings: Settings,
+    messages: Messages,
+    *,
+    user_id: str | None = None,
+    agent_id: str | None = None,
+    run_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    expires_at: datetime | str | None = None,
+    dry_run: bool = False,
+) -> Document:
+    """A conversation whose facts are to be found, and held against what is known."""
+    operation: Document = {
+        "op": "infer",
+        "memory_id": "",
+        "messages": validation.conversation(messages, settings),
+        "metadata": validation.metadata(metadata, settings, none_removes=False) or {},
+        **validation.scope(user_id, agent_id, run_id, required=True),
+    }
+    expiry = validation.expiry(expires_at)
+    if expiry:
+        operation["expires_at"] = expiry
+    if validation.flag(dry_run, "dry_run"):
+        operation["dry_run"] = True
+    return operation
+
+
+def scope_name(project: str, user_id: str | None, agent_id: str | None, run_id: str | None) -> str:
+    """One name for a scope; another scope, or project, has another one."""
+    return compact_json([project, user_id, agent_id, run_id])
+
+
+def scope_of(project: str, document: Document) -> str:
+    """The name of the scope that the operation is about."""
+    return scope_name(project, document.get("user_id"), document.get("agent_id"), document.get("run_id"))
 
 
 def update(

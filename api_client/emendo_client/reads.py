@@ -65,24 +65,24 @@ def get_all(keys: Keys, wanted: Filter, page: int, page_size: int) -> Steps[Page
 
 def search(keys: Keys, wanted: Filter, field: str, vector: bytes, limit: int) -> Steps[list[SearchHit]]:
     """The memories nearest to `vector` (float32[dimensions]), nearest first."""
+    (reply,) = yield Batch("data", [nearest(keys, wanted, field, vector, limit)])
+    return records.memories_found(reply, scored=True)[1]
+
+
+def nearest(keys: Keys, wanted: Filter, field: str, vector: bytes, limit: int) -> Command:
+    """The command whose reply `records.memories_found` reads as SearchHit objects; see `search`."""
     parameters = [*wanted.parameters, "vector", vector, "limit", limit]
     returned = [*MEMORY_FIELDS, "distance"]
-    (reply,) = yield Batch(
-        "data",
-        [
-            (
-                "FT.SEARCH",
-                keys.index_alias,
-                f"{wanted.expression}=>[KNN $limit @{field} $vector AS distance]",
-                *("PARAMS", len(parameters), *parameters),
-                *("SORTBY", "distance", "ASC"),
-                *("LIMIT", 0, limit),
-                *("RETURN", len(returned), *returned),
-                *DIALECT,
-            )
-        ],
+    return (
+        "FT.SEARCH",
+        keys.index_alias,
+        f"{wanted.expression}=>[KNN $limit @{field} $vector AS distance]",
+        *("PARAMS", len(parameters), *parameters),
+        *("SORTBY", "distance", "ASC"),
+        *("LIMIT", 0, limit),
+        *("RETURN", len(returned), *returned),
+        *DIALECT,
     )
-    return records.memories_found(reply, scored=True)[1]
 
 
 def job(keys: Keys, project: str, job_id: str) -> Steps[JobInfo]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from emendo_client._time import iso, microseconds_of
-from emendo_client.models import Conflict, DeadLetter, HistoryEntry, JobInfo, JobStatus, Memory, SearchHit
+from emendo_client.models import Conflict, DeadLetter, Event, HistoryEntry, JobInfo, JobStatus, Memory, SearchHit
 from emendo_config.index import TAG_SEPARATOR
 from emendo_config.redis_io import as_text
 
@@ -47,6 +47,8 @@ JOB_FIELDS = (
     "finished",
     "next_attempt",
     "degraded",
+    "usage",
+    "prompts",
     "items",
     "chunks",
     "done",
@@ -144,6 +146,8 @@ def job_document(values: Sequence[Any]) -> dict[str, Any] | None:
         "next_attempt_at": _moment(fields["next_attempt"]),
         "degraded": bool(fields["degraded"]),
         "degraded_reason": fields["degraded"] or None,
+        "usage": json.loads(fields["usage"]) if fields["usage"] else None,
+        "prompts": json.loads(fields["prompts"] or "{}"),
         "items": int(fields["items"] or 0),
         "chunks": int(fields["chunks"] or 0),
         "done": int(fields["done"] or 0),
@@ -177,7 +181,7 @@ def conflict(conflict_id: str, arose: int, raw: Any, values: Sequence[Any]) -> C
     Args:
         conflict_id: its id.
         arose: when, in microseconds.
-        raw: the document `reconcile.conflict_document` made.
+        raw: the document `reconcile.conflict_document` or `held_delete` made.
         values: of MEMORY_FIELDS.
     """
     memory = memory_document(values)
@@ -185,6 +189,8 @@ def conflict(conflict_id: str, arose: int, raw: Any, values: Sequence[Any]) -> C
         return None
     document = json.loads(raw)
     ours = document.get("metadata", {})
+    proposal = Event(document.get("op", "update").upper())
+    text_waits = "memory" in document or proposal is Event.DELETE
     return Conflict.model_validate(
         {
             **document,
@@ -192,13 +198,15 @@ def conflict(conflict_id: str, arose: int, raw: Any, values: Sequence[Any]) -> C
             "memory_id": memory["id"],
             "submitted_at": _moment(str(document["submitted"])),
             "created_at": _moment(str(arose)),
+            "proposal": proposal,
             "base": document.get("base_memory"),
             "ours": document.get("memory"),
-            "theirs": memory["memory"] if "memory" in document else None,
+            "theirs": memory["memory"] if text_waits else None,
             "base_metadata": document.get("base_metadata", {}),
             "our_metadata": ours,
             "their_metadata": {key: memory["metadata"].get(key) for key in ours},
             "current_version": int(memory["version"]),
+            "prompt_version": document.get("prompt"),
         }
     )
 

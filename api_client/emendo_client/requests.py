@@ -15,12 +15,13 @@ from datetime import datetime
 from typing import Any
 
 from emendo_client import operations, validation
+from emendo_client.errors import ValidationError
 from emendo_client.operations import Document, Messages, new_memory_id
 from emendo_config import Keys, Settings
 from emendo_config.compact import compact_json
+from emendo_config.queues import INFERENCE, INTERACTIVE
 from emendo_config.shards import shard_of
 
-NO_CHAT_MODEL = "no chat model is configured: messages were stored as they are"
 CONSISTENCIES = ("eventual", "strong", "weak")
 
 
@@ -29,7 +30,7 @@ class JobRequest:
     """One job, ready to be accepted.
 
     Attributes:
-        routing_id: decides the shard; the memory's id, so that one memory's jobs stay in order.
+        routing_id: decides the shard: what must stay in order, one memory's jobs or one scope's inferences, has one.
         payload: `{"operations": [...]}` as JSON.
     """
 
@@ -42,11 +43,11 @@ class JobRequest:
     items: int
     consistency: str = "eventual"
     idempotency_key: str | None = None
-    degraded_reason: str = ""
+    queue: str = INTERACTIVE
 
     def accept_call(self, settings: Settings, keys: Keys) -> tuple[list[str], list[str | int]]:
         """KEYS and ARGV of `accept.lua` for this request."""
-        shard = shard_of(self.routing_id, settings)
+        shard = shard_of(self.routing_id, settings, self.queue)
         names = [
             keys.job(self.job_id),
             keys.inbox(shard),
@@ -65,8 +66,6 @@ class JobRequest:
             "payload": self.payload,
             **consistency_fields(self.consistency),
         }
-        if self.degraded_reason:
-            record["degraded"] = self.degraded_reason
         values: list[str | int] = [
             self.job_id,
             shard,
@@ -80,7 +79,7 @@ class JobRequest:
         return names, values
 
     def _fingerprint(self) -> str:
-        return fingerprint(self.kind, json.loads(self.payload)["operations"], degraded=bool(self.degraded_reason))
+        return fingerprint(self.kind, json.loads(self.payload)["operations"])
 
 
 def consistency_fields(consistency: str) -> dict[str, str | int]:
@@ -88,11 +87,11 @@ def consistency_fields(consistency: str) -> dict[str, str | int]:
     return {} if consistency == "eventual" else {consistency: 1}
 
 
-def fingerprint(kind: str, documents: list[Document], *, degraded: bool) -> str:
+def fingerprint(kind: str, documents: list[Document]) -> str:
     """The same for two requests that ask for the same."""
     # An add names its memories after the job id, which differs each time; leave those out.
     documents = [{**each, "memory_id": ""} if each["op"] == "add" else each for each in documents]
-    canonical = json.dumps([kind, degraded, documents], sort_keys=True)
+    canonical = json.dumps([kind, documents], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -115,22 +114,32 @@ class RequestBuilder:
         expires_at: datetime | str | None,
         idempotency_key: str | None,
         consistency: str,
+        dry_run: bool = False,
     ) -> JobRequest:
-        """One memory for each user or assistant message."""
-        documents = operations.adds(
-            self._settings,
-            messages,
-            user_id=user_id,
-            agent_id=agent_id,
-            run_id=run_id,
-            metadata=metadata,
-            expires_at=expires_at,
-        )
+        """A conversation to infer from, or one memory for each user or assistant message."""
+        given: dict[str, Any] = {
+            "user_id": user_id,
+            "agent_id": agent_id,
+            "run_id": run_id,
+            "metadata": metadata,
+            "expires_at": expires_at,
+        }
+        if validation.flag(infer, "infer"):
+            if validation.flag(dry_run, "dry_run") and consistency == "weak":
+                raise ValidationError("a dry run of a weak job would leave no result", suggestion="drop one of the two")
+            document = operations.infer(self._settings, messages, dry_run=dry_run, **given)
+            scope = operations.scope_of(self._project, document)
+            return self._request("add", [document], idempotency_key, consistency, routing_id=scope, queue=INFERENCE)
+        if validation.flag(dry_run, "dry_run"):
+            raise ValidationError(
+                "dry_run without infer: messages would be stored as they are",
+                suggestion="give infer=True, or no dry_run",
+            )
+        documents = operations.adds(self._settings, messages, **given)
         job_id = str(uuid.uuid4())
         for index, document in enumerate(documents):
             document["memory_id"] = new_memory_id(job_id, index)
-        degraded = NO_CHAT_MODEL if validation.flag(infer, "infer") else ""
-        return self._request("add", documents, idempotency_key, consistency, job_id=job_id, degraded_reason=degraded)
+        return self._request("add", documents, idempotency_key, consistency, job_id=job_id)
 
     def update(self, memory_id: str, *, idempotency_key: str | None, consistency: str, **change: Any) -> JobRequest:
         """See `operations.update`."""
@@ -159,18 +168,19 @@ class RequestBuilder:
         consistency: str,
         *,
         job_id: str = "",
-        degraded_reason: str = "",
+        routing_id: str = "",
+        queue: str = INTERACTIVE,
     ) -> JobRequest:
         memory_id = documents[0]["memory_id"]
         return JobRequest(
             job_id=job_id or str(uuid.uuid4()),
             kind=kind,
             project=self._project,
-            routing_id=memory_id,
+            routing_id=routing_id or memory_id,
             memory_id=memory_id if len(documents) == 1 else "",
             payload=compact_json({"operations": documents}),
             items=len(documents),
             consistency=validation.one_of(consistency, "consistency", CONSISTENCIES),
             idempotency_key=validation.opaque_key(idempotency_key, "idempotency_key"),
-            degraded_reason=degraded_reason,
+            queue=queue,
         )

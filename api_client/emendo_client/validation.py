@@ -23,6 +23,9 @@ ROLES = ("user", "assistant", "system", "tool")
 STORED_ROLES = ("user", "assistant")
 IDENTITY_KEYS = frozenset({"id", "user_id", "agent_id", "run_id", "actor_id", "project"})
 MAX_ID_CHARS = 256
+MAX_INSTRUCTIONS_CHARS = 4_000
+MAX_CATEGORIES = 50
+MAX_CATEGORY_CHARS = 64
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 _MARK = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
@@ -35,13 +38,14 @@ MAX_WHOLE_NUMBER = 2**63 - 1
 
 def text(value: Any, name: str, settings: Settings) -> str:
     """A memory text: not blank, within the limit, no control characters or lone surrogates."""
+    return _text(value, name, settings.max_text_chars, "split the text, or raise EMENDO_MAX_TEXT_CHARS")
+
+
+def _text(value: Any, name: str, limit: int, when_longer: str) -> str:
     if not isinstance(value, str):
         raise _wrong_type(name, value, "a string")
-    if len(value) > settings.max_text_chars:
-        raise ValidationError(
-            f"{name} has {len(value)} characters; the limit is {settings.max_text_chars}",
-            suggestion="split the text, or raise EMENDO_MAX_TEXT_CHARS",
-        )
+    if len(value) > limit:
+        raise ValidationError(f"{name} has {len(value)} characters; the limit is {limit}", suggestion=when_longer)
     found = _FORBIDDEN_IN_TEXT.search(value)
     if found:
         raise _forbidden(name, found)
@@ -53,6 +57,37 @@ def text(value: Any, name: str, settings: Settings) -> str:
 def _is_visible(character: str) -> bool:
     # Separators, controls and format characters show nothing; what this Python does not know yet may well.
     return unicodedata.category(character) not in ("Zs", "Zl", "Zp", "Cc", "Cf")
+
+
+def instructions(value: Any) -> str:
+    """A project's instructions for the chat model, up to 4,000 characters; an empty string for none."""
+    if value == "":
+        return ""
+    return _text(value, "instructions", MAX_INSTRUCTIONS_CHARS, "say it in fewer words")
+
+
+def categories(value: Any) -> list[str]:
+    """Names of a project's categories: up to 50 of up to 64 characters; upper and lower case tell none apart."""
+    if not isinstance(value, list | tuple):
+        raise _wrong_type("categories", value, "a list of names")
+    if len(value) > MAX_CATEGORIES:
+        raise ValidationError(f"categories has {len(value)} names; the limit is {MAX_CATEGORIES}")
+    names = [_category(name, f"categories[{index}]") for index, name in enumerate(value)]
+    if len({name.casefold() for name in names}) < len(names):
+        raise ValidationError(
+            "categories has a name twice", suggestion="give each once; upper and lower case do not tell them apart"
+        )
+    return names
+
+
+def _category(value: Any, name: str) -> str:
+    checked = _text(value, name, MAX_CATEGORY_CHARS, "use a short name")
+    found = _FORBIDDEN_IN_ID.search(checked)
+    if found:
+        raise _forbidden(name, found)
+    if checked != checked.strip():
+        raise ValidationError(f"{name} has white space at an end", suggestion="strip it")
+    return checked
 
 
 def memory_id(value: Any) -> str:
@@ -149,10 +184,12 @@ def metadata(value: Any, settings: Settings, *, none_removes: bool) -> dict[str,
 
 
 def messages(value: Any, settings: Settings) -> list[dict[str, str]]:
-    """Messages as a list of {role, content[, name]}: a string is one user message, a mapping a list of one.
+    """The messages of a conversation that can be memories: not those of the system and of tools, which are context."""
+    return [message for message in conversation(value, settings) if message["role"] in STORED_ROLES]
 
-    System and tool messages are context, not memories, and are left out.
-    """
+
+def conversation(value: Any, settings: Settings) -> list[dict[str, str]]:
+    """Messages as a list of {role, content[, name]}: a string is one user message, a mapping a list of one."""
     if isinstance(value, str):
         value = [{"role": "user", "content": value}]
     elif isinstance(value, Mapping):
@@ -165,12 +202,11 @@ def messages(value: Any, settings: Settings) -> list[dict[str, str]]:
             suggestion="send several adds, or raise EMENDO_MAX_MESSAGES",
         )
     checked = [_message(item, f"messages[{index}]", settings) for index, item in enumerate(value)]
-    stored = [item for item in checked if item["role"] in STORED_ROLES]
-    if not stored:
+    if not any(item["role"] in STORED_ROLES for item in checked):
         raise ValidationError(
             "messages holds nothing to remember", suggestion="give at least one user or assistant message"
         )
-    return stored
+    return checked
 
 
 def _message(item: Any, name: str, settings: Settings) -> dict[str, str]:

@@ -45,6 +45,10 @@ class Keys:
         """String with TTL: token of the worker that works on the memory."""
         return f"{self.prefix}lock:{{{memory_id}}}"
 
+    def scope_lock(self, digest: str) -> str:
+        """String with TTL: token of the worker that infers in the scope of that digest."""
+        return f"{self.prefix}scope-lock:{digest}"
+
     def applied(self, memory_id: str, job_id: str) -> str:
         """String with TTL: the version and event this job's effect on the memory got."""
         return f"{self.prefix}applied:{{{memory_id}}}:{job_id}"
@@ -71,6 +75,10 @@ class Keys:
     def job_channel(self, job_id: str) -> str:
         """Pub/sub channel: says the job's final status once."""
         return f"{self.job_channels}{job_id}"
+
+    def project(self, project: str) -> str:
+        """Hash: what the project asks of inference, `instructions` and `categories`."""
+        return f"{self.prefix}project:{project}"
 
     def idempotency(self, project: str, key: str) -> str:
         """Hash with TTL: the job first accepted under the caller's idempotency key, and its fingerprint."""
@@ -128,6 +136,11 @@ class Keys:
     def sweeper(self) -> str:
         """String with TTL: the worker that sweeps just now."""
         return f"{self.prefix}sweeper"
+
+    @property
+    def usage(self) -> str:
+        """Hash: what inference has done and what it cost, see `emendo_config.usage`."""
+        return f"{self.prefix}usage"
 
     @property
     def workers(self) -> str:

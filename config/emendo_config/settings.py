@@ -22,6 +22,10 @@ LOCAL_MODEL = "use-multilingual-v3"
 LOCAL_DIMENSIONS = 512
 OPENAI_MODEL = "text-embedding-3-small"
 OPENAI_DIMENSIONS = 1536
+# How alike two texts must be to say the same, by the model that embedded them. High, since a fact is lost when it is
+# taken for another one: the local model gives 0.9968 to "prefers tea over coffee" and "prefers coffee over tea".
+NEAR_DUPLICATE = 0.995
+NEAR_DUPLICATES = {OPENAI_MODEL: 0.99, "text-embedding-3-large": 0.99, LOCAL_MODEL: 0.999}
 
 
 class Settings(BaseSettings):
@@ -90,6 +94,25 @@ class Settings(BaseSettings):
     chat_model: str = Field("", description="Default: none; adds store messages as they are, merges wait for a person.")
     chat_api_key: SecretStr = Field(SecretStr(""), description="Falls back to OPENAI_API_KEY.")
     chat_timeout: float = Field(60.0, gt=0, le=170, description="Seconds one chat request may take.")
+    inference_window_tokens: int = Field(
+        6_000, ge=256, le=1_000_000, description="Tokens of conversation, or of memories, in one chat request, about."
+    )
+    inference_neighbours: int = Field(5, ge=1, le=50, description="Memories each new fact is held against.")
+    inference_near_duplicate: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Cosine similarity from which a new fact is a known one; default: by the embedding model.",
+    )
+    inference_max_deletes: int = Field(
+        5, ge=0, description="Memories one inferred add deletes; further deletes wait for a person."
+    )
+    inference_redecisions: int = Field(
+        2, ge=0, le=10, description="Times a fact is decided anew because its memory changed; then it is added."
+    )
+    inference_drains: int | None = Field(
+        None, ge=1, description="Drains of a worker that may wait for the chat model; default: half its threads."
+    )
 
     # Intake and drain.
     inbox_shards: int = Field(16, ge=1, le=1_024, description="Inbox streams; the same for clients and workers.")
@@ -219,6 +242,12 @@ class Settings(BaseSettings):
     def has_chat_model(self) -> bool:
         """True when there is a chat model to ask."""
         return bool(self.chat_model)
+
+    @property
+    def near_duplicate(self) -> float:
+        """The cosine similarity from which a new fact is taken for one that is known."""
+        given = self.inference_near_duplicate
+        return given if given is not None else NEAR_DUPLICATES.get(self.embedding_model, NEAR_DUPLICATE)
 
     @property
     def space(self) -> EmbeddingSpace:

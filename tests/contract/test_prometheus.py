@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from emendo_client.gateway.app import LOOK_TIMEOUT, create_app
 from emendo_client.gateway.metrics import exposition
-from emendo_client.health import CircuitBreaker, Health, unreachable
+from emendo_client.health import CircuitBreaker, Health, InferenceUsage, unreachable
 from emendo_config import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,13 +69,14 @@ HEALTH = Health(
     queued_by_shard={"3": 1},
     oldest_job_seconds={"interactive": 1.0},
     circuit_breakers={"openai": CircuitBreaker(state="closed")},
+    inference=InferenceUsage(fallbacks={"UNKNOWN_MEMORY": 1}),
 )
 
 
 def exported() -> dict[str, set[str]]:
-    """Label names by metric, of everything the gateway exports."""
+    """Label names by metric, of everything the gateway exports; a counter's name ends in `_total`."""
     families = text_string_to_metric_families(exposition(HEALTH).decode())
-    return {family.name: {name for sample in family.samples for name in sample.labels} for family in families}
+    return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 
 
 def seconds(duration: str) -> int:
@@ -113,6 +114,7 @@ def test_an_alert_names_metrics_and_labels_that_exist(alert):
         "emendo_oldest_job_seconds",
         "emendo_dead_letters",
         "emendo_circuit_breaker_open",
+        "emendo_inference_fallbacks_total",
     ],
 )
 def test_what_needs_a_person_has_an_alert(metric):

@@ -5,31 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from inferring import Model, started
 
 from emendo_client import MemoryClient
 from emendo_client.cli import run
 from emendo_client.testing.server import OpenAIServer
 from emendo_client.testing.worker import environment
 from emendo_config import Settings
-from emendo_config.celery_app import create_app
-from emendo_config.index import ensure_index
 from emendo_workers.services import Services
 
 
 @pytest.fixture
-def services(emendo_settings: Settings, openai_server: OpenAIServer) -> Iterator[Services]:
+def settings(emendo_settings: Settings) -> Settings:
+    """What `services` and `client` run with; a module of tests may have its own."""
+    return emendo_settings
+
+
+@pytest.fixture
+def services(settings: Settings, openai_server: OpenAIServer) -> Iterator[Services]:
     """A worker's services without a worker: nothing runs unless the test calls it."""
-    made = Services(emendo_settings, create_app(emendo_settings))
-    ensure_index(made.data, emendo_settings)
+    made = started(settings)
     yield made
     made.stop()
 
 
 @pytest.fixture
-def client(emendo_settings: Settings) -> Iterator[MemoryClient]:
+def client(settings: Settings) -> Iterator[MemoryClient]:
     """A client of the same keys as `services`."""
-    with MemoryClient(emendo_settings) as made:
+    with MemoryClient(settings) as made:
         yield made
+
+
+@pytest.fixture
+def model(openai_server: OpenAIServer) -> Model:
+    """A chat model that takes every sentence for a fact, until it is told more."""
+    return Model(openai_server)
 
 
 @pytest.fixture

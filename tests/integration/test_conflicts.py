@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from disputing import documents, drain_dying, errors_of, listed, worked
 from hypothesis import given
 from hypothesis import strategies as st
-from intake import Killed, added, bring_back, drain, kill_at, put_aside, shard_of_job
+from intake import added, bring_back, drain, put_aside
 
 from emendo_client import AsyncMemoryClient, Event, Job, MemoryClient
 from emendo_client.errors import ConflictError, MemoryNotFoundError, ValidationError
@@ -20,12 +21,6 @@ from emendo_workers.housekeeping import keep_house
 from emendo_workers.services import Services
 
 
-def worked(services: Services, *jobs: Job) -> None:
-    for job in jobs:
-        drain(services, job)
-        assert job.status() == "succeeded", job.wait(1)
-
-
 def disputed(services: Services, client: MemoryClient, **more) -> tuple[str, Job]:
     """A memory that says "theirs", and a job whose text "ours" waits."""
     memory_id = added(services, client, "base", metadata={"k": 1})
@@ -34,18 +29,6 @@ def disputed(services: Services, client: MemoryClient, **more) -> tuple[str, Job
     job = client.update(memory_id, **ours, actor_id="bob", expected_version=1, on_conflict="manual")
     worked(services, job)
     return memory_id, job
-
-
-def documents(services: Services, memory_id: str) -> int:
-    return services.data.hlen(services.keys.conflict(memory_id))
-
-
-def listed(services: Services, project: str = "default") -> list[bytes]:
-    return services.control.zrange(services.keys.conflicts(project), 0, -1)
-
-
-def errors_of(job: Job) -> list[str]:
-    return [item.error["code"] for item in job.wait(1).results]
 
 
 # What waits.
@@ -377,7 +360,7 @@ def test_a_worker_that_dies_at_any_step_still_gets_the_conflict_listed_once(serv
         memory_id = added(services, client, "base")
         worked(services, client.update(memory_id, "theirs"))
         job = client.update(memory_id, "ours", expected_version=1, on_conflict="manual")
-        died = _drain_dying(services, monkeypatch, step, job, memory_id, after=after)
+        died = drain_dying(services, monkeypatch, step, job, memory_id, after=after)
         deaths += died
         (conflict,) = client.conflicts()
         assert (conflict.job_id, conflict.ours) == (job.id, "ours"), f"died at step {step}"
@@ -397,7 +380,7 @@ def test_a_decision_whose_worker_dies_at_any_step_has_one_effect(services, clien
         memory_id, _ = disputed(services, client)
         (conflict,) = client.conflicts()
         job = client.resolve_conflict(conflict.id, choice, actor_id="judge")
-        died = _drain_dying(services, monkeypatch, step, job, memory_id, after=after)
+        died = drain_dying(services, monkeypatch, step, job, memory_id, after=after)
         deaths += died
         assert job.status() == "succeeded", f"died at step {step}: {job.wait(1)}"
         history = client.history(memory_id)
@@ -407,22 +390,6 @@ def test_a_decision_whose_worker_dies_at_any_step_has_one_effect(services, clien
         if not died:
             break
     assert deaths >= 5
-
-
-def _drain_dying(services, monkeypatch, step, job, memory_id, *, after) -> bool:
-    """Drains the job with a worker that dies at the step-th round trip, then with its successor."""
-    with monkeypatch.context() as patch:
-        kill_at(patch, step, after=after)
-        try:
-            drain(services, job)
-        except Killed:
-            died = True
-        else:
-            died = False
-    services.control.delete(services.keys.bell(shard_of_job(services, job)))
-    services.data.delete(services.keys.lock(memory_id))
-    drain(services, job)
-    return died
 
 
 # Expected versions without merging.

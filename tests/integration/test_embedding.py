@@ -14,6 +14,7 @@ from emendo_client.testing.faults import Fault
 from emendo_workers.embedding import EmbeddingPipeline
 from emendo_workers.embedding_cache import EmbeddingCache
 from emendo_workers.gathering import ENOUGH, Gatherer
+from emendo_workers.metering import Meter
 from emendo_workers.services import Services
 
 
@@ -105,7 +106,8 @@ def test_who_waited_for_a_request_that_failed_gets_its_error_and_asks_anew_later
 def test_small_requests_gather_while_one_is_under_way(services, openai_server):
     began, released, asked_for = threading.Event(), threading.Event(), []
 
-    def ask(texts):
+    def ask(texts, meter):
+        meter.add(1, len(texts))
         asked_for.append(sorted(texts))
         began.set()
         if "first" in texts:
@@ -113,11 +115,14 @@ def test_small_requests_gather_while_one_is_under_way(services, openai_server):
         return {text: text.encode() for text in texts}
 
     gatherer = Gatherer(ask, patience=5.0)
+    meters = [Meter() for _ in range(ENOUGH // 16 + 1)]
     with ThreadPoolExecutor(16) as threads:
-        first = threads.submit(gatherer.embed, ["first"])
+        first = threads.submit(gatherer.embed, ["first"], Meter())
         assert began.wait(10)
-        others = [threads.submit(gatherer.embed, [f"text {number:03}"]) for number in range(ENOUGH // 16)]
-        filling = threads.submit(gatherer.embed, [f"more {number:03}" for number in range(ENOUGH - 1)])
+        others = [
+            threads.submit(gatherer.embed, [f"text {number:03}"], meters[number]) for number in range(ENOUGH // 16)
+        ]
+        filling = threads.submit(gatherer.embed, [f"more {number:03}" for number in range(ENOUGH - 1)], meters[-1])
         for number, other in enumerate(others):
             assert other.result(10)[f"text {number:03}"] == f"text {number:03}".encode()
         filling.result(10)
@@ -125,17 +130,19 @@ def test_small_requests_gather_while_one_is_under_way(services, openai_server):
         assert first.result(10) == {"first": b"first"}
     assert asked_for[0] == ["first"], "a lone request does not wait"
     assert len(asked_for) <= 3, "the others went together"
+    assert sum(meter.requests for meter in meters) == len(asked_for) - 1, "a shared request counts once"
+    assert [meter.tokens for meter in meters] == [1] * (ENOUGH // 16) + [ENOUGH - 1]
 
 
 def test_a_gathered_request_that_breaks_breaks_for_everybody_in_it():
-    def ask(texts):
+    def ask(texts, meter):
         raise ZeroDivisionError
 
     gatherer = Gatherer(ask, patience=0.0)
     with pytest.raises(ZeroDivisionError):
-        gatherer.embed(["a"])
+        gatherer.embed(["a"], Meter())
     with pytest.raises(ZeroDivisionError):
-        gatherer.embed(["b"])
+        gatherer.embed(["b"], Meter())
 
 
 def test_an_erased_texts_vector_is_gone_from_every_cache(services, client, openai_server):

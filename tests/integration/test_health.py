@@ -13,7 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from emendo_client import AsyncMemoryClient, MemoryClient, steps
 from emendo_client.gateway import app as gateway
 from emendo_client.gateway.app import create_app
+from emendo_client.health import InferenceUsage
 from emendo_client.testing.faults import Fault
+from emendo_config import usage
 from emendo_config.queues import QUEUES
 
 AWAY = "redis://127.0.0.1:1/0"
@@ -150,7 +152,48 @@ def test_metrics_say_what_health_says(backlog, services, client, emendo_settings
         "emendo_jobs_delayed": {(): 1},
         "emendo_dead_letters": {(): 1},
         "emendo_circuit_breaker_open": {("openai",): 1},
+        "emendo_inference_requests": {("chat",): 0, ("embedding",): 0},
+        "emendo_inference_tokens": {("prompt",): 0, ("completion",): 0, ("embedding",): 0},
+        "emendo_inference_decisions": dict.fromkeys([("ADD",), ("UPDATE",), ("DELETE",), ("NONE",)], 0),
+        "emendo_inference_fallbacks": {},
+        "emendo_inference_degraded_jobs": {(): 0},
     }
+
+
+def test_what_inference_did_and_cost_is_counted(services, client, emendo_settings):
+    counts = {
+        usage.CHAT_REQUESTS: 2,
+        usage.PROMPT_TOKENS: 900,
+        usage.COMPLETION_TOKENS: 70,
+        usage.EMBEDDING_REQUESTS: 1,
+        usage.EMBEDDING_TOKENS: 12,
+        usage.DEGRADED_JOBS: 3,
+        usage.decision("UPDATE"): 4,
+        usage.decision("ADD"): 5,
+        usage.fallback("UNKNOWN_MEMORY"): 1,
+        usage.fallback("NO_ANSWER"): 2,
+    }
+    for name, count in counts.items():
+        services.control.hincrby(services.keys.usage, name, count)
+    with TestClient(create_app(emendo_settings)) as http:
+        found = samples(http.get("/metrics").text)
+    assert {name: values for name, values in found.items() if "inference" in name} == {
+        "emendo_inference_requests": {("chat",): 2, ("embedding",): 1},
+        "emendo_inference_tokens": {("prompt",): 900, ("completion",): 70, ("embedding",): 12},
+        "emendo_inference_decisions": {("ADD",): 5, ("UPDATE",): 4, ("DELETE",): 0, ("NONE",): 0},
+        "emendo_inference_fallbacks": {("UNKNOWN_MEMORY",): 1, ("NO_ANSWER",): 2},
+        "emendo_inference_degraded_jobs": {(): 3},
+    }
+    assert client.health().inference == InferenceUsage(
+        chat_requests=2,
+        prompt_tokens=900,
+        completion_tokens=70,
+        embedding_requests=1,
+        embedding_tokens=12,
+        decisions={"ADD": 5, "UPDATE": 4, "DELETE": 0, "NONE": 0},
+        fallbacks={"UNKNOWN_MEMORY": 1, "NO_ANSWER": 2},
+        degraded_jobs=3,
+    )
 
 
 def test_a_scrape_without_redis_succeeds_and_says_so(emendo_settings):

@@ -224,11 +224,12 @@ class ReferenceJob:
 
 
 class ReferenceStore:
-    """All projects: their memories, jobs and idempotency keys."""
+    """All projects: their memories, jobs, rules and idempotency keys."""
 
     def __init__(self) -> None:
         self.memories: dict[str, ReferenceMemory] = {}
         self.jobs: dict[str, ReferenceJob] = {}
+        self.rules: dict[str, tuple[str, list[str]]] = {}
         self._claimed: dict[tuple[str, str], tuple[Any, str]] = {}
 
     # Jobs.
@@ -265,6 +266,14 @@ class ReferenceStore:
         """A dead letter goes back to work: under its own id and its old submission time."""
         job.recorded = False
         job.results = [result if isinstance(result, Entry) else None for result in job.results]
+
+    def set_rules(self, project: str, instructions: str | None, categories: list[str] | None) -> None:
+        """What is None stays as it is."""
+        had = self.rules.get(project, ("", []))
+        self.rules[project] = (
+            had[0] if instructions is None else instructions,
+            had[1] if categories is None else categories,
+        )
 
     def dead_letters(self, project: str) -> set[str]:
         return {job.id for job in self.jobs.values() if job.project == project and job.is_dead_letter}

@@ -85,6 +85,10 @@ filters = st.one_of(
         },
     ),
 )
+rules = st.tuples(  # instructions, categories
+    st.none() | st.sampled_from(["", "Remember pets.", "*"]),
+    st.none() | st.lists(st.sampled_from(["food", "pets", "a b", "*"]), unique=True),
+).filter(lambda given: given != (None, None))
 faults = st.lists(
     st.builds(
         Fault,
@@ -107,7 +111,7 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize(shards=st.lists(st.integers(0, SHARDS - 1), min_size=1, max_size=3))
     def begin(self, shards: list[int]) -> None:
         for number, shard in enumerate(shards):
-            self.world.add(FIRST, shard, [TEXTS[number]], infer=False, key=None, user_id=USERS[0], metadata=None)
+            self.world.add(FIRST, shard, [TEXTS[number]], key=None, user_id=USERS[0], metadata=None)
         self.world.work(range(SHARDS))
 
     @rule(
@@ -117,14 +121,11 @@ class StoreMachine(RuleBasedStateMachine):
         user=st.sampled_from(USERS),
         agent=st.sampled_from(AGENTS),
         metadata=st.none() | patches,
-        infer=st.booleans(),
         key=idempotency_keys,
     )
-    def add(self, *, project, shard, messages, user, agent, metadata, infer, key) -> None:
+    def add(self, *, project, shard, messages, user, agent, metadata, key) -> None:
         if len(self.world.memories) < 12:
-            self.world.add(
-                project, shard, messages, infer=infer, key=key, user_id=user, agent_id=agent, metadata=metadata
-            )
+            self.world.add(project, shard, messages, key=key, user_id=user, agent_id=agent, metadata=metadata)
 
     @rule(wanted=st.lists(st.tuples(numbers, changes, offsets, idempotency_keys, intruders), min_size=1, max_size=5))
     def change(self, wanted) -> None:
@@ -144,6 +145,10 @@ class StoreMachine(RuleBasedStateMachine):
         dead = sorted(self.world.store.dead_letters(FIRST), key=self.world.jobs.index)
         job_id = dead[number % len(dead)] if dead else self._job(number)
         self.world.replay_or_discard(job_id, replay=replay, project=project)
+
+    @rule(project=projects, wanted=rules)
+    def set_project_rules(self, project, wanted) -> None:
+        self.world.set_rules(project, *wanted)
 
     # Workers, providers, the clock.
 

@@ -61,8 +61,8 @@ class World:
 
     # What callers do.
 
-    def add(self, project: str, shard: int, texts: Sequence[str], *, infer: bool, key: str | None, **more: Any) -> None:
-        """`more`: the scope's ids and metadata."""
+    def add(self, project: str, shard: int, texts: Sequence[str], *, key: str | None, **more: Any) -> None:
+        """Adds messages as they are; `more`: the scope's ids and metadata."""
         messages = [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(texts)]
         messages[0] |= {"name": "ana"}
         scope = {name: value for name, value in more.items() if name != "metadata" and value is not None}
@@ -74,9 +74,9 @@ class World:
 
         def submit() -> Job:
             with self._landing_on(shard, len(messages)):
-                return self.clients[project].add(messages, infer=infer, idempotency_key=key, **more)
+                return self.clients[project].add(messages, infer=False, idempotency_key=key, **more)
 
-        job = self._submit(project, "add", asks, key, submit, infer=infer)
+        job = self._submit(project, "add", asks, key, submit)
         if job is not None:
             assert self._shards[job.id] == self.shards[shard]
             model = self.store.jobs[job.id]
@@ -97,10 +97,10 @@ class World:
         self._submit(project, ask.op, [ask], key, lambda: call(ask.memory_id, idempotency_key=key, **given))
 
     def _submit(
-        self, project: str, kind: str, asks: list[Ask], key: str | None, submit: Callable[[], Job], **more: Any
+        self, project: str, kind: str, asks: list[Ask], key: str | None, submit: Callable[[], Job]
     ) -> Job | None:
         """The job, unless the idempotency key is known already."""
-        request = [kind, more, [ask.as_request() for ask in asks]]
+        request = [kind, [ask.as_request() for ask in asks]]
         first = self.store.first_job(project, key, request)
         if first is not None and not first[1]:
             with pytest.raises(ConflictError) as conflict:
@@ -115,7 +115,6 @@ class World:
         assert job.id not in self.store.jobs
         info = job.info()
         assert (info.kind, info.status) == (kind, "queued")
-        assert info.degraded == bool(more.get("infer"))
         self.store.accept(ReferenceJob(job.id, project, kind, asks, info.submitted_at), key, request)
         self.jobs.append(job.id)
         self._shards[job.id] = shard_of_job(self.services, job)
@@ -150,6 +149,14 @@ class World:
             else:
                 job.discarded = True
         self._compare_dead_letters()
+
+    def set_rules(self, project: str, instructions: str | None, categories: list[str] | None) -> None:
+        self.store.set_rules(project, instructions, categories)
+        answer = self.clients[project].set_project_rules(instructions=instructions, categories=categories)
+        assert answer == self.clients[project].project_rules()
+        for name, client in self.clients.items():
+            rules = client.project_rules()
+            assert (rules.instructions, rules.categories) == self.store.rules.get(name, ("", []))
 
     def shard_of(self, memory_id: str) -> int:
         return self.shards.index(shard_of_memory(self.services, memory_id))

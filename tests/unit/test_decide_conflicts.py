@@ -251,3 +251,100 @@ def test_of_what_is_gone_only_leaving_it_can_be_decided():
     with pytest.raises(MemoryNotFoundError) as refused:
         resolve(erased, "theirs")
     assert refused.value.error_code == "MEMORY_ERASED"
+
+
+# Deletes that wait.
+
+WHY = {"reason": "she says so", "source": "I have moved out.", "prompt": "decide-1"}
+
+
+def hold(submitted: int = 400, **more) -> Operation:
+    return op("hold", submitted, **{"expected_version": 2, **WHY, **more})
+
+
+def held(choice: str = "ours", state: MemoryState | None = None, **more) -> Change:
+    """The decision on a held delete of the memory at version 2."""
+    queued = apply(changed_meanwhile(), hold()).conflict
+    return resolve(state or changed_meanwhile(), choice, queued=queued, **more)
+
+
+def test_a_held_delete_changes_nothing_but_the_version_and_waits():
+    state = changed_meanwhile()
+    change = apply(state, hold())
+    assert change.event is Event.SUPERSEDED
+    assert (change.after.snapshot, change.after.is_deleted) == (state.snapshot, False)
+    assert (change.after.version, change.after.stamps, change.after.updated_at) == (3, state.stamps, state.updated_at)
+    assert change.result()["conflict_id"] == "m:job-400"
+    assert change.conflict == {
+        "op": "delete",
+        "job_id": "job-400",
+        "submitted": 400,
+        "expected_version": 2,
+        "version": 2,
+        "base_memory": "theirs",
+        **WHY,
+    }
+    assert "theirs" not in str(change.result())
+
+
+def test_a_delete_that_waits_already_is_not_held_again():
+    first = apply(changed_meanwhile(), hold())
+    again = hold(450, expected_version=3)
+    more = {"snapshot": None, "now": NOW, "metadata_limit": 16_384}
+    assert apply_operation(first.after, again, queued=first.conflict, **more) is None
+
+
+def test_a_held_delete_is_of_the_version_it_was_decided_on():
+    with pytest.raises(ConflictError) as refused:
+        apply(changed_meanwhile(), hold(expected_version=1))
+    assert refused.value.error_code == "VERSION_MISMATCH"
+
+
+def test_there_is_nothing_to_hold_of_what_is_gone():
+    expired = changed_meanwhile()
+    expired.expires_at = iso(NOW - 1)
+    deleted = apply(changed_meanwhile(), op("delete", 350)).after
+    erased = apply(changed_meanwhile(), op("delete", 350, hard=True)).after
+    for state in (MemoryState("m"), expired, deleted, erased):
+        with pytest.raises(MemoryNotFoundError):
+            apply(state, hold(expected_version=state.version))
+
+
+def test_a_person_who_takes_a_held_delete_deletes_the_memory_and_keeps_its_text():
+    change = held()
+    assert (change.event, change.after.is_deleted, change.after.memory) == (Event.DELETE, True, "theirs")
+    assert (change.resolved, change.after.stamps.deleted) == ("job-200", 500)
+    entry = pairs(change)
+    assert (entry["event"], entry["actor_id"], entry["old_memory"], entry["job_id"]) == (
+        *("DELETE", "judge", "theirs", "job-500"),
+    )
+    assert "new_memory" not in entry
+
+
+def test_a_person_who_refuses_a_held_delete_keeps_the_memory():
+    change = held("theirs")
+    assert (change.event, change.after.is_deleted, change.after.memory) == (Event.SUPERSEDED, False, "theirs")
+    assert (change.resolved, pairs(change)["actor_id"]) == ("job-200", "judge")
+
+
+@pytest.mark.parametrize("more", [{"text": "x"}, {"metadata": {"k": 1}}])
+def test_nothing_is_merged_with_a_held_delete(more):
+    with pytest.raises(ValidationError, match="choose 'ours' to delete the memory, or 'theirs' to keep it") as refused:
+        held("merged", **more)
+    assert refused.value.error_code == "NOTHING_TO_MERGE"
+
+
+def test_a_held_delete_can_be_taken_of_what_is_deleted_already_but_not_of_what_has_expired():
+    deleted = apply(changed_meanwhile(), op("delete", 450)).after
+    assert (held(state=deleted).event, held(state=deleted).resolved) == (Event.DELETE, "job-200")
+    expired = changed_meanwhile()
+    expired.expires_at = iso(NOW - 1)
+    with pytest.raises(MemoryNotFoundError):
+        held(state=expired)
+    assert held("theirs", state=expired).resolved == "job-200"
+
+
+def test_a_held_delete_that_is_taken_late_does_not_undo_a_newer_restore():
+    restored = apply(apply(changed_meanwhile(), op("delete", 450)).after, op("restore", 600)).after
+    change = held(state=restored)
+    assert (change.event, change.after.is_deleted, change.resolved) == (Event.SUPERSEDED, False, "job-200")

@@ -20,6 +20,7 @@ from emendo_config.celery_app import create_app
 from emendo_config.logs import configure_logging
 from emendo_workers import transport
 from emendo_workers.services import close_services, open_services
+from emendo_workers.slots import FEWEST
 from emendo_workers.sweeper import Sweeper
 from emendo_workers.tasks import register
 
@@ -46,11 +47,13 @@ def _forget_the_parents_connections(**_: Any) -> None:
 
 
 @worker_ready.connect
-def _begin(**_: Any) -> None:
+def _begin(sender: Any, **_: Any) -> None:
     try:
         services = open_services(settings, app)
     except ConfigurationError as error:
         raise WorkerShutdown(str(error)) from error
+    if settings.inference_drains is None:
+        services.chat_slots.resize(max(FEWEST, sender.controller.concurrency // 2))
     # What was imported lives as long as the process: the collector need not walk it again.
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 20, 20)

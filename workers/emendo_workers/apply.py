@@ -13,7 +13,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +27,7 @@ from emendo_workers.history import effect_of, snapshot_at, snapshot_before, text
 from emendo_workers.merging import Merger
 from emendo_workers.operations import Operation
 from emendo_workers.outcomes import ItemOutcome
-from emendo_workers.reconcile import Merges, NeedsMerge
+from emendo_workers.reconcile import Merges, NeedsMerge, is_delete
 from emendo_workers.services import Services
 from emendo_workers.state import MemoryState, Snapshot, parse_state
 
@@ -63,6 +63,7 @@ def apply_operations(
     *,
     merger: Merger | None = None,
     cancelled: AbstractSet[str] = frozenset(),
+    vectors: Mapping[str, bytes | EmendoError] | None = None,
 ) -> list[ItemOutcome]:
     """Carries the operations out; an outcome for each, in their order.
 
@@ -71,16 +72,22 @@ def apply_operations(
         services: the worker's.
         merger: merges texts; without one, operations that need it are handed over (see `ItemOutcome`).
         cancelled: jobs that are cancelled already: of them only what was done before is found.
+        vectors: of texts that were embedded already, float32[dimensions] bytes, or the errors that kept them from it.
 
     Raises:
         RedisError: Redis failed midway; what was committed stays, and a further attempt finds it.
     """
-    return _Batch(operations, services, merger, cancelled).run()
+    return _Batch(operations, services, merger, cancelled, vectors or {}).run()
 
 
 class _Batch:
     def __init__(
-        self, operations: Sequence[Operation], services: Services, merger: Merger | None, cancelled: AbstractSet[str]
+        self,
+        operations: Sequence[Operation],
+        services: Services,
+        merger: Merger | None,
+        cancelled: AbstractSet[str],
+        vectors: Mapping[str, bytes | EmendoError],
     ) -> None:
         self._operations = operations
         self._services = services
@@ -90,7 +97,7 @@ class _Batch:
         self._token = secrets.token_hex(16)
         self._done: dict[int, ItemOutcome] = {}
         self._committed: set[str] = set()
-        self._vectors: dict[str, bytes | EmendoError] = {}
+        self._vectors: dict[str, bytes | EmendoError] = dict(vectors)
 
     def run(self) -> list[ItemOutcome]:
         for operation in self._operations:
@@ -163,18 +170,15 @@ class _Batch:
         return effect_of(self._services, operation)
 
     def _read_queued(self, units: list[_Unit]) -> None:
-        """The submissions that wait for a person's decision, where one has come."""
-        asked = [(unit, operation) for unit in units for operation in unit.waiting if operation.conflict is not None]
+        """What waits for a person's decision, where one has come, or where something is to wait."""
+        asked = [unit for unit in units if any(operation.op in ("resolve", "hold") for operation in unit.waiting)]
         if not asked:
             return
         pipeline = self._services.data.pipeline(transaction=False)
-        for unit, operation in asked:
-            pipeline.hget(self._services.keys.conflict(unit.memory_id), operation.conflict or "")
-        for unit, _ in asked:
-            unit.queued.clear()  # of an earlier round: it may be resolved since
-        for (unit, operation), document in zip(asked, pipeline.execute(), strict=True):
-            if document is not None:
-                unit.queued[operation.conflict or ""] = json.loads(document)
+        for unit in asked:
+            pipeline.hgetall(self._services.keys.conflict(unit.memory_id))
+        for unit, waiting in zip(asked, pipeline.execute(), strict=True):
+            unit.queued = {as_text(mark): json.loads(document) for mark, document in waiting.items()}
 
     def _decide(self, units: list[_Unit]) -> None:
         for unit in units:
@@ -297,10 +301,13 @@ def _group(operations: Sequence[Operation]) -> list[_Unit]:
 
 
 def _queued(unit: _Unit, operation: Operation) -> dict[str, Any] | None:
-    """The submission a resolve is about, unless it was resolved by a change decided just now."""
-    if any(change.resolved == operation.conflict for change in unit.changes):
-        return None
-    return unit.queued.get(operation.conflict or "")
+    """What a resolve is about, or the delete a hold would repeat, as the changes decided just now leave it."""
+    waiting = {**unit.queued, **{change.operation.mark: change.conflict for change in unit.changes if change.conflict}}
+    for change in unit.changes:
+        waiting.pop(change.resolved, None)
+    if operation.op == "hold":
+        return next(filter(is_delete, waiting.values()), None)
+    return waiting.get(operation.conflict or "")
 
 
 def _nothing_done(state: MemoryState) -> dict[str, Any]:

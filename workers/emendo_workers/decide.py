@@ -16,7 +16,7 @@ from emendo_client.models import Event
 from emendo_client.reads import no_conflict
 from emendo_client.records import text_hash
 from emendo_workers.operations import Operation
-from emendo_workers.reconcile import Merges, conflict_document, is_contested, reconcile
+from emendo_workers.reconcile import Merges, conflict_document, held_delete, is_contested, is_delete, reconcile
 from emendo_workers.state import MemoryState, Snapshot, Stamps, metadata_json
 
 MERGING = ("merge", "manual")
@@ -71,6 +71,9 @@ class Change:
             "job_id": operation.job_id,
             "item": "" if operation.item is None else str(operation.item),
             "previous_hash": before.hash,
+            "reason": operation.reason or "",
+            "source": operation.source or "",
+            "prompt_version": operation.prompt or "",
         }
         return [part for name, value in entry.items() if value for part in (name, value)]
 
@@ -94,7 +97,7 @@ def apply_operation(
             (see `base_version`). None when there is no such version.
         now: microseconds; what expired before it is gone.
         metadata_limit: bytes of JSON the merged metadata may have.
-        queued: for a resolve, the submission that waits; None when none does.
+        queued: for a resolve, the submission that waits, for a hold the delete that does; None when none does.
         merges: texts merged so far; None when there is nobody to merge them.
 
     Raises:
@@ -103,11 +106,12 @@ def apply_operation(
     """
     if operation.op == "add":
         return _add(state, operation)
-    _require_present(state, operation, now)
+    _require_present(state, operation, queued, now)
     if state.erased:
         return None
-    if operation.expected_version not in (None, state.version) and operation.on_conflict not in MERGING:
-        raise version_mismatch(operation, state.version)
+    _require_version(state, operation)
+    if operation.op == "none":
+        return None
     after = state.copy()
     after.version += 1
     change = Change(operation, Event.UPDATE, state, after)
@@ -117,12 +121,14 @@ def apply_operation(
         decided = Change(operation, _update(after, operation, metadata_limit), state, after)
     elif operation.op == "delete":
         decided = _delete(change, now)
+    elif operation.op == "hold":
+        decided = _hold(change, queued)
     elif operation.op == "restore":
         decided = replace(change, event=_restore(after, operation, snapshot, now))
     elif operation.op == "expire":
         decided = _expire(change, now)
     elif operation.op == "resolve":
-        decided = _resolve(change, queued, metadata_limit)
+        decided = _resolve(change, queued, now, metadata_limit)
     else:
         raise ValidationError(f"unknown operation {operation.op!r}", error_code="UNKNOWN_OPERATION")
     if decided is not None and decided.event is not Event.SUPERSEDED:
@@ -147,6 +153,11 @@ def version_mismatch(operation: Operation, current: int) -> ConflictError:
         details={"expected_version": operation.expected_version, "current_version": current},
         suggestion="read the memory again and decide anew",
     )
+
+
+def _require_version(state: MemoryState, operation: Operation) -> None:
+    if operation.expected_version not in (None, state.version) and operation.on_conflict not in MERGING:
+        raise version_mismatch(operation, state.version)
 
 
 def _superseded(current: int) -> ConflictError:
@@ -182,16 +193,26 @@ def _add(state: MemoryState, operation: Operation) -> Change:
     return Change(operation, Event.ADD, state, after)
 
 
-def _require_present(state: MemoryState, operation: Operation, now: int) -> None:
+def _require_present(state: MemoryState, operation: Operation, queued: dict[str, Any] | None, now: int) -> None:
     if not state.version or state.project != operation.project:
         raise _gone(operation, "no such memory in this project")
     if state.erased and not operation.hard:  # erasing it again asks for what is so already
         raise _gone(operation, "the memory was erased", "MEMORY_ERASED")
-    changes_it = operation.op == "update" or (operation.op == "resolve" and operation.choice != "theirs")
-    if _is_expired(state, now) and (changes_it or (operation.op == "delete" and not operation.hard)):
+    asked = _asked(operation, queued)
+    needs_it = asked in ("update", "hold") or operation.decision is not None
+    if _is_expired(state, now) and (needs_it or (asked == "delete" and not operation.hard)):
         raise _gone(operation, "the memory has expired")
-    if state.is_deleted and changes_it and operation.submitted > state.stamps.deleted:
+    if state.is_deleted and needs_it and operation.submitted > state.stamps.deleted:
         raise _gone(operation, "the memory is deleted")
+
+
+def _asked(operation: Operation, queued: dict[str, Any] | None) -> str:
+    """What the operation asks for; a person's decision asks for what waited, or for nothing."""
+    if operation.op != "resolve":
+        return operation.op
+    if queued is None or operation.choice == "theirs":
+        return "none"
+    return "delete" if is_delete(queued) else "update"
 
 
 def _is_expired(state: MemoryState, now: int) -> bool:
@@ -257,18 +278,37 @@ def _merge(change: Change, base: Snapshot | None, merges: Merges | None, metadat
     return replace(change, event=Event.UPDATE if applies else Event.SUPERSEDED, conflict=conflict)
 
 
-def _resolve(change: Change, queued: dict[str, Any] | None, metadata_limit: int) -> Change:
+def _hold(change: Change, queued: dict[str, Any] | None) -> Change | None:
+    """A delete that waits for a person; once is enough, however many messages ask for it."""
+    if queued is not None:
+        return None
+    return replace(change, event=Event.SUPERSEDED, conflict=held_delete(change.before, change.operation))
+
+
+def _resolve(change: Change, queued: dict[str, Any] | None, now: int, metadata_limit: int) -> Change | None:
     """A person's decision on a submission that waits, recorded with that person as its actor."""
     operation, after = change.operation, change.after
     if queued is None:
         raise no_conflict(f"{operation.memory_id}:{operation.conflict}")
+    change = replace(change, resolved=operation.conflict or "")
+    if operation.choice == "theirs":
+        return replace(change, event=Event.SUPERSEDED)
+    if is_delete(queued):
+        if operation.choice == "merged":
+            raise _nothing_to_merge()
+        return _delete(change, now)
     text, metadata = operation.text, operation.metadata
     if operation.choice == "ours":
         text, metadata = queued.get("memory"), queued.get("metadata")
-    event = Event.SUPERSEDED
-    if operation.choice != "theirs":
-        event = _update(after, replace(operation, text=text, metadata=metadata), metadata_limit)
-    return replace(change, event=event, resolved=operation.conflict or "")
+    return replace(change, event=_update(after, replace(operation, text=text, metadata=metadata), metadata_limit))
+
+
+def _nothing_to_merge() -> ValidationError:
+    return ValidationError(
+        "what waits is a delete, with which nothing can be merged",
+        error_code="NOTHING_TO_MERGE",
+        suggestion="choose 'ours' to delete the memory, or 'theirs' to keep it and then update it",
+    )
 
 
 def _delete(change: Change, now: int) -> Change | None:

@@ -1,6 +1,7 @@
 """One drain of one shard: the state machine at the heart of the system.
 
 claim ── another holds the shard ──> leave
+  |   └── too many of this process wait for the chat model ──> give it back, rung for when one of them ends
   |
 take over what a dead reader left
   |
@@ -36,6 +37,7 @@ from emendo_workers import scripts
 from emendo_workers.apply import apply_operations
 from emendo_workers.durability import make_safe
 from emendo_workers.erasure import forget_erased, forget_late
+from emendo_workers.inference.run import infer
 from emendo_workers.operations import Work, parse_work
 from emendo_workers.outcomes import ItemOutcome, Outcome, judge, poisoned
 from emendo_workers.services import Services
@@ -57,8 +59,10 @@ class Drain:
         self._services = services
         self._shard = shard
         self._queue = queue_of(shard)
+        self._asks = self._queue == INFERENCE and services.chat is not None
         # A chunk is a batch already, and a job that needs the chat model is slow: one at a time.
-        self._batch = services.settings.drain_batch if self._queue == INTERACTIVE else 1
+        is_quick = self._queue == INTERACTIVE or (self._queue == INFERENCE and not self._asks)
+        self._batch = services.settings.drain_batch if is_quick else 1
         self._hostname = hostname
         self._inbox = services.keys.inbox(shard)
         self._bell = services.keys.bell(shard)
@@ -68,7 +72,8 @@ class Drain:
         """Works the shard's inbox until it is empty or the time budget is over.
 
         Returns:
-            How many attempts at jobs were made; 0 when another drain has the shard.
+            How many attempts at jobs were made; 0 when another drain has the shard, or when too many of this process
+            wait for the chat model already.
 
         Raises:
             RedisError: Redis failed; the lease runs out and the sweeper rings again.
@@ -76,6 +81,19 @@ class Drain:
         services = self._services
         if not self._call(scripts.claim(self._bell, self._owner, services.lease_ms)):
             return 0
+        if not self._asks:
+            return self._drain()
+        if not services.chat_slots.take():
+            if self._close(over_budget=True) == "ring":
+                services.chat_slots.wait(self._shard)
+            return 0
+        try:
+            return self._drain()
+        finally:
+            services.chat_slots.give_back()
+
+    def _drain(self) -> int:
+        services = self._services
         ends = time.monotonic() + services.settings.drain_budget
         count = 0
         with services.keeper.draining(self._bell, self._owner):
@@ -85,13 +103,18 @@ class Drain:
                     count += self._work(entries)
             while True:
                 count += self._work(self._fresh())
-                verdict = self._close(over_budget=time.monotonic() >= ends)
+                verdict = self._close(over_budget=time.monotonic() >= ends or self._makes_room)
                 if verdict != "more":
                     break
         if verdict == "ring":
             services.bell.ring(self._shard)
         logger.debug("drained", extra={"shard": self._shard, "attempts": count, "end": verdict})
         return count
+
+    @property
+    def _makes_room(self) -> bool:
+        """True when another shard's drain waits for this one's slot."""
+        return self._asks and self._services.chat_slots.is_wanted
 
     def _close(self, *, over_budget: bool) -> str:
         if self._services.keeper.has_lost(self._owner):
@@ -193,16 +216,24 @@ class Drain:
 
     def _attempt(self, works: list[Work]) -> list[Outcome]:
         services = self._services
+        worked = self._applied([work for work in works if not work.is_inferred])
+        inferred = [work for work in works if work.is_inferred]
+        worked += infer(inferred, services) if inferred else []
+        outcomes = [item for _, items in worked for item in items]
+        forget_erased(outcomes, services)
+        safe = iter(make_safe(outcomes, services))
+        return [
+            judge(work, list(itertools.islice(safe, len(items))), services.settings, services.rng)
+            for work, items in worked
+        ]
+
+    def _applied(self, works: list[Work]) -> list[tuple[Work, list[ItemOutcome]]]:
+        services = self._services
         merger = services.merger if self._queue == INFERENCE else None
         operations = [operation for work in works for operation in work.waiting]
         dropped = {work.job_id for work in works if work.cancelled}
-        outcomes = apply_operations(operations, services, merger=merger, cancelled=dropped)
-        forget_erased(outcomes, services)
-        items = iter(make_safe(outcomes, services))
-        return [
-            judge(work, list(itertools.islice(items, len(work.waiting))), services.settings, services.rng)
-            for work in works
-        ]
+        outcomes = iter(apply_operations(operations, services, merger=merger, cancelled=dropped))
+        return [(work, list(itertools.islice(outcomes, len(work.waiting)))) for work in works]
 
     def _unexpected(self, work: Work, error: Exception) -> Outcome:
         """A defect of ours: said in the log with its traceback, retried, and dead-lettered in the end."""

@@ -16,6 +16,7 @@ from emendo_config import Settings
 from emendo_workers.embedding_cache import EmbeddingCache
 from emendo_workers.embedding_requests import EmbeddingRequests
 from emendo_workers.gathering import Gatherer
+from emendo_workers.metering import Meter
 
 # By a text's hash: its vector, or the error that kept it from having one.
 Answers = dict[str, bytes | EmendoError]
@@ -42,15 +43,21 @@ class EmbeddingPipeline:
         """Ends its threads."""
         self.requests.close()
 
-    def embed(self, texts: Sequence[str]) -> dict[str, bytes | EmendoError]:
-        """A vector (float32[dimensions] bytes) for each text, or the error that kept it from having one."""
+    def embed(self, texts: Sequence[str], meter: Meter | None = None) -> dict[str, bytes | EmendoError]:
+        """A vector (float32[dimensions] bytes) for each text, or the error that kept it from having one.
+
+        Args:
+            texts: what to embed.
+            meter: is told what that cost; nothing, where vectors were kept or somebody else was asking.
+        """
         wanted = {text_hash(text): text for text in texts}
         found: Answers = dict(self._memory.get(wanted))
         missing = [digest for digest in wanted if digest not in found]
         cached = self._cache.get(missing)
         self._memory.put(cached)
         found.update(cached)
-        found.update(self._ask({digest: wanted[digest] for digest in missing if digest not in cached}))
+        unknown = {digest: wanted[digest] for digest in missing if digest not in cached}
+        found.update(self._ask(unknown, meter or Meter()))
         return {text: found[digest] for digest, text in wanted.items()}
 
     def forget(self, texts: Sequence[str]) -> None:
@@ -59,21 +66,21 @@ class EmbeddingPipeline:
         self._memory.forget(digests)
         self._cache.forget(digests)
 
-    def _ask(self, texts: dict[str, str]) -> Answers:
+    def _ask(self, texts: dict[str, str], meter: Meter) -> Answers:
         """Asks for texts by digest; one that another drain is asking for just now is waited for instead."""
         asking: Future[Answers] = Future()
         with self._lock:
             others = {digest: self._asked[digest] for digest in texts if digest in self._asked}
             ours = {digest: text for digest, text in texts.items() if digest not in others}
             self._asked.update(dict.fromkeys(ours, asking))
-        found = self._ask_provider(ours, asking) if ours else {}
+        found = self._ask_provider(ours, asking, meter) if ours else {}
         for digest, others_asking in others.items():
             found[digest] = others_asking.result()[digest]
         return found
 
-    def _ask_provider(self, texts: dict[str, str], asking: Future[Answers]) -> Answers:
+    def _ask_provider(self, texts: dict[str, str], asking: Future[Answers], meter: Meter) -> Answers:
         try:
-            vectors = self._gatherer.embed(list(texts.values()))
+            vectors = self._gatherer.embed(list(texts.values()), meter)
             found = {digest: vectors[text] for digest, text in texts.items()}
         except BaseException as error:
             self._forget_asking(texts)

@@ -20,6 +20,7 @@ from emendo_client.errors import (
 )
 from emendo_config import Settings
 from emendo_workers.gate import Gate
+from emendo_workers.metering import Meter
 from emendo_workers.retry import is_transient
 
 logger = logging.getLogger(__name__)
@@ -42,32 +43,33 @@ class EmbeddingRequests:
         """Ends its threads."""
         self._threads.shutdown()
 
-    def embed(self, texts: Sequence[str]) -> dict[str, bytes | EmendoError]:
+    def embed(self, texts: Sequence[str], meter: Meter) -> dict[str, bytes | EmendoError]:
         """A vector (float32[dimensions] bytes) for each text, or the error that kept it from having one.
 
         Args:
             texts: no text twice.
+            meter: is told what was spent.
         """
         first, *more = self._requests(texts)
-        waiting = [self._threads.submit(self._embed_request, request) for request in more]
-        found = self._embed_request(first)
+        waiting = [self._threads.submit(self._embed_request, request, meter) for request in more]
+        found = self._embed_request(first, meter)
         for each in waiting:
             found.update(each.result())
         return found
 
-    def _embed_request(self, texts: list[str]) -> dict[str, bytes | EmendoError]:
+    def _embed_request(self, texts: list[str], meter: Meter) -> dict[str, bytes | EmendoError]:
         try:
-            return dict(zip(texts, self._with_quick_retries(texts), strict=True))
+            return dict(zip(texts, self._with_quick_retries(texts, meter), strict=True))
         except EmbeddingError as error:
             # One text the provider refuses (too long, say) must not fail its neighbours: halve until it is alone.
             if len(texts) == 1 or is_transient(error):
                 return dict.fromkeys(texts, error)
             half = len(texts) // 2
-            return {**self._embed_request(texts[:half]), **self._embed_request(texts[half:])}
+            return {**self._embed_request(texts[:half], meter), **self._embed_request(texts[half:], meter)}
         except EmendoError as error:
             return dict.fromkeys(texts, error)
 
-    def _with_quick_retries(self, texts: list[str]) -> list[bytes]:
+    def _with_quick_retries(self, texts: list[str], meter: Meter) -> list[bytes]:
         for attempt in Retrying(
             stop=stop_after_attempt(1 + self._settings.embedding_quick_retries),
             retry=retry_if_exception(_worth_a_quick_retry),
@@ -75,10 +77,10 @@ class EmbeddingRequests:
             reraise=True,
         ):
             with attempt:
-                return self._ask_provider(texts)
+                return self._ask_provider(texts, meter)
         raise AssertionError("tenacity ends by returning or raising")
 
-    def _ask_provider(self, texts: list[str]) -> list[bytes]:
+    def _ask_provider(self, texts: list[str], meter: Meter) -> list[bytes]:
         admission = self._gate.enter(sum(map(_most_tokens, texts)), LONGEST_QUICK_PAUSE)
         try:
             answer = self._embedder.embed(texts)
@@ -86,6 +88,7 @@ class EmbeddingRequests:
             self._gate.failed(admission, error)
             raise
         self._gate.answered(admission, answer)
+        meter.add(1, answer.tokens)
         return answer.vectors
 
     def _pause(self, state: RetryCallState) -> float:

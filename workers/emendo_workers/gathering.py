@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from emendo_client.errors import EmendoError
+from emendo_workers.metering import Meter
 
 Vectors = dict[str, bytes | EmendoError]
 # Texts that make a request worth sending by itself: a full batch gains nothing by waiting for others.
@@ -20,21 +21,25 @@ class Gatherer:
     request never waits; otherwise it stays open for a moment, and who comes meanwhile joins.
 
     Args:
-        ask: asks the provider for texts, each once.
+        ask: asks the provider for texts, each once, and tells the meter what that cost.
         patience: seconds a group stays open.
     """
 
-    def __init__(self, ask: Callable[[Sequence[str]], Vectors], patience: float) -> None:
+    def __init__(self, ask: Callable[[Sequence[str], Meter], Vectors], patience: float) -> None:
         self._ask = ask
         self._patience = patience
         self._lock = threading.Lock()
         self._open: _Group | None = None
         self._under_way = 0
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """Vectors or errors for the texts, and perhaps for others that were asked for at the same time."""
+    def embed(self, texts: Sequence[str], meter: Meter) -> Vectors:
+        """Vectors or errors for the texts, and perhaps for others that were asked for at the same time.
+
+        Of a request that was shared, who sent it is told of the request, and everybody of the tokens by the length of
+        their texts.
+        """
         if len(texts) >= ENOUGH:
-            return self._send(list(texts))
+            return self._send(list(texts), meter)
         with self._lock:
             group, opened = self._open, self._open is None
             if group is None:
@@ -44,17 +49,20 @@ class Gatherer:
             if len(group.texts) >= ENOUGH:
                 self._close(group)
         if not opened:
-            return group.vectors.result()
+            vectors = group.vectors.result()
+            meter.add(0, group.share(texts))
+            return vectors
         if waits:
             group.closed.wait(self._patience)
         with self._lock:
             self._close(group)
         try:
-            vectors = self._send(list(group.texts))
+            vectors = self._send(list(group.texts), group.meter)
         except BaseException as error:
             group.vectors.set_exception(error)
             raise
         group.vectors.set_result(vectors)
+        meter.add(group.meter.requests, group.share(texts))
         return vectors
 
     def _close(self, group: _Group) -> None:
@@ -62,11 +70,11 @@ class Gatherer:
             self._open = None
         group.closed.set()
 
-    def _send(self, texts: list[str]) -> Vectors:
+    def _send(self, texts: list[str], meter: Meter) -> Vectors:
         with self._lock:
             self._under_way += 1
         try:
-            return self._ask(texts)
+            return self._ask(texts, meter)
         finally:
             with self._lock:
                 self._under_way -= 1
@@ -79,3 +87,9 @@ class _Group:
         self.texts: dict[str, None] = {}
         self.closed = threading.Event()
         self.vectors: Future[Vectors] = Future()
+        self.meter = Meter()
+
+    def share(self, texts: Sequence[str]) -> int:
+        """The tokens that these of its texts account for."""
+        whole = sum(map(len, self.texts))
+        return round(self.meter.tokens * sum(map(len, texts)) / whole) if whole else 0

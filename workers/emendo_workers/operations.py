@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emendo_client.errors import EmendoError
@@ -21,13 +21,20 @@ class Operation:
     Attributes:
         job_id: of the whole job; what the history says.
         submitted: when it was accepted, in microseconds of the control Redis's clock, unique.
-        op: add, update, delete, restore, resolve or expire; invalid for a batch's item that was refused.
-        item: its place in a batch job; None otherwise.
+        op: add, update, delete, hold (a delete that waits for a person), restore, resolve or expire; infer, of which
+            a plan of others is made; none, for a fact that the memory says already; invalid for a batch's item that
+            was refused.
+        item: its place in a batch job or in a plan, in a chunk's plan `<chunk>.<n>`; None otherwise.
         hard: of a delete: nothing of the content stays.
         deleted_before: of a delete: only if the memory was deleted or had expired before (microseconds).
         conflict, choice: of a resolve: the mark of the submission that waits, and what becomes of it.
         error: of an invalid one: what is wrong, as `EmendoError.to_dict` gives it.
         strong: the caller waits until the commit is as safe as the settings ask for.
+        reason, source, prompt: of what a chat model decided: why, the message that caused it, the prompts' version.
+        messages, dry_run: of an infer: the conversation, and whether nothing is to be changed.
+        facts: of an infer: those found in it, once they are; `{text, source[, category]}`.
+        decision, fallback: of a planned one: what the fact does, and why that is not the chat model's word.
+        fact: of a planned one: the fact's text, when it is not `text`; redecided: how often it was decided anew.
     """
 
     job_id: str
@@ -35,7 +42,7 @@ class Operation:
     submitted: int
     op: str
     memory_id: str
-    item: int | None = None
+    item: int | str | None = None
     text: str | None = None
     metadata: dict[str, Any] | None = None
     user_id: str | None = None
@@ -53,6 +60,16 @@ class Operation:
     choice: str | None = None
     error: dict[str, Any] | None = None
     strong: bool = False
+    reason: str | None = None
+    source: str | None = None
+    prompt: str | None = None
+    messages: list[dict[str, str]] | None = None
+    dry_run: bool = False
+    facts: list[dict[str, Any]] | None = None
+    decision: str | None = None
+    fallback: str | None = None
+    fact: str | None = None
+    redecided: int = 0
 
     @property
     def mark(self) -> str:
@@ -68,6 +85,7 @@ class Work:
         record_id: of the record: the job's id, for a chunk `<job id>:<n>`.
         entry: the inbox entry that asked for it.
         documents: the operations as the payload has them.
+        head: what the payload says besides them.
         settled: result items of earlier attempts, by operation; these are not worked again.
         cancelled: True when somebody cancelled the batch before this chunk began.
         attempt: the attempt's token; the record has it until the attempt is over or another one begins.
@@ -81,9 +99,11 @@ class Work:
     submitted: int
     operations: list[Operation]
     documents: list[dict[str, Any]] = field(default_factory=list)
+    head: dict[str, Any] = field(default_factory=dict)
     settled: dict[int, dict[str, Any]] = field(default_factory=dict)
     cancelled: bool = False
     attempt: str = ""
+    strong: bool = False
 
     @property
     def job_id(self) -> str:
@@ -96,9 +116,35 @@ class Work:
         return self.record_id != self.job_id
 
     @property
+    def is_planned(self) -> bool:
+        """True when the operations are what inference made of a conversation."""
+        return "planned" in self.head
+
+    @property
+    def is_inferred(self) -> bool:
+        """True for a conversation, whether there is a plan for it already or not."""
+        return self.is_planned or any(operation.op == "infer" for operation in self.operations)
+
+    @property
     def waiting(self) -> list[Operation]:
         """The operations this attempt is about."""
         return [operation for index, operation in enumerate(self.operations) if index not in self.settled]
+
+    def rewritten(self, head: dict[str, Any], documents: list[dict[str, Any]]) -> Work:
+        """The same attempt with another payload, which the record has by now."""
+        return replace(
+            self,
+            head=head,
+            documents=documents,
+            operations=_operations(
+                self.record_id,
+                head,
+                documents,
+                project=self.project,
+                submitted=self.submitted,
+                strong=self.strong,
+            ),
+        )
 
 
 def parse_work(record_id: str, entry: str, values: Sequence[Any], attempt: str = "") -> Work:
@@ -106,7 +152,7 @@ def parse_work(record_id: str, entry: str, values: Sequence[Any], attempt: str =
     kind, project, payload, attempts, submitted, settled, strong, cancel = values
     document = json.loads(payload)
     results = enumerate(json.loads(settled) if settled else [])
-    first = document.get("first")  # the place of a chunk's first item in its batch job
+    head = {name: value for name, value in document.items() if name != "operations"}
     return Work(
         record_id=record_id,
         entry=entry,
@@ -114,34 +160,55 @@ def parse_work(record_id: str, entry: str, values: Sequence[Any], attempt: str =
         project=as_text(project),
         attempts=int(attempts),
         submitted=int(submitted),
-        operations=[
-            _parse_operation(
-                fields,
-                job_id=job_of(record_id),
-                project=as_text(project),
-                # Accepting a chunk reserved a submission time for each of its items.
-                submitted=int(submitted) + (0 if first is None else index),
-                item=None if first is None else first + index,
-                strong=bool(strong),
-            )
-            for index, fields in enumerate(document["operations"])
-        ],
+        operations=_operations(
+            record_id,
+            head,
+            document["operations"],
+            project=as_text(project),
+            submitted=int(submitted),
+            strong=bool(strong),
+        ),
         documents=document["operations"],
+        head=head,
         settled={index: result for index, result in results if result is not None},
         cancelled=bool(cancel),
         attempt=attempt,
+        strong=bool(strong),
     )
 
 
-def _parse_operation(fields: dict[str, Any], **common: Any) -> Operation:
+def _operations(
+    record_id: str, head: dict[str, Any], documents: list[dict[str, Any]], *, project: str, submitted: int, strong: bool
+) -> list[Operation]:
+    first = head.get("first")  # the place of a chunk's first item in its batch job
+    chunk = record_id.partition(":")[2]
+    operations = []
+    for index, fields in enumerate(documents):
+        item: int | str | None = None if first is None else first + index
+        if "planned" in head:
+            item = f"{chunk}.{index}" if chunk else index
+        common = {
+            "job_id": job_of(record_id),
+            "project": project,
+            # Accepting a chunk reserved a submission time for each of its items; what is planned has its own.
+            "submitted": submitted + (0 if first is None else index),
+            "item": item,
+            "strong": strong,
+        }
+        operations.append(_parse_operation({**common, **fields}))
+    return operations
+
+
+def _parse_operation(fields: dict[str, Any]) -> Operation:
     """One operation; one nobody can read (a newer release wrote it) fails alone, instead of holding back its shard."""
     try:
-        return Operation(**common, **fields)
+        return Operation(**fields)
     except TypeError:
         error = EmendoError(
             "this worker does not know the operation",
             error_code="PAYLOAD_UNREADABLE",
             suggestion="upgrade the workers to the clients' release, then replay the job",
         )
+        known = {name: fields[name] for name in ("job_id", "project", "submitted", "item", "strong")}
         memory_id = str(fields.get("memory_id", ""))
-        return Operation(**common, op="invalid", memory_id=memory_id, error=error.to_dict())
+        return Operation(**known, op="invalid", memory_id=memory_id, error=error.to_dict())

@@ -16,7 +16,7 @@ from emendo_workers import retry
 from emendo_workers.operations import Operation, Work
 
 # Fields of an operation that hold content, or say whose it is; what was erased must not live on in a dead letter.
-CONTENT = ("text", "metadata", "user_id", "agent_id", "run_id")
+CONTENT = ("text", "metadata", "user_id", "agent_id", "run_id", "reason", "source", "fact")
 # Failures nobody would replay: one was asked for, the other can never succeed.
 _NOTHING_TO_REPLAY = ("CANCELLED", "MEMORY_ERASED")
 
@@ -116,7 +116,7 @@ def judge(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.
     """
     if len(work.operations) == 1 and items[0].result and not items[0].error:  # nearly every job: worth a short way
         feed = [_feed_entry(items[0])] if items[0].result["event"] else []
-        return Outcome(work, JobStatus.SUCCEEDED, [items[0].result], feed=feed)
+        return Outcome(work, JobStatus.SUCCEEDED, [_item(items[0])], feed=feed)
     if any(item.cancelled for item in items):
         # What was committed before the cancellation came stays; what another worker holds may have been. Nothing else
         # of the job is tried any more.
@@ -213,7 +213,7 @@ def _payload_without_erased(work: Work, results: list[dict[str, Any] | None]) ->
         {name: value for name, value in document.items() if not (gone and name in CONTENT)}
         for document, gone in zip(work.documents, erased, strict=True)
     ]
-    return compact_json({**({"first": work.operations[0].item} if work.is_chunk else {}), "operations": operations})
+    return compact_json({**work.head, "operations": operations})
 
 
 def _code(item: dict[str, Any] | None) -> str:
@@ -222,12 +222,20 @@ def _code(item: dict[str, Any] | None) -> str:
 
 
 def _item(item: ItemOutcome) -> dict[str, Any]:
-    return item.result if item.result is not None and item.error is None else _failed_item(item)
+    if item.result is None or item.error is not None:
+        return _failed_item(item)
+    return {**item.result, **_decided(item.operation)} if item.operation.decision else item.result
 
 
 def _failed_item(item: ItemOutcome) -> dict[str, Any]:
     error = item.error.to_dict() if item.error is not None else None
-    return {"memory_id": item.operation.memory_id, "error": error}
+    return {"memory_id": item.operation.memory_id, "error": error, **_decided(item.operation)}
+
+
+def _decided(operation: Operation) -> dict[str, Any]:
+    """What the item of an inferred one says besides."""
+    said = {"decision": operation.decision, "fallback": operation.fallback}
+    return {name: value for name, value in said.items() if value}
 
 
 def _feed_entry(item: ItemOutcome) -> list[str]:

@@ -106,6 +106,35 @@ def _json(value: Any) -> str:
 
 def conflict_document(base: Snapshot, state: MemoryState, operation: Operation, done: Reconciled) -> dict[str, Any]:
     """What waits for a person: the disputed part of ours and the base; theirs is the memory itself."""
+    return _waiting(
+        state,
+        operation,
+        base_memory=base.memory if done.disputed_text is not None else None,
+        base_metadata={key: base.metadata.get(key) for key in done.disputed_metadata},
+        memory=done.disputed_text,
+        metadata=done.disputed_metadata,
+    )
+
+
+def held_delete(state: MemoryState, operation: Operation) -> dict[str, Any]:
+    """A delete that waits for a person: the text that would go, and why."""
+    return _waiting(
+        state,
+        operation,
+        op="delete",
+        base_memory=state.memory,
+        reason=operation.reason,
+        source=operation.source,
+        prompt=operation.prompt,
+    )
+
+
+def is_delete(waiting: dict[str, Any] | None) -> bool:
+    """True when what waits is a delete."""
+    return waiting is not None and waiting.get("op") == "delete"
+
+
+def _waiting(state: MemoryState, operation: Operation, **what: Any) -> dict[str, Any]:
     document = {
         "job_id": operation.job_id,
         "submitted": operation.submitted,
@@ -113,9 +142,6 @@ def conflict_document(base: Snapshot, state: MemoryState, operation: Operation, 
         "role": operation.role,
         "expected_version": operation.expected_version,
         "version": state.version,
-        "base_memory": base.memory if done.disputed_text is not None else None,
-        "base_metadata": {key: base.metadata.get(key) for key in done.disputed_metadata},
-        "memory": done.disputed_text,
-        "metadata": done.disputed_metadata,
+        **what,
     }
     return {name: value for name, value in document.items() if value not in (None, {})}

@@ -23,12 +23,15 @@ _NAMES = (
     "learn",
     "open",
     "pace",
+    "plan",
     "release",
     "renew",
     "requeue",
     "ring",
     "scrub",
+    "stamp",
     "start",
+    "take",
 )
 
 
@@ -120,6 +123,11 @@ def scrub(record: str, payload: str, kept: str) -> Command:
     return _call("scrub", (record,), (payload, kept))
 
 
+def take(lease: str, token: str, ttl_ms: int) -> Command:
+    """→ 1 when the lease is ours."""
+    return _call("take", (lease,), (token, ttl_ms))
+
+
 def renew(lease: str, token: str, ttl_ms: int) -> Command:
     """→ 1 while the lease is ours."""
     return _call("renew", (lease,), (token, ttl_ms))
@@ -146,6 +154,36 @@ def requeue(
 def start(records: Sequence[tuple[str, str]], token: str, worker: str) -> Command:
     """→ for each (record, its job's record) START_FIELDS and a cancelled mark; None when it is not to be worked."""
     return _call("start", [name for pair in records for name in pair], (token, worker))
+
+
+def stamp(clock: str, count: int) -> Command:
+    """→ the first of so many submission times, microseconds as bytes."""
+    return _call("stamp", (clock,), (count,))
+
+
+def plan(
+    record: str,
+    job: str,
+    counters: str,
+    *,
+    attempt: str,
+    payload: str,
+    operations: int,
+    usage: str,
+    prompts: str,
+    degraded: str,
+    counts: str,
+) -> Command:
+    """→ 1 when the record has the payload, 0 when the attempt is not the latest.
+
+    Args:
+        record, job, counters: key names; the record's and its job's are the same unless it is a chunk.
+        attempt: its token.
+        payload, operations: what replaces the record's, and how many operations it has.
+        usage, prompts, counts: JSON objects: what was spent, versions by stage, counters to raise.
+        degraded: why nothing was inferred; empty when something was.
+    """
+    return _call("plan", (record, job, counters), (attempt, payload, operations, usage, prompts, degraded, counts))
 
 
 def finish(

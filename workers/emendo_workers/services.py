@@ -26,6 +26,7 @@ from emendo_workers.gate import Gate
 from emendo_workers.keeper import Keeper
 from emendo_workers.merging import ChatMerger, Merger
 from emendo_workers.pacing import Pacer
+from emendo_workers.slots import FEWEST, ChatSlots
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Services:
         # blamed for each other's deaths, again and again.
         self.suspects = threading.Lock()
         self.bell = Bell(settings, app)
+        self.chat_slots = ChatSlots(self.bell.ring, settings.inference_drains or FEWEST)
         self.events = JobEvents(app, enabled=settings.task_events)
         self.embedder = create_embedder(settings)
         provider = settings.embedding_provider

@@ -22,11 +22,13 @@ _COMMANDS = {
     "demo": "demo:demo",
     "diagnose": "diagnose:diagnose",
     "doctor": "doctor:doctor",
+    "eval": "evaluate:evaluate",
     "flower": "processes:flower",
     "gateway": "processes:gateway",
     "get": "memories:get",
     "history": "memories:history",
     "jobs": "jobs:jobs",
+    "project": "project:project",
     "purge": "purge:purge",
     "redis": "processes:redis",
     "restore": "memories:restore",
@@ -61,10 +63,10 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str], command: click.Command = cli) -> int:
     """Runs one command; errors go to standard error, as JSON when `--json` was given."""
     try:
-        outcome = cli.main(arguments, prog_name="emendo", standalone_mode=False)
+        outcome = command.main(arguments, prog_name="emendo" if command is cli else command.name, standalone_mode=False)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.UsageError as error:

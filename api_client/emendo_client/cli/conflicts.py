@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from emendo_client import Conflict, MemoryClient
+from emendo_client import Conflict, Event, MemoryClient
 from emendo_client.cli.memories import metadata_option
 from emendo_client.cli.output import json_option, print_json, print_table, report, write_options
 
@@ -35,7 +35,7 @@ def conflicts(context: click.Context, limit: int, as_json: bool) -> None:
 @click.argument("conflict_id")
 @json_option
 def show(conflict_id: str, as_json: bool) -> None:
-    """Show a conflict: where both began, what the memory says (theirs), what waits (ours)."""
+    """Show a conflict: where both began, what the memory says (theirs), what waits (ours), and for a delete why."""
     with MemoryClient() as client:
         conflict = client.conflict(conflict_id)
     if as_json:
@@ -44,6 +44,9 @@ def show(conflict_id: str, as_json: bool) -> None:
     click.echo(f"{conflict.id}\n  {_summary(conflict)}")
     columns = ("field", "base", f"theirs: version {conflict.current_version}", "ours: waits")
     print_table("in dispute", columns, _rows(conflict))
+    for name, value in (("because", conflict.reason), ("said", conflict.source), ("prompt", conflict.prompt_version)):
+        if value is not None:
+            click.echo(f"{name}: {value}")
 
 
 @conflicts.command()
@@ -67,7 +70,10 @@ def resolve(  # noqa: PLR0917  # click passes every option
     timeout: float,
     as_json: bool,
 ) -> int:
-    """Decide a conflict: --ours, --theirs, or --text and --metadata with what the memory shall say."""
+    """Decide a conflict: --ours, --theirs, or --text and --metadata with what the memory shall say.
+
+    A delete that waits is carried out with --ours and given up with --theirs.
+    """
     given = text is not None or metadata is not None
     if given == (choice is not None):
         raise click.UsageError("give one of --ours and --theirs, or else --text, --metadata or both")
@@ -85,12 +91,16 @@ def resolve(  # noqa: PLR0917  # click passes every option
 
 def _summary(conflict: Conflict) -> str:
     by = f" by {conflict.actor_id}" if conflict.actor_id else ""
+    if conflict.proposal is Event.DELETE:
+        return f"proposed {conflict.submitted_at:%Y-%m-%d %H:%M:%S} UTC{by}: DELETE"
     disputed = ["text"] if conflict.ours is not None else []
     disputed += [f"metadata {json.dumps(key, ensure_ascii=False)}" for key in conflict.our_metadata]
     return f"submitted {conflict.submitted_at:%Y-%m-%d %H:%M:%S} UTC{by}; in dispute: {', '.join(disputed)}"
 
 
 def _rows(conflict: Conflict) -> list[Sequence[str | None]]:
+    if conflict.proposal is Event.DELETE:
+        return [("text", conflict.base, conflict.theirs, "DELETE")]
     rows: list[Sequence[str | None]] = (
         [("text", conflict.base, conflict.theirs, conflict.ours)] if conflict.ours is not None else []
     )

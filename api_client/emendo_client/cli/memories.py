@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -29,28 +29,51 @@ def _metadata(_: click.Context, __: click.Parameter, value: str | None) -> dict[
 metadata_option = click.option("--metadata", callback=_metadata, help="A JSON object.")
 
 
+def _conversation(_: click.Context, __: click.Parameter, file: TextIO | None) -> Any:
+    if file is None:
+        return None
+    try:
+        return json.load(file)
+    except ValueError:  # bytes that are no UTF-8, too
+        raise click.BadParameter("it is not JSON") from None
+
+
 @click.command()
-@click.argument("text")
+@click.argument("text", required=False)
+@click.option(
+    "--messages",
+    type=click.File(encoding="utf-8"),
+    callback=_conversation,
+    help='A JSON file, or - for standard input: [{"role": "user", "content": "…", "name": "…"}, …].',
+)
 @scope_options
 @metadata_option
 @click.option("--infer/--no-infer", default=True, help="Ask the chat model what to remember.")
+@click.option("--dry-run", is_flag=True, help="Show what would be remembered, and change nothing.")
 @write_options
 @json_option
 def add(  # noqa: PLR0917  # click passes every option
-    text: str,
+    text: str | None,
+    messages: Any,
     user_id: str | None,
     agent_id: str | None,
     run_id: str | None,
     metadata: dict[str, Any] | None,
     infer: bool,
+    dry_run: bool,
     wait: bool,
     timeout: float,
     as_json: bool,
 ) -> int:
-    """Remember TEXT for a user, agent or run."""
+    """Remember TEXT, or a conversation, for a user, agent or run."""
+    if (text is None) == (messages is None):
+        raise click.UsageError("give either TEXT or --messages")
+    if dry_run and not (infer and wait):
+        raise click.UsageError("--dry-run shows what inference would do: give neither --no-infer nor --no-wait with it")
     with MemoryClient() as client:
-        job = client.add(text, user_id, agent_id, run_id, metadata, infer=infer)
-        return report(job, wait=wait, timeout=timeout, as_json=as_json)
+        said = messages if text is None else text
+        job = client.add(said, user_id, agent_id, run_id, metadata, infer=infer, dry_run=dry_run)
+        return report(job, wait=wait, timeout=timeout, as_json=as_json, dry_run=dry_run)
 
 
 @click.command()

@@ -67,8 +67,8 @@ def progress_bar(label: str, *, shown: bool) -> Iterator[Callable[[int, int], No
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def report(job: Job, *, wait: bool, timeout: float, as_json: bool) -> int:
-    """Prints an accepted job, or what became of it; the exit code."""
+def report(job: Job, *, wait: bool, timeout: float, as_json: bool, dry_run: bool = False) -> int:
+    """Prints an accepted job, or what became of it (would become, after a dry run); the exit code."""
     if not wait:
         if as_json:
             print_json({"job_id": job.id, "status": job.status().value})
@@ -78,6 +78,8 @@ def report(job: Job, *, wait: bool, timeout: float, as_json: bool) -> int:
     result = job.wait(timeout)
     if as_json:
         print_json(result)
+    elif dry_run:
+        _print_plan(result)
     else:
         _print_result(result)
     return 0 if result.status == JobStatus.SUCCEEDED else FAILED
@@ -88,13 +90,49 @@ def _print_result(result: JobResult) -> None:
         f"job {result.job_id}: {result.status}",
         ("memory", "event", "version", "text", "error"),
         (
-            (item.memory_id, item.event, item.version, item.memory, item.error and item.error["message"])
+            (
+                item.memory_id,
+                item.event or item.decision,
+                item.version,
+                item.memory,
+                item.error and item.error["message"],
+            )
             for item in result.results
         ),
     )
     for item in result.results:
         if item.conflict_id is not None:
             click.echo(f"waits for a person: emendo conflicts show {item.conflict_id}")
+    _print_account(result)
+
+
+def _print_plan(result: JobResult) -> None:
+    print_table(
+        f"job {result.job_id}: {result.status}, a dry run: nothing was changed",
+        ("event", "memory", "was", "becomes", "fallback", "error"),
+        (
+            (
+                item.decision,
+                item.memory_id,
+                item.previous_memory,
+                item.memory,
+                item.fallback,
+                item.error and item.error["message"],
+            )
+            for item in result.results
+        ),
+    )
+    _print_account(result)
+
+
+def _print_account(result: JobResult) -> None:
+    """What inference cost, and whether it could be done."""
+    used = result.usage
+    if used is not None:
+        click.echo(
+            f"chat: {used.chat_requests} requests, {used.prompt_tokens} + {used.completion_tokens} tokens; "
+            f"embedding: {used.embedding_requests} requests, {used.embedding_tokens} tokens"
+        )
     if result.degraded_reason:
         click.echo(f"degraded: {result.degraded_reason}")
 

@@ -34,7 +34,7 @@ def redis(port: int, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     server = EmbeddedRedis(directory, port or free_port())
     click.echo(f"Redis with search at {server.url}, data in {directory}", err=True)
-    _become(server.command())
+    become(server.command())
 
 
 @click.command()
@@ -48,7 +48,7 @@ def worker(queues: str, concurrency: int, name: str, pool: str) -> None:
     if unknown:
         raise click.UsageError(f"unknown queues: {', '.join(unknown)}; there are {', '.join(QUEUES)}")
     settings = Settings()
-    _become(
+    become(
         celery_command(
             *("worker", "--pool", pool, "--concurrency", str(concurrency), "--queues", queues),
             *("--hostname", f"{name or 'emendo-' + secrets.token_hex(4)}@%h"),
@@ -64,7 +64,7 @@ def beat(directory: Path) -> None:
     """Run the clock of the periodic jobs. One of them is enough."""
     settings = Settings()
     directory.mkdir(parents=True, exist_ok=True)
-    _become(
+    become(
         celery_command(
             *("beat", "--schedule", str(directory / "schedule"), "--pidfile", "", "--loglevel", settings.log_level)
         )
@@ -90,7 +90,7 @@ def flower(host: str, port: int) -> None:
     require_free(port, "Flower", "--port")
     # Through the environment: a command line can be read by every user of the machine.
     os.environ["FLOWER_BASIC_AUTH"] = f"{settings.flower_user}:{password}"
-    _become(celery_command("flower", f"--address={host}", f"--port={port}"))
+    become(celery_command("flower", f"--address={host}", f"--port={port}"))
 
 
 @click.command()
@@ -111,7 +111,7 @@ def gateway(host: str, port: int) -> None:
     uvicorn.run(create_app(settings), host=host, port=port, log_config=None, access_log=False)
 
 
-def _become(command: list[str]) -> None:
+def become(command: list[str]) -> None:
     """Replaces this process, so that signals reach the program itself."""
     sys.stdout.flush()
     os.execv(command[0], command)  # noqa: S606  # no shell is wanted

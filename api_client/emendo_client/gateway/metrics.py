@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from emendo_client.health import Health
+from emendo_client.health import Health, InferenceUsage
 
 
 class HealthCollector(Collector):
@@ -45,6 +45,32 @@ class HealthCollector(Collector):
         for provider, breaker in health.circuit_breakers.items():
             breakers.add_metric([provider], breaker.state != "closed")
         yield breakers
+        yield from _inference(health.inference)
+
+
+def _inference(used: InferenceUsage) -> Iterator[Metric]:
+    requests = {"chat": used.chat_requests, "embedding": used.embedding_requests}
+    yield _counter("emendo_inference_requests", "Requests made for inference.", "kind", requests)
+    tokens = {
+        "prompt": used.prompt_tokens,
+        "completion": used.completion_tokens,
+        "embedding": used.embedding_tokens,
+    }
+    yield _counter("emendo_inference_tokens", "Tokens used for inference.", "kind", tokens)
+    yield _counter("emendo_inference_decisions", "Facts by what became of them.", "event", used.decisions)
+    yield _counter(
+        "emendo_inference_fallbacks", "Facts for which the model's answer was of no use.", "code", used.fallbacks
+    )
+    yield CounterMetricFamily(
+        "emendo_inference_degraded_jobs", "Jobs worked without a chat model.", value=used.degraded_jobs
+    )
+
+
+def _counter(name: str, what: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, what, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
 
 
 def exposition(health: Health) -> bytes:

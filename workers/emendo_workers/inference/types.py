@@ -97,15 +97,25 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """The facts of a conversation, in the order they were said."""
+    """The facts of a conversation, in the order they were said.
+
+    Attributes:
+        refusals: why answers could not be taken and were asked for once more.
+    """
 
     facts: tuple[Fact, ...]
     usage: Usage
+    refusals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """At least one decision for every fact, in the facts' order; further ones of a fact are DELETE."""
+    """At least one decision for every fact, in the facts' order; further ones of a fact are DELETE.
+
+    Attributes:
+        refusals: why answers could not be taken, one for each fact and asking.
+    """
 
     decisions: tuple[Decision, ...]
     usage: Usage
+    refusals: tuple[str, ...] = ()

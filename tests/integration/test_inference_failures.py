@@ -1,0 +1,219 @@
+"""A chat model, or an embedder, that fails: tried again, dead-lettered, replayed; and adds that are cancelled."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from inferring import DECIDE, EXTRACT, embeddings, memories, told, with_chat
+from intake import bring_back, drain, drain_all, shard_of_job, with_settings
+
+from emendo_client import writes
+from emendo_client.chat.base import PROVIDER
+from emendo_client.testing import Fault, Limits, Reply
+from emendo_workers.sweeper import Sweeper
+
+
+@pytest.fixture
+def settings(emendo_settings, openai_server):
+    return with_chat(emendo_settings, openai_server, chat_timeout=0.5)
+
+
+@pytest.mark.parametrize("kind", ["unavailable", "rate_limit", "timeout", "server_error"])
+def test_a_model_that_is_away_is_asked_again_later_and_no_fact_is_lost(services, client, model, openai_server, kind):
+    job = client.add("I sing", user_id="ana")
+    openai_server.faults.add(Fault(kind, endpoint="chat", retry_after=0.1, silence=2))
+    drain(services, job)
+    info = job.info()
+    assert (info.status, info.attempts, info.results) == ("retrying", 1, [])
+    assert services.control.exists(*services.control.keys(f"{services.settings.key_prefix}scope-lock:*") or ["-"]) == 0
+    bring_back(services, job)
+    assert (job.status(), job.info().attempts, memories(client)) == ("succeeded", 2, ["I sing."])
+
+
+def test_a_decision_that_fails_does_not_pay_for_the_facts_again(services, client, model, openai_server):
+    told(services, client, "I like tea")
+    model.updates("I like coffee.", "I like tea.")
+    openai_server.clear_requests()
+    job = client.add("I like coffee", user_id="ana")
+    model.before = lambda stage: openai_server.faults.add(Fault("unavailable", endpoint="chat"))
+    drain(services, job)
+    assert job.status() == "retrying"
+    model.before = lambda stage: None
+    bring_back(services, job)
+    answered = [request for request in model.requests if request.status == 200]
+    assert [request.body["response_format"]["json_schema"]["name"] for request in answered] == [EXTRACT, DECIDE]
+    usage = job.info().usage
+    assert (job.status(), usage.chat_requests, usage.embedding_requests) == ("succeeded", 2, 2)
+    assert memories(client) == ["I like coffee."]
+
+
+def test_a_model_that_stays_away_ends_in_a_dead_letter_that_is_replayed(services, client, model, openai_server):
+    with_settings(services, client, max_attempts=1)
+    openai_server.faults.add(Fault("unavailable", times=100, endpoint="chat"))
+    result = told(services, client, "I sing")
+    assert (result.status, result.error["type"], memories(client)) == ("failed", "NetworkError", [])
+    (letter,) = client.dead_letters()
+    assert letter.payload[0]["messages"] == [{"role": "user", "content": "I sing"}]
+    openai_server.faults.clear()
+    client.replay(letter.job_id)
+    drain_all(services)
+    assert (client.job(letter.job_id).status(), memories(client)) == ("succeeded", ["I sing."])
+
+
+def test_a_model_whose_answers_are_of_no_use_is_no_model_without_facts(services, client, openai_server):
+    """Never a silent "nothing to remember"; and what it cost is said."""
+    with_settings(services, client, max_attempts=2)
+    openai_server.answer_chat_with(lambda request: "I would rather not say.")
+    job = client.add("I sing", user_id="ana")
+    drain(services, job)
+    assert job.status() == "retrying"
+    bring_back(services, job)
+    result = job.wait(1)
+    assert (result.status, result.error["code"]) == ("failed", "INFERENCE_MALFORMED")
+    assert (result.usage.chat_requests, result.usage.completion_tokens > 0) == (4, True)
+    assert int(services.control.hget(services.keys.usage, "chat_requests")) == 4
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (lambda server: server.script(Reply(refusal="no"), Reply(refusal="no")), "INFERENCE_REFUSED"),
+        (lambda server: setattr(server, "limits", Limits(models={"another"})), "INFERENCE"),
+        (lambda server: server.faults.add(Fault("unauthorized", endpoint="chat")), "AUTHENTICATION"),
+    ],
+    ids=["refuses", "no such model", "no such key"],
+)
+def test_what_asking_again_cannot_mend_is_a_dead_letter_at_once(services, client, model, openai_server, spoil, code):  # noqa: PLR0917
+    spoil(openai_server)
+    result = told(services, client, "I sing")
+    assert (result.status, result.attempts, result.error["code"]) == ("failed", 1, code)
+    assert [letter.job_id for letter in client.dead_letters()] == [result.job_id]
+
+
+def test_a_model_that_is_down_is_left_alone_and_costs_no_attempts(services, client, model, openai_server):
+    breaker = services.chat._breaker
+    breaker._settings = services.settings.model_copy(update={"breaker_failures": 1, "breaker_pause": 60.0})
+    openai_server.faults.add(Fault("unavailable", times=100, endpoint="chat"))
+    job = client.add("I sing", user_id="ana")
+    drain(services, job)
+    for _ in range(3):
+        bring_back(services, job)
+    assert (job.info().attempts, job.info().error["code"], len(model.requests)) == (1, "CIRCUIT_OPEN", 1)
+    openai_server.faults.clear()
+    services.control.hset(services.keys.breaker(PROVIDER), "until", 1)
+    bring_back(services, job)
+    assert job.status() == "succeeded"
+
+
+def test_an_embedder_that_is_away_costs_no_second_extraction(services, client, model, openai_server):
+    job = client.add("I sing", user_id="ana")
+    openai_server.faults.add(Fault("unavailable", times=3, endpoint="embeddings"))
+    drain(services, job)
+    assert (job.status(), memories(client)) == ("retrying", [])
+    facts = json.loads(services.control.hget(services.keys.job(job.id), "payload"))["operations"][0]["facts"]
+    assert facts == [{"text": "I sing.", "source": 0}]
+    bring_back(services, job)
+    assert (job.status(), model.asked) == ("succeeded", [EXTRACT])
+
+
+def test_a_fact_that_the_embedder_refuses_fails_alone(services, client, model, openai_server):
+    openai_server.faults.add(Fault("bad_request", times=100, match="unspeakable", endpoint="embeddings"))
+    result = told(services, client, "I sing. I am unspeakable. I dance")
+    assert (result.status, [item.event for item in result.results]) == ("partially_succeeded", ["ADD", None, "ADD"])
+    assert [(item.decision, (item.error or {}).get("code")) for item in result.results][1] == ("ADD", "EMBEDDING")
+    asked = sum("I am unspeakable." in texts for texts in embeddings(openai_server))
+    openai_server.faults.clear()
+    client.replay(result.job_id)
+    drain_all(services)
+    assert client.job(result.job_id).status() == "succeeded"
+    assert memories(client) == ["I am unspeakable.", "I dance.", "I sing."]
+    assert (model.asked, asked <= 3) == ([EXTRACT], True), "the plan is there; the refusal was found by halving"
+
+
+def test_an_update_the_embedder_refuses_leaves_the_memory_and_a_dead_letter(services, client, model, openai_server):
+    told(services, client, "I like tea")
+    model.updates("I like coffee.", "I like tea.", "I like coffee unspeakably.")
+    openai_server.faults.add(Fault("bad_request", times=100, match="unspeakably", endpoint="embeddings"))
+    result = told(services, client, "I like coffee")
+    assert (result.status, result.results[0].decision, memories(client)) == ("failed", "UPDATE", ["I like tea."])
+    (letter,) = client.dead_letters()
+    assert (letter.payload[0]["op"], letter.payload[0]["fact"]) == ("update", "I like coffee.")
+
+
+def test_a_dead_letter_loses_what_it_held_of_an_erased_memory_and_carries_out_the_rest(
+    services, client, model, openai_server
+):
+    tea, dog = (item.memory_id for item in told(services, client, "I like tea. I have a dog").results)
+    model.updates("I like coffee.", "I like tea.", "I like coffee unspeakably.")
+    model.updates("I have two dogs.", "I have a dog.", "I have two unspeakable dogs.")
+    openai_server.faults.add(Fault("bad_request", times=100, match="unspeakabl", endpoint="embeddings"))
+    told(services, client, "I like coffee. I have two dogs")
+    client.delete(tea, hard=True)
+    drain_all(services)
+    (letter,) = client.dead_letters()
+    erased, kept = letter.payload
+    assert not {"text", "fact", "source", "reason", "user_id", "metadata"} & erased.keys()
+    assert kept["text"] == "I have two unspeakable dogs."
+    for refused in (True, False):
+        if not refused:
+            openai_server.faults.clear()
+        client.replay(letter.job_id)
+        drain_all(services)
+        result = client.job(letter.job_id).wait(1)
+        assert [(item.error or {}).get("code") for item in result.results] == [
+            "MEMORY_ERASED",
+            "EMBEDDING" if refused else None,
+        ]
+        payload = services.control.hget(services.keys.job(letter.job_id), "payload")
+        assert payload is None or "planned" in json.loads(payload), "it is a plan still"
+    assert (client.get(dog).memory, client.dead_letters()) == ("I have two unspeakable dogs.", [])
+    assert model.asked.count(EXTRACT) == 2, "each conversation was read once"
+
+
+# Cancelled.
+
+
+def cancel(client, job) -> str:
+    """As `job.cancel` does, without waiting for the worker's answer."""
+    return client._run(writes.cancel(client.settings, client._keys, client.project, job.id))
+
+
+def test_an_add_that_is_cancelled_before_it_begins_asks_nothing(services, client, model):
+    job = client.add("I sing", user_id="ana")
+    assert job.cancel() is True
+    drain(services, job)
+    assert (job.status(), model.asked, memories(client)) == ("cancelled", [], [])
+
+
+@pytest.mark.parametrize("at", [EXTRACT, DECIDE])
+def test_an_add_that_is_cancelled_while_the_model_thinks_changes_nothing(services, client, model, at):
+    told(services, client, "I like tea")
+    model.updates("I like coffee.", "I like tea.")
+    job = client.add("I like coffee", user_id="ana")
+    asked = len(model.requests)
+
+    def stop(stage):
+        if stage == at:
+            cancel(client, job)
+
+    model.before = stop
+    drain(services, job)
+    assert (job.wait(1).status, memories(client)) == ("cancelled", ["I like tea."])
+    assert model.asked[asked:] == ([EXTRACT] if at == EXTRACT else [EXTRACT, DECIDE])
+    assert client.dead_letters() == []
+
+
+def test_a_shard_is_worked_by_one_drain_whatever_the_model_takes(services, client, model):
+    first = client.add("I sing", user_id="ana")
+    client.add("I dance", user_id="ana")
+    drains = []
+
+    def look(stage):
+        drains.append(drain(services, first))
+
+    model.before = look
+    drain(services, first)
+    assert (drains, memories(client)) == ([0, 0, 0], ["I dance.", "I sing."])
+    assert shard_of_job(services, first).startswith("inference")
+    assert Sweeper(services).sweep() == set()

@@ -1,0 +1,363 @@
+"""Workers die, others are faster, two come at once: each plan is carried out once, and paid for once."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+from inferring import DECIDE, EXTRACT, Model, leases_run_out, memories, told, with_chat
+from intake import Killed, bring_back, drain, drain_all, kill_at, shard_of_job, with_settings
+
+from emendo_client import MemoryClient
+from emendo_client.testing.fixtures import settings_for
+from emendo_client.testing.worker import WorkerProcess
+from emendo_config import Keys
+from emendo_workers import scripts
+from emendo_workers.inference import run
+from emendo_workers.inference.scope import locked, scope_of
+from emendo_workers.operations import Operation
+
+CONVERSATION = "I like coffee. I have no dog. I live in Porto. I sing"
+
+
+@pytest.fixture
+def settings(emendo_settings, openai_server):
+    return with_chat(emendo_settings, openai_server)
+
+
+def known(services, client, model, user="ana"):
+    """Three memories, of which the conversation updates one, deletes one, and repeats one."""
+    items = told(services, client, "I like tea. I have a dog. I live in Porto", user_id=user).results
+    model.updates("I like coffee.", "I like tea.")
+    model.deletes("I have no dog.", "I have a dog.")
+    return [item.memory_id for item in items]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the round trip", "after it"])
+def test_a_worker_that_dies_at_any_step_leaves_a_plan_that_is_carried_out_once(  # noqa: PLR0917
+    services, client, model, openai_server, monkeypatch, after
+):
+    deaths, again = 0, []
+    for step in range(1, 60):
+        user = f"user {step}"
+        tea, dog, porto = known(services, client, model, user)
+        openai_server.clear_requests()
+        job = client.add(CONVERSATION, user_id=user)
+        with monkeypatch.context() as patch:
+            kill_at(patch, step, after=after)
+            try:
+                drain(services, job)
+            except Killed:
+                deaths += 1
+                died = True
+            else:
+                died = False
+        leases_run_out(services)
+        drain_all(services)
+        result = job.wait(1)
+        assert result.status == "succeeded", f"died at step {step}"
+        assert [item.decision for item in result.results] == ["UPDATE", "DELETE", "NONE", "ADD"]
+        assert memories(client, user_id=user) == ["I like coffee.", "I live in Porto.", "I sing."]
+        assert [len(client.history(each)) for each in (tea, dog, porto)] == [2, 2, 1], f"died at step {step}"
+        again += [(step, stage) for stage in (EXTRACT, DECIDE) if model.asked.count(stage) > 1]
+        feed = [raw for _, raw in services.control.xrange(services.keys.feed) if raw[b"job_id"] == job.id.encode()]
+        assert len(feed) == 3, f"died at step {step}"
+        if not died:
+            break
+    assert deaths >= 10, "a conversation was expected to take at least ten round trips"
+    # Only an answer that died with its worker, before it was stored, is asked for again.
+    assert [stage for _, stage in again] == ([DECIDE] if after else [EXTRACT, DECIDE, DECIDE]), again
+
+
+def test_a_stored_plan_is_carried_out_without_another_question(services, client, model, openai_server, monkeypatch):
+    known(services, client, model)
+    openai_server.clear_requests()
+    job = client.add(CONVERSATION, user_id="ana")
+
+    def die(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "apply_operations", die)
+        with pytest.raises(Killed):
+            drain(services, job)
+    payload = json.loads(services.control.hget(services.keys.job(job.id), "payload"))
+    assert [each["op"] for each in payload["operations"]] == ["update", "delete", "none", "add"]
+    assert job.info().items == 4
+    leases_run_out(services)
+    drain_all(services)
+    assert (job.status(), model.asked) == ("succeeded", [EXTRACT, DECIDE])
+    assert memories(client) == ["I like coffee.", "I live in Porto.", "I sing."]
+
+
+def test_a_worker_that_dies_between_two_commits_of_a_plan_leaves_the_rest_to_the_next(
+    services, client, model, openai_server, monkeypatch
+):
+    tea, dog, _ = known(services, client, model)
+    openai_server.clear_requests()
+    job = client.add(CONVERSATION, user_id="ana")
+    real = scripts.run
+
+    def commits(commands):
+        return [command for command in commands if command[1] == scripts._digest("commit")]
+
+    def die_after_the_first_commit(connection, commands):
+        if len(commits(commands)) > 1:
+            real(connection, commands[:1])
+            raise Killed
+        return real(connection, commands)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scripts, "run", die_after_the_first_commit)
+        with pytest.raises(Killed):
+            drain(services, job)
+    assert sorted([len(client.history(tea)), len(client.history(dog))]) == [1, 2], "one is committed, one is not"
+    leases_run_out(services)
+    drain_all(services)
+    assert (job.status(), model.asked) == ("succeeded", [EXTRACT, DECIDE])
+    assert [len(client.history(each)) for each in (tea, dog)] == [2, 2]
+    assert memories(client) == ["I like coffee.", "I live in Porto.", "I sing."]
+
+
+def test_an_attempt_that_is_overtaken_does_not_carry_its_plan_out(services, client, model):
+    """A worker that stood still while it asked finds that the job is in other hands."""
+    known(services, client, model)
+    job = client.add("I sing", user_id="ana")
+
+    def overtake(stage):
+        services.control.hset(services.keys.job(job.id), "attempt_token", "another attempt")
+
+    model.before = overtake
+    drain(services, job)
+    assert job.status() == "running", "only the other attempt may say what became of it"
+    assert "I sing." not in memories(client)
+
+
+@pytest.mark.chaos
+def test_a_killed_worker_process_leaves_a_plan_that_another_one_carries_out(emendo_redis, openai_server, tmp_path):
+    settings = with_chat(settings_for(emendo_redis.url, openai_server.base_url), openai_server, chat_timeout=30.0)
+    keys, model = Keys(settings.key_prefix), Model(openai_server)
+    with WorkerProcess(settings, tmp_path / "first.log") as first, MemoryClient(settings) as client:
+        items = client.add("I like tea. I have a dog", user_id="ana").wait(raise_on_failure=True).results
+        model.updates("I like coffee.", "I like tea.", "I like coffee, not tea.")
+        openai_server.clear_requests()
+        # Only the model's own words are not embedded yet: the plan is stored, and waits for their vector.
+        held = threading.Event()
+        model.before = lambda stage: setattr(openai_server, "latency_ms", 3_000 if stage == DECIDE else 0)
+        job = client.add("I like coffee. I sing", user_id="ana")
+        deadline = time.monotonic() + 20
+        while b'"planned"' not in (client._control.hget(keys.job(job.id), "payload") or b""):
+            assert time.monotonic() < deadline
+            held.wait(0.01)
+        first.kill()
+        openai_server.latency_ms = 0
+        with WorkerProcess(settings, tmp_path / "second.log"):
+            result = job.wait(40)
+        assert result.status == "succeeded"
+        assert [item.decision for item in result.results] == ["UPDATE", "ADD"]
+        assert memories(client) == ["I have a dog.", "I like coffee, not tea.", "I sing."]
+        assert len(client.history(items[0].memory_id)) == 2
+        assert model.asked == [EXTRACT, DECIDE]
+
+
+# Others are faster.
+
+
+def test_what_changed_after_the_decision_is_decided_anew_and_nothing_else(services, client, model):
+    tea, dog, _ = known(services, client, model)
+    model.updates("I like coffee.", "I like green tea.", "I like green tea and coffee.")
+
+    def change(stage):
+        if stage == DECIDE and client.get(tea).version == 1:
+            drain(services, client.update(tea, "I like green tea."))
+
+    model.before = change
+    result = told(services, client, CONVERSATION)
+    assert [item.decision for item in result.results] == ["UPDATE", "DELETE", "NONE", "ADD"]
+    assert [entry.new_memory for entry in client.history(tea)] == [
+        "I like tea.",
+        "I like green tea.",
+        "I like green tea and coffee.",
+    ]
+    asked = json.loads(model.requests[-1].body["messages"][-1]["content"])
+    assert [fact["text"] for fact in asked["facts"]] == ["I like coffee."]
+    assert (len(client.history(dog)), result.usage.chat_requests) == (2, 3)
+
+
+def test_a_memory_that_keeps_changing_costs_a_bounded_number_of_questions_and_no_fact(services, client, model):
+    (tea, *_) = known(services, client, model)
+    changes = iter(range(100))
+
+    def change(stage):
+        if stage == DECIDE:
+            drain(services, client.update(tea, metadata={"n": next(changes)}))
+
+    model.before = change
+    (item,) = told(services, client, "I like coffee").results
+    assert (item.decision, item.event, item.fallback) == ("ADD", "ADD", "MEMORY_CHANGED")
+    assert memories(client) == ["I have a dog.", "I like coffee.", "I like tea.", "I live in Porto."]
+    assert next(changes) == 1 + services.settings.inference_redecisions
+
+
+def test_a_delete_of_a_memory_that_keeps_changing_is_not_done(services, client, model):
+    _, dog, _ = known(services, client, model)
+    changes = iter(range(100))
+
+    def change(stage):
+        if stage == DECIDE:
+            drain(services, client.update(dog, metadata={"n": next(changes)}))
+
+    model.before = change
+    (item,) = told(services, client, "I have no dog").results
+    assert (item.decision, item.event, item.fallback) == ("NONE", None, "MEMORY_CHANGED")
+    assert "I have a dog." in memories(client)
+
+
+@pytest.mark.parametrize("hard", [False, True], ids=["deleted", "erased"])
+def test_what_is_gone_by_then_is_neither_brought_back_nor_deleted_twice(services, client, model, hard):
+    tea, dog, porto = known(services, client, model)
+
+    def remove(stage):
+        if stage == DECIDE:
+            model.before = lambda stage: None
+            for memory_id in (tea, dog, porto):
+                drain(services, client.delete(memory_id, hard=hard))
+
+    model.before = remove
+    update, delete, repeated, new = told(services, client, CONVERSATION).results
+    assert (update.decision, update.event) == ("ADD", "ADD"), "the fact is not lost"
+    assert (delete.decision, delete.event, delete.fallback) == ("NONE", None, "MEMORY_GONE")
+    assert (repeated.decision, repeated.event) == ("ADD", "ADD"), "no memory says it any more"
+    assert new.event == "ADD"
+    assert memories(client) == ["I like coffee.", "I live in Porto.", "I sing."]
+
+
+def test_a_delete_beside_another_decision_is_decided_anew_without_a_second_fact(services, client, model):
+    told(services, client, "I like tea. I hate coffee")
+    (coffee,) = (each.id for each in client.get_all(user_id="ana").results if each.memory == "I hate coffee.")
+
+    def both(text, known):
+        numbers = {said: number for number, said in known.items()}
+        if text != "I like coffee.":
+            return None
+        said = [{"memory": numbers["I like tea."], "old_text": "I like tea.", "event": "UPDATE", "text": text}]
+        for old in ("I hate coffee.", "I really hate coffee."):
+            if old in numbers:
+                said += [{"memory": numbers[old], "old_text": old, "event": "DELETE", "text": None}]
+        return said
+
+    def change(stage):
+        if stage == DECIDE and client.get(coffee).version == 1:
+            drain(services, client.update(coffee, "I really hate coffee."))
+
+    model.rules.append(lambda text, known: both(text, known) if "I like tea." in known.values() else None)
+    model.deletes("I like coffee.", "I really hate coffee.")
+    model.before = change
+    items = told(services, client, "I like coffee").results
+    assert [(item.decision, item.event) for item in items] == [("UPDATE", "UPDATE"), ("DELETE", "DELETE")]
+    assert memories(client) == ["I like coffee."]
+
+
+# Two at once.
+
+
+def test_two_adds_of_a_scope_are_worked_one_after_the_other(services, client, model):
+    jobs = [client.add("I sing", user_id="ana") for _ in range(2)]
+    assert len({shard_of_job(services, job) for job in jobs}) == 1, "one scope, one shard"
+    model.repeats("I sing.", "I sing.")
+    drain_all(services)
+    decisions = [job.wait(1).results[0].decision for job in jobs]
+    assert (decisions, memories(client)) == (["ADD", "NONE"], ["I sing."])
+
+
+def test_a_scope_that_another_worker_holds_makes_its_adds_wait_and_spend_no_attempt(services, client, model):
+    job = client.add("I sing", user_id="ana")
+    about = Operation("j", "default", 1, "infer", "", user_id="ana")
+    with locked(services, [scope_of(about)]) as held:
+        assert held
+        drain(services, job)
+        info = job.info()
+        assert (info.status, info.attempts, model.asked) == ("retrying", 0, [])
+        other = client.add("I dance", user_id="ben")
+        drain(services, other)
+        assert other.status() == "succeeded"
+    bring_back(services, job)
+    assert (job.status(), memories(client)) == ("succeeded", ["I sing."])
+
+
+def test_a_lock_whose_answer_was_lost_is_known_again(services, monkeypatch):
+    """The connection breaks after Redis has set it, and redis-py sends the command again."""
+    real = scripts.run
+
+    def twice(connection, commands):
+        if any(command[1] == scripts._digest("take") for command in commands):
+            real(connection, commands)
+        return real(connection, commands)
+
+    monkeypatch.setattr(scripts, "run", twice)
+    with locked(services, ["a scope"]) as held:
+        assert held == {"a scope"}
+        with locked(services, ["a scope"]) as other:
+            assert other == set()
+    with locked(services, ["a scope"]) as held:
+        assert held == {"a scope"}
+
+
+def test_a_plan_that_waited_adds_nothing_that_others_have_added_meanwhile(
+    services, client, model, openai_server, monkeypatch
+):
+    """Its dead letter, say, is replayed after days."""
+    job = client.add("I sing. I dance", user_id="ana")
+
+    def die(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "apply_operations", die)
+        with pytest.raises(Killed):
+            drain(services, job)
+    other = client.add("I sing.", user_id="ana", infer=False)
+    drain(services, other)
+    leases_run_out(services)
+    drain_all(services)
+    sings, dances = job.wait(1).results
+    assert (sings.decision, sings.memory_id) == ("NONE", other.wait(1).results[0].memory_id)
+    assert (dances.decision, dances.event) == ("ADD", "ADD")
+    assert memories(client) == ["I dance.", "I sing."]
+
+
+def test_a_dry_run_whose_worker_dies_asks_no_second_time_and_changes_nothing(services, client, model, monkeypatch):
+    job = client.add("I sing", user_id="ana", dry_run=True)
+
+    def die(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "proposals", die)
+        with pytest.raises(Killed):
+            drain(services, job)
+    leases_run_out(services)
+    drain_all(services)
+    assert (job.wait(1).results[0].memory, model.asked, memories(client)) == ("I sing.", [EXTRACT], [])
+
+
+def test_an_answer_of_redis_that_is_lost_is_no_second_plan_and_no_second_bill(services, client, model, monkeypatch):
+    real = scripts.run
+
+    def run_twice(connection, commands):
+        first = real(connection, commands)
+        if any(command[0] == "EVALSHA" and command[1] == scripts._digest("plan") for command in commands):
+            assert real(connection, commands) == first
+        return first
+
+    monkeypatch.setattr(scripts, "run", run_twice)
+    result = told(services, client, "I sing. I dance")
+    assert (result.usage.chat_requests, result.usage.embedding_requests) == (1, 1)
+    assert services.control.hget(services.keys.usage, "decision:ADD") == b"2"
+
+
+def test_settings_may_differ_between_shards_of_inference(services, client, model):
+    with_settings(services, client, inference_shards=1)
+    assert told(services, client, "I sing").status == "succeeded"

@@ -1,0 +1,1 @@
+"""How well a chat model extracts and decides, measured on labelled cases: `emendo eval inference`."""

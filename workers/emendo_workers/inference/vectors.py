@@ -1,0 +1,59 @@
+"""The vectors of what one attempt is about: each text is embedded once, and each task knows what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from emendo_client.errors import EmbeddingError, EmendoError
+from emendo_config import usage
+from emendo_workers.inference.tasks import Task
+from emendo_workers.metering import Meter
+from emendo_workers.retry import is_transient
+from emendo_workers.services import Services
+
+
+class Vectors:
+    """Texts and their vectors.
+
+    Attributes:
+        found: float32[dimensions] bytes by text, or the error that kept it from having one.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.found: dict[str, bytes | EmendoError] = {}
+
+    def of(self, text: str) -> bytes | None:
+        """The text's vector, if it has one."""
+        found = self.found.get(text)
+        return found if isinstance(found, bytes) else None
+
+    def embed(self, wanted: Mapping[Task, Sequence[str]]) -> None:
+        """Embeds what is not known yet, in one request; of its cost each task has its share, by length."""
+        missing = {task: [text for text in texts if text not in self.found] for task, texts in wanted.items()}
+        texts = list(dict.fromkeys(text for some in missing.values() for text in some))
+        if not texts:
+            return
+        meter = Meter()
+        self.found |= self._services.embedding.embed(texts, meter)
+        whole = sum(len(text) for some in missing.values() for text in some)
+        requests = meter.requests
+        for task, some in missing.items():
+            if some:
+                tokens = round(meter.tokens * sum(map(len, some)) / whole)
+                _add(task.spent, {usage.EMBEDDING_REQUESTS: requests, usage.EMBEDDING_TOKENS: tokens})
+                requests = 0  # it counts once
+
+    def failure(self, texts: Sequence[str]) -> EmendoError | None:
+        """Why the texts cannot be worked on now.
+
+        Not that the provider refuses one of them: that fact is near nothing, and fails alone when it is to be stored.
+        """
+        errors = [error for error in map(self.found.get, texts) if isinstance(error, EmendoError)]
+        return next((error for error in errors if is_transient(error) or not isinstance(error, EmbeddingError)), None)
+
+
+def _add(spent: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, count in more.items():
+        if count:
+            spent[name] = spent.get(name, 0) + count

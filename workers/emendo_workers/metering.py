@@ -1,0 +1,20 @@
+"""What embedding costs, told apart by who asked for it."""
+
+from __future__ import annotations
+
+import threading
+
+
+class Meter:
+    """Requests that were answered, and their tokens as the provider counted them; thread-safe."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.tokens = 0
+        self._lock = threading.Lock()
+
+    def add(self, requests: int, tokens: int) -> None:
+        """Adds what was spent."""
+        with self._lock:
+            self.requests += requests
+            self.tokens += tokens
