@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+# One change writes the moment of its submission in several places.
+@lru_cache(256)
 def iso(microseconds: int) -> str:
     """Microseconds since the epoch as ISO-8601 UTC, always with six decimals so that text order is time order."""
     return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")

@@ -14,7 +14,7 @@ import redis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from emendo_client.errors import EmendoError, NetworkError, VectorStoreError
-from emendo_config.redis_io import lua_source, script_digest
+from emendo_config.redis_io import lua_source, round_trip, script_digest
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
@@ -52,11 +52,11 @@ def run(planes: dict[str, redis.Redis], steps: Steps[T]) -> T:
         while True:
             connection = planes[batch.plane]
             try:
-                replies = _send(connection, batch.commands)
+                replies = round_trip(connection, batch.commands)
             except NoScriptError:
                 for name in _SCRIPTS:
                     connection.script_load(_source(name))
-                replies = _send(connection, batch.commands)
+                replies = round_trip(connection, batch.commands)
             batch = steps.send(replies)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]  # a Steps[T] returns T
@@ -102,15 +102,6 @@ def translate(error: RedisError) -> EmendoError:
         f"Redis cannot be reached ({type(error).__name__})",
         suggestion="check EMENDO_REDIS_URL; emendo doctor shows what answers",
     )
-
-
-def _send(connection: redis.Redis, commands: list[Command]) -> list[Any]:
-    if len(commands) == 1:
-        return [connection.execute_command(*commands[0])]
-    pipeline = connection.pipeline(transaction=False)
-    for command in commands:
-        pipeline.execute_command(*command)
-    return pipeline.execute()
 
 
 async def _send_async(connection: AsyncRedis, commands: list[Command]) -> list[Any]:

@@ -67,9 +67,14 @@ class Keys:
         """Sorted set: the project's job ids by submission time (microseconds)."""
         return f"{self.prefix}jobs:{project}"
 
+    @property
+    def job_channels(self) -> str:
+        """What the names of `job_channel` begin with."""
+        return f"{self.prefix}done:"
+
     def job_channel(self, job_id: str) -> str:
         """Pub/sub channel: says the job's final status once."""
-        return f"{self.prefix}done:{job_id}"
+        return f"{self.job_channels}{job_id}"
 
     def project(self, project: str) -> str:
         """Hash: what the project asks of inference, `instructions` and `categories`."""

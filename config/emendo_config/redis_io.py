@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import hiredis
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from emendo_config.settings import Settings
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
+
+# Commands that are written to the socket in one piece: Redis works on them while the next ones are packed.
+_COMMANDS_A_WRITE = 64
 
 
 def connect(url: str, settings: Settings) -> redis.Redis:
@@ -50,6 +56,51 @@ def connect_async(url: str, settings: Settings) -> AsyncRedis:
         retry=AsyncRetry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2, supported_errors=(RedisConnectionError,)),
         protocol=2,
     )
+
+
+def round_trip(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """Sends commands in one pipelined round trip, no transaction; the replies in their order.
+
+    What `client.pipeline(transaction=False)` does, for a third of its time: each command is packed by one call of
+    hiredis, and many of them are one write. Retries are the client's.
+
+    Args:
+        client: with hiredis, as `connect` makes it.
+        commands: name and arguments (str, bytes, int or float); the name is one word.
+
+    Raises:
+        ResponseError: the first command's that was refused; the others were carried out.
+        RedisError: Redis could not be reached, or did not answer in time.
+    """
+    pool = client.connection_pool
+    connection = pool.get_connection()
+    try:
+        replies = connection.retry.call_with_retry(
+            lambda: _exchange(connection, commands), lambda _: connection.disconnect()
+        )
+    finally:
+        pool.release(connection)
+    for place, (command, reply) in enumerate(zip(commands, replies, strict=True)):
+        if isinstance(reply, ResponseError):
+            raise reply
+        callback = client.response_callbacks.get(command[0])
+        if callback is not None:
+            replies[place] = callback(reply)
+    return replies
+
+
+def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    for first in range(0, len(commands), _COMMANDS_A_WRITE):
+        part = commands[first : first + _COMMANDS_A_WRITE]
+        connection.send_packed_command((b"".join(map(hiredis.pack_command, map(tuple, part))),))
+    return [_reply(connection) for _ in commands]
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
 
 
 @cache

@@ -77,7 +77,7 @@ def _added(services, project, number, memory_id, *, began, vector) -> scripts.Co
     )
     change = apply_operation(MemoryState(memory_id), operation, snapshot=None, now=began, metadata_limit=16_384)
     assert change is not None
-    return commit_command(services, [change], vector, "seed")
+    return commit_command(services, [change], vector, "seed", names_space=True)
 
 
 def _chunks(ids):

@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 from intake import account_of, added, drain_all, with_settings
 
+from emendo_client import steps
 from emendo_client.batches import APPEND_CHUNKS
 from emendo_client.errors import ConflictError, JobError
 from emendo_client.steps import script
@@ -180,20 +181,20 @@ def test_appending_twice_changes_nothing(services, client, monkeypatch):
     """redis-py repeats a call whose answer was lost."""
     with_settings(services, client, chunk_items=2, ring_ttl=60.0)
     pattern = f"{services.settings.key_prefix}*"
-    real, sent = client._control.execute_command, []
+    real, sent = steps.round_trip, []
 
-    def twice(*command, **options):
-        first = real(*command, **options)
-        if command[:2] == script("append", [], [])[:2]:
+    def twice(connection, commands):
+        first = real(connection, commands)
+        if commands[0][:2] == script("append", [], [])[:2]:
             before = {key: services.control.dump(key) for key in services.control.scan_iter(pattern, count=1_000)}
-            sent.append(real(*command, **options))
+            sent.append(real(connection, commands))
             after = {key: services.control.dump(key) for key in services.control.scan_iter(pattern, count=1_000)}
             changed = {key for key in before | after if before.get(key) != after.get(key)}
             assert changed <= {services.keys.accepting.encode()}, "only the time of the newest items may move"
             assert sent[-1] == first, "and the answer must be the same, or a bell stays unrung"
         return first
 
-    monkeypatch.setattr(client._control, "execute_command", twice)
+    monkeypatch.setattr(steps, "round_trip", twice)
     job = client.batch_add(adds(40), infer=False)
     assert len(sent) == 3
     drain_all(services)

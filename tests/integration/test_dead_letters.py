@@ -223,14 +223,14 @@ def test_a_run_holds_one_page_however_many_letters_there_are(services, client, s
     for _ in range(6):
         buried(services, client, 3)
     sizes = []
-    real = steps._send
+    real = steps.round_trip
 
     def send(connection, commands):
         replies = real(connection, commands)
         sizes.append(max(len(commands), *(len(reply) for reply in replies if isinstance(reply, list)), 0))
         return replies
 
-    monkeypatch.setattr(steps, "_send", send)
+    monkeypatch.setattr(steps, "round_trip", send)
     assert client.replay_all(kind="update") == 18
     assert max(sizes) <= 2 * (5 + 3)  # ids with their scores: a page, and those that share its last microsecond
 
@@ -298,12 +298,12 @@ def test_a_run_leaves_a_letter_alone_that_another_replayed_and_that_died_again_m
     replies = []
     for _ in range(2):  # the ids, then the records: all it knows before it acts
         batch = slow.send(replies or None)
-        replies = steps._send(client._control, batch.commands)
+        replies = steps.round_trip(client._control, batch.commands)
     batch = slow.send(replies)
     assert client.replay_all() == 1
     drain_all(services)
     with pytest.raises(StopIteration):
-        slow.send(steps._send(client._control, batch.commands))
+        slow.send(steps.round_trip(client._control, batch.commands))
     assert run.done == 0
     assert dead_ids(client) == {job_id}
 
@@ -315,8 +315,8 @@ def test_a_page_whose_answer_was_lost_is_answered_again_and_done_once(services, 
     page = dead_letters.replay_page(client.settings, client._keys, client.project, run)
     batch = next(page)
     for _ in range(2):
-        batch = page.send(steps._send(client._control, batch.commands))
-    first, second = (steps._send(client._control, batch.commands) for _ in range(2))
+        batch = page.send(steps.round_trip(client._control, batch.commands))
+    first, second = (steps.round_trip(client._control, batch.commands) for _ in range(2))
     assert first == second
     assert {word for word, _ in first} == {b"replayed"}
     with pytest.raises(StopIteration) as end:
@@ -356,7 +356,7 @@ def test_a_repeated_discard_repeats_its_answer(services, client):
     (job_id,) = buried(services, client, 1)
     command = dead_letters._discard(client.settings, client._keys, client.project, job_id, run_id="a run")
     other = dead_letters._discard(client.settings, client._keys, client.project, job_id, run_id="another")
-    assert steps._send(client._control, [command, command, other]) == [b"discarded", b"discarded", b"failed"]
+    assert steps.round_trip(client._control, [command, command, other]) == [b"discarded", b"discarded", b"failed"]
 
 
 def test_other_projects_letters_are_out_of_reach(services, client, emendo_settings):
@@ -449,9 +449,9 @@ def test_a_chunk_is_taken_out_of_its_jobs_account_once(services, client, dead_ch
     if command is dead_letters._replay:
         how |= {"shard": shard_of_record(services, chunk), "ring_id": "a ring"}
     call = command(client.settings, client._keys, client.project, chunk, **how)
-    (first,) = steps._send(client._control, [call])
+    (first,) = steps.round_trip(client._control, [call])
     account = services.control.hgetall(services.keys.job(job.id))
-    (second,) = steps._send(client._control, [call])
+    (second,) = steps.round_trip(client._control, [call])
     assert first == second
     assert services.control.hgetall(services.keys.job(job.id)) == account
     assert account[b"dead"] == b"1"

@@ -99,9 +99,9 @@ def test_the_circuit_breaker_is_told_in_its_three_states(services, client):
 
 def test_a_look_takes_three_round_trips_however_many_shards_there_are(client, backlog, monkeypatch):
     trips = []
-    real = steps._send
+    real = steps.round_trip
     monkeypatch.setattr(
-        steps, "_send", lambda connection, commands: (trips.append(len(commands)), real(connection, commands))[1]
+        steps, "round_trip", lambda connection, commands: (trips.append(len(commands)), real(connection, commands))[1]
     )
     client.health()
     assert len(trips) == 3

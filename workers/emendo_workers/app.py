@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from celery.exceptions import WorkerShutdown
@@ -29,6 +30,9 @@ app = create_app(settings)
 register(app, settings)
 
 _sweepers: list[Sweeper] = []
+# Objects made before the collector looks for cycles. A batch makes tens of thousands and leaves no cycle; looking
+# every 700, as is the default, took a fifth of the worker's time.
+_COLLECT_AFTER = 50_000
 
 
 @setup_logging.connect
@@ -50,6 +54,9 @@ def _begin(sender: Any, **_: Any) -> None:
         raise WorkerShutdown(str(error)) from error
     if settings.inference_drains is None:
         services.chat_slots.resize(max(FEWEST, sender.controller.concurrency // 2))
+    # What was imported lives as long as the process: the collector need not walk it again.
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 20, 20)
     sweeper = Sweeper(services)
     sweeper.start()
     _sweepers.append(sweeper)

@@ -29,7 +29,7 @@ from emendo_workers.operations import Operation
 from emendo_workers.outcomes import ItemOutcome
 from emendo_workers.reconcile import Merges, NeedsMerge, is_delete
 from emendo_workers.services import Services
-from emendo_workers.state import SPACE_FIELD, STATE_FIELDS, MemoryState, Snapshot, parse_state
+from emendo_workers.state import MemoryState, Snapshot, parse_state
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,6 @@ class _Batch:
 
     def _open(self, units: list[_Unit]) -> list[_Unit]:
         keys, services = self._services.keys, self._services
-        fields = (*STATE_FIELDS, SPACE_FIELD)
         replies = scripts.run(
             services.data,
             [
@@ -141,7 +140,6 @@ class _Batch:
                     [keys.applied(unit.memory_id, operation.mark) for operation in unit.waiting],
                     token=self._token,
                     ttl_ms=services.lease_ms,
-                    fields=fields,
                 )
                 for unit in units
             ],
@@ -278,7 +276,9 @@ class _Batch:
             text = unit.changes[-1].after.memory
             vector = self._vectors.get(text) if _needs_vector(unit) else None
             assert not isinstance(vector, EmendoError)  # such memories have no changes left
-            commands.append(commit_command(self._services, unit.changes, vector, self._token))
+            commands.append(
+                commit_command(self._services, unit.changes, vector, self._token, names_space=not unit.has_vector)
+            )
         for unit, reply in zip(units, scripts.run(self._services.data, commands), strict=True):
             if as_text(reply) != "committed":
                 continue  # somebody was faster: the operations wait for the next round

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,9 @@ from emendo_workers.services import Services
 from emendo_workers.state import SPACE_FIELD, MemoryState, Stamps, metadata_json
 
 
-def commit_command(services: Services, changes: Sequence[Change], vector: bytes | None, token: str) -> scripts.Command:
+def commit_command(
+    services: Services, changes: Sequence[Change], vector: bytes | None, token: str, *, names_space: bool
+) -> scripts.Command:
     """The commit of one memory's changes, decided one upon the other.
 
     Args:
@@ -22,6 +25,7 @@ def commit_command(services: Services, changes: Sequence[Change], vector: bytes 
         changes: at least one, oldest first.
         vector: of the remaining text, float32[dimensions]; None when the stored one is still right.
         token: the memory lock's.
+        names_space: False when the stored vector is of the same space, whose name stands beside it.
     """
     keys, before, after = services.keys, changes[0].before, changes[-1].after
     horizon = changes[-1].operation.submitted - services.settings.job_ttl * 1_000_000
@@ -29,7 +33,9 @@ def commit_command(services: Services, changes: Sequence[Change], vector: bytes 
     fields, removed = _hash_fields(MemoryState(after.id) if after.erased else before, after, horizon)
     if vector is not None:
         space = services.settings.space
-        fields += [space.field, vector, "embedding_model", space.model, SPACE_FIELD, space.name]
+        fields += [space.field, vector]
+        if names_space:
+            fields += ["embedding_model", space.model, SPACE_FIELD, space.name]
     memory_id = after.id
     return scripts.commit(
         keys.memory(memory_id),
@@ -79,40 +85,61 @@ def applied_result(operation: Operation, applied: str) -> dict[str, Any]:
     return item
 
 
+# Fields that are stored as they are.
+_PLAIN = (
+    "id",
+    "project",
+    "memory",
+    "user_id",
+    "agent_id",
+    "run_id",
+    "actor_id",
+    "role",
+    "hash",
+    "created_at",
+    "updated_at",
+    "expires_at",
+)
+_plain_values = operator.attrgetter(*_PLAIN)
+
+
 def _hash_fields(before: MemoryState, after: MemoryState, horizon: int) -> tuple[list[Any], list[str]]:
-    """Fields to set and fields to remove; only what differs, since every written field is indexed again."""
-    old, new = _documents(before, None), _documents(after, horizon)
-    changed = [part for name, value in new.items() if value and value != old.get(name) for part in (name, value)]
-    removed = [name for name, value in new.items() if not value and old.get(name)]
+    """Fields to set and fields to remove; only what differs, since every written field costs."""
+    changed: list[Any] = []
+    removed: list[str] = []
+    pairs = zip(_PLAIN, _plain_values(before), _plain_values(after), strict=True)
+    differing = [(name, new) for name, old, new in pairs if old != new or not before.version]
+    for name, value in differing + _derived(before, after, horizon):
+        if value:
+            changed += (name, value)
+        elif before.version:
+            removed.append(name)
     return changed, removed
 
 
-def _documents(state: MemoryState, horizon: int | None) -> dict[str, str]:
-    if not state.version:
-        return {}
-    stamps = state.stamps if horizon is None else _pruned(state.stamps, horizon)
-    return {
-        "id": state.id,
-        "project": state.project,
-        "memory": state.memory,
-        "user_id": state.user_id,
-        "agent_id": state.agent_id,
-        "run_id": state.run_id,
-        "actor_id": state.actor_id,
-        "role": state.role,
-        "metadata": "" if state.erased else metadata_json(state.metadata),
-        "metadata_tags": metadata_tags(state.metadata),
-        "hash": state.hash,
-        "version": str(state.version),
-        "created_at": state.created_at,
-        "updated_at": state.updated_at,
-        "expires_at": state.expires_at,
-        "expires_ms": expires_ms(state.expires_at),
-        "is_deleted": "1" if state.is_deleted else "0",
-        "deleted_ms": str(stamps.deleted // 1_000) if state.is_deleted and not state.erased else "",
-        "erased": "1" if state.erased else "",
-        "stamps": stamps.to_json(),
-    }
+def _derived(before: MemoryState, after: MemoryState, horizon: int) -> list[tuple[str, str]]:
+    """Those of the fields made from others whose sources differ; what is empty is to be removed."""
+    is_new = not before.version
+    fields = [
+        ("version", str(after.version)),
+        ("stamps", _pruned(after.stamps, horizon).to_json()),
+    ]
+    if is_new or after.metadata != before.metadata or after.erased:
+        fields += [
+            ("metadata", "" if after.erased else metadata_json(after.metadata)),
+            ("metadata_tags", metadata_tags(after.metadata)),
+        ]
+    if is_new or after.expires_at != before.expires_at:
+        fields.append(("expires_ms", expires_ms(after.expires_at)))
+    if is_new or after.is_deleted or before.is_deleted:
+        shown = after.is_deleted and not after.erased
+        fields += [
+            ("is_deleted", "1" if after.is_deleted else "0"),
+            ("deleted_ms", str(after.stamps.deleted // 1_000) if shown else ""),
+        ]
+    if after.erased:
+        fields.append(("erased", "1"))
+    return fields
 
 
 def _pruned(stamps: Stamps, horizon: int) -> Stamps:

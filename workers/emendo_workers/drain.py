@@ -259,7 +259,7 @@ class Drain:
                 [(keys.job(work.record_id), keys.job(work.job_id), keys.conflicts(work.project)) for work in works],
                 ttl=settings.job_ttl,
                 feed_length=settings.feed_length,
-                outcomes=[outcome.document(keys) for outcome in outcomes],
+                outcomes=[outcome.document() for outcome in outcomes],
             )
         )
         forget_late(outcomes, self._services)

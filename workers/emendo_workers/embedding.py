@@ -6,7 +6,7 @@ process memory → Redis → somebody asking just now → requests gathered → 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 
 from emendo_client.embeddings.lru import VectorLRU
@@ -17,6 +17,9 @@ from emendo_workers.embedding_cache import EmbeddingCache
 from emendo_workers.embedding_requests import EmbeddingRequests
 from emendo_workers.gathering import Gatherer
 from emendo_workers.metering import Meter
+
+# By a text's hash: its vector, or the error that kept it from having one.
+Answers = dict[str, bytes | EmendoError]
 
 
 class EmbeddingPipeline:
@@ -33,7 +36,7 @@ class EmbeddingPipeline:
         self._cache = cache
         self._memory = VectorLRU(settings.embedding_lru_bytes)
         self._gatherer = Gatherer(requests.embed, settings.embedding_gather_ms / 1_000)
-        self._asked: dict[str, Future[bytes | EmendoError]] = {}
+        self._asked: dict[str, Future[Answers]] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -48,7 +51,7 @@ class EmbeddingPipeline:
             meter: is told what that cost; nothing, where vectors were kept or somebody else was asking.
         """
         wanted = {text_hash(text): text for text in texts}
-        found: dict[str, bytes | EmendoError] = dict(self._memory.get(wanted))
+        found: Answers = dict(self._memory.get(wanted))
         missing = [digest for digest in wanted if digest not in found]
         cached = self._cache.get(missing)
         self._memory.put(cached)
@@ -63,39 +66,34 @@ class EmbeddingPipeline:
         self._memory.forget(digests)
         self._cache.forget(digests)
 
-    def _ask(self, texts: dict[str, str], meter: Meter) -> dict[str, bytes | EmendoError]:
+    def _ask(self, texts: dict[str, str], meter: Meter) -> Answers:
         """Asks for texts by digest; one that another drain is asking for just now is waited for instead."""
+        asking: Future[Answers] = Future()
         with self._lock:
             others = {digest: self._asked[digest] for digest in texts if digest in self._asked}
-            ours: dict[str, Future[bytes | EmendoError]] = {
-                digest: Future() for digest in texts if digest not in others
-            }
-            self._asked.update(ours)
-        found = self._ask_provider({digest: texts[digest] for digest in ours}, ours, meter) if ours else {}
-        for digest, answer in others.items():
-            found[digest] = answer.result()
+            ours = {digest: text for digest, text in texts.items() if digest not in others}
+            self._asked.update(dict.fromkeys(ours, asking))
+        found = self._ask_provider(ours, asking, meter) if ours else {}
+        for digest, others_asking in others.items():
+            found[digest] = others_asking.result()[digest]
         return found
 
-    def _ask_provider(
-        self, texts: dict[str, str], answers: dict[str, Future[bytes | EmendoError]], meter: Meter
-    ) -> dict[str, bytes | EmendoError]:
+    def _ask_provider(self, texts: dict[str, str], asking: Future[Answers], meter: Meter) -> Answers:
         try:
             vectors = self._gatherer.embed(list(texts.values()), meter)
             found = {digest: vectors[text] for digest, text in texts.items()}
         except BaseException as error:
-            self._forget_asking(answers)
-            for answer in answers.values():
-                answer.set_exception(error)
+            self._forget_asking(texts)
+            asking.set_exception(error)
             raise
         new = {digest: vector for digest, vector in found.items() if isinstance(vector, bytes)}
         self._memory.put(new)
-        self._forget_asking(answers)
-        for digest, answer in answers.items():
-            answer.set_result(found[digest])
+        self._forget_asking(texts)
+        asking.set_result(dict(found))
         self._cache.put(new)
         return found
 
-    def _forget_asking(self, answers: dict[str, Future[bytes | EmendoError]]) -> None:
+    def _forget_asking(self, digests: Iterable[str]) -> None:
         with self._lock:
-            for digest in answers:
+            for digest in digests:
                 del self._asked[digest]

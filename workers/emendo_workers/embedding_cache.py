@@ -14,7 +14,7 @@ from typing import Any
 import redis
 
 from emendo_config import Keys, Settings
-from emendo_workers import scripts
+from emendo_config.redis_io import round_trip
 
 # A size read so long ago (seconds) is read again.
 _SIZE_IS_NEW = 1.0
@@ -58,11 +58,17 @@ class EmbeddingCache:
         kept = dict(itertools.islice(vectors.items(), max(0, room)))
         if not kept:
             return
-        names = [self._keys.embedding(self._space, digest) for digest in kept]
         count = self._keys.embedding_bytes(self._space, self._period)
-        # One command: a pipeline of as many would cost a tenth of the whole update.
-        keep = scripts.keep(count, names, list(kept.values()), ttl=self._ttl, count_ttl=self._ttl + 2 * self._length)
-        scripts.run(self._data, [keep])
+        commands: list[tuple[Any, ...]] = [
+            ("SET", self._keys.embedding(self._space, digest), vector, "EX", self._ttl)
+            for digest, vector in kept.items()
+        ]
+        commands += [
+            ("INCRBY", count, sum(map(len, kept.values()))),
+            ("EXPIRE", count, self._ttl + 2 * self._length),
+        ]
+        # Repeated by a retry, it counts bytes twice: the cache keeps a little less, no more.
+        round_trip(self._data, commands)
 
     def forget(self, digests: Sequence[str]) -> None:
         """Removes the vectors of texts that were erased."""

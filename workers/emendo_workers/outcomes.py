@@ -8,7 +8,7 @@ from typing import Any
 
 from emendo_client.errors import EmendoError
 from emendo_client.models import JobStatus
-from emendo_config import Keys, Settings
+from emendo_config import Settings
 from emendo_config.compact import compact_json
 from emendo_config.queues import INFERENCE
 from emendo_config.shards import shard_of
@@ -75,7 +75,7 @@ class Outcome:
         codes = [_code(item) for item in self.results]
         return self.status.is_final and any(code and code not in _NOTHING_TO_REPLAY for code in codes)
 
-    def document(self, keys: Keys) -> str:
+    def document(self) -> str:
         """One of the JSON documents of `finish.lua`."""
         done = [item for item in self.results if item is not None]
         document: dict[str, Any] = {
@@ -84,24 +84,24 @@ class Outcome:
             "attempt": self.work.attempt,
             "status": self.status.value,
             "results": compact_json(done),
-            "due": int(self.delay * 1000),
-            "channel": keys.job_channel(self.work.job_id),
+        }
+        if self.status is JobStatus.RETRYING:
+            document["due"] = int(self.delay * 1000)
+            if done:
+                document["settled"] = compact_json(self.results)
+        if self.work.is_chunk:
+            document |= {"succeeded": len(done) - self.failed, "failed": self.failed}
+        said = {
             "feed": self.feed,
             "disputed": [item["conflict_id"] for item in done if "conflict_id" in item],
             "resolved": [item["resolved"] for item in done if "resolved" in item],
-            "succeeded": len(done) - self.failed,
-            "failed": self.failed,
+            "dead": self.is_dead,
+            "refund": self.refund,
+            "error": compact_json(self.error.to_dict()) if self.error is not None else "",
+            "shard": self.shard,
+            "payload": self.payload,
         }
-        if self.is_dead:
-            document["dead"] = True
-        if self.status is JobStatus.RETRYING and done:
-            document["settled"] = compact_json(self.results)
-        if self.refund:
-            document["refund"] = True
-        if self.error is not None:
-            document["error"] = compact_json(self.error.to_dict())
-        document |= {name: value for name, value in (("shard", self.shard), ("payload", self.payload)) if value}
-        return compact_json(document)
+        return compact_json(document | {name: value for name, value in said.items() if value})
 
 
 def judge(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.Random) -> Outcome:

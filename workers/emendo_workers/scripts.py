@@ -10,7 +10,8 @@ import redis
 from redis.exceptions import NoScriptError
 
 from emendo_config.keys import Keys
-from emendo_config.redis_io import lua_source, script_digest
+from emendo_config.redis_io import lua_source, round_trip, script_digest
+from emendo_workers.state import OPENED_FIELDS
 
 Command = tuple[Any, ...]
 _NAMES = (
@@ -19,7 +20,6 @@ _NAMES = (
     "close",
     "commit",
     "finish",
-    "keep",
     "learn",
     "open",
     "pace",
@@ -44,20 +44,11 @@ def run(connection: redis.Redis, commands: Sequence[Command]) -> list[Any]:
     if not commands:
         return []
     try:
-        return _send(connection, commands)
+        return round_trip(connection, commands)
     except NoScriptError:
         for name in _NAMES:
-            connection.script_load(lua_source("emendo_workers", name))
-        return _send(connection, commands)
-
-
-def _send(connection: redis.Redis, commands: Sequence[Command]) -> list[Any]:
-    if len(commands) == 1:
-        return [connection.execute_command(*commands[0])]
-    pipeline = connection.pipeline(transaction=False)
-    for command in commands:
-        pipeline.execute_command(*command)
-    return pipeline.execute()
+            connection.script_load(_source(name))
+        return round_trip(connection, commands)
 
 
 def breaker(key: str, word: str, *, failures: int, pause_ms: int, longest_ms: int, probe_ms: int) -> Command:
@@ -130,11 +121,6 @@ def close(bell: str, inbox: str, owner: str, *, over_budget: bool, ring_id: str,
 def scrub(record: str, payload: str, kept: str) -> Command:
     """→ 1 when the payload was replaced."""
     return _call("scrub", (record,), (payload, kept))
-
-
-def keep(count: str, names: Sequence[str], vectors: Sequence[bytes], *, ttl: int, count_ttl: int) -> Command:
-    """→ bytes counted in the period; `names` are the vectors' keys."""
-    return _call("keep", (count, *names), (ttl, count_ttl, *vectors))
 
 
 def take(lease: str, token: str, ttl_ms: int) -> Command:
@@ -217,14 +203,13 @@ def finish(
         outcomes: JSON documents in the records' order, see `Outcome.document`.
     """
     names = [inbox, keys.feed, keys.delayed, keys.dead, keys.cancelling]
-    return _call("finish", [*names, *(name for triple in records for name in triple)], (ttl, feed_length, *outcomes))
+    names += (name for triple in records for name in triple)
+    return _call("finish", names, (ttl, feed_length, keys.job_channels, *outcomes))
 
 
-def open_memory(
-    lock: str, memory: str, applied: Sequence[str], *, token: str, ttl_ms: int, fields: Sequence[str]
-) -> Command:
-    """→ None when another worker holds the lock, else [field values, applied values]."""
-    return _call("open", (lock, memory, *applied), (token, ttl_ms, *fields))
+def open_memory(lock: str, memory: str, applied: Sequence[str], *, token: str, ttl_ms: int) -> Command:
+    """→ None when another worker holds the lock, else [values of OPENED_FIELDS, applied values]."""
+    return _call("open", (lock, memory, *applied), (token, ttl_ms))
 
 
 def commit(
@@ -272,4 +257,10 @@ def _call(name: str, keys: Sequence[str], args: Sequence[Any]) -> Command:
 
 @cache
 def _digest(name: str) -> str:
-    return script_digest(lua_source("emendo_workers", name))
+    return script_digest(_source(name))
+
+
+def _source(name: str) -> str:
+    source = lua_source("emendo_workers", name)
+    # The fields are a constant of the script: sent along, they would be half of what a call costs.
+    return source.replace("@FIELDS@", ", ".join(f"'{field}'" for field in OPENED_FIELDS))

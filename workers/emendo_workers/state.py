@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emendo_config.compact import compact_json
-from emendo_config.redis_io import as_text
 
 # The field that names the embedding space of the stored vector.
 SPACE_FIELD = "embedding_space"
@@ -33,6 +32,8 @@ STATE_FIELDS = (
     "stamps",
     "erased",
 )
+# What `open.lua` reads.
+OPENED_FIELDS = (*STATE_FIELDS, SPACE_FIELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,27 +127,30 @@ class MemoryState:
         return Snapshot(self.memory, self.metadata)
 
 
-def parse_state(memory_id: str, values: Sequence[Any]) -> MemoryState:
+def parse_state(memory_id: str, values: Sequence[bytes | None]) -> MemoryState:
     """The values of STATE_FIELDS; absent ones are empty."""
-    fields = {name: as_text(value) for name, value in zip(STATE_FIELDS, values, strict=True)}
+    _, project, memory, user_id, agent_id, run_id, actor_id, role, metadata, digest, version, *rest = [
+        "" if value is None else value.decode() for value in values
+    ]
+    created_at, updated_at, expires_at, is_deleted, stamps, erased = rest
     return MemoryState(
-        id=memory_id,
-        project=fields["project"],
-        memory=fields["memory"],
-        user_id=fields["user_id"],
-        agent_id=fields["agent_id"],
-        run_id=fields["run_id"],
-        actor_id=fields["actor_id"],
-        role=fields["role"],
-        metadata=json.loads(fields["metadata"] or "{}"),
-        hash=fields["hash"],
-        version=int(fields["version"] or 0),
-        created_at=fields["created_at"],
-        updated_at=fields["updated_at"],
-        expires_at=fields["expires_at"],
-        is_deleted=fields["is_deleted"] == "1",
-        stamps=Stamps.from_json(fields["stamps"]),
-        erased=fields["erased"] == "1",
+        memory_id,
+        project,
+        memory,
+        user_id,
+        agent_id,
+        run_id,
+        actor_id,
+        role,
+        json.loads(metadata or "{}"),
+        digest,
+        int(version or 0),
+        created_at,
+        updated_at,
+        expires_at,
+        is_deleted == "1",
+        Stamps.from_json(stamps),
+        erased == "1",
     )
 
 

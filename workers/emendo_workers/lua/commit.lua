@@ -17,9 +17,7 @@
 local memory, history, lock, conflicts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local FIRST_MARK = 5
 if (redis.call('HGET', memory, 'version') or '0') ~= ARGV[1] then return 'stale' end
-for i = FIRST_MARK, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 1 then return 'stale' end
-end
+if redis.call('EXISTS', unpack(KEYS, FIRST_MARK)) > 0 then return 'stale' end
 
 local at = 5
 local function take()

@@ -3,7 +3,8 @@
 --
 -- KEYS  1 inbox   2 feed   3 delayed   4 dead letters   5 cancelling
 --       next, for each outcome: its record, its job's record (the same, unless it is a chunk), its project's conflicts
--- ARGV  1 record TTL (s)   2 feed length   3... one JSON document for each outcome, see `Outcome.document`
+-- ARGV  1 record TTL (s)   2 feed length   3 what the name of a job's channel begins with
+--       4... one JSON document for each outcome, see `Outcome.document`
 -- Returns {how many ended or were put aside, then the id and state of each batch job that ended with its last chunk}.
 --
 -- A record that is final already is left alone and only its entry acknowledged, so the script may run twice,
@@ -11,9 +12,9 @@
 -- again, is only the latest attempt's to say, and once: for an earlier one, which may not know what the latest has
 -- done, nothing is recorded, nor the entry acknowledged.
 local inbox, feed, delayed, dead, cancelling = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local FIRST, FIRST_DOCUMENT = 6, 3
+local FIRST, FIRST_DOCUMENT = 6, 4
 local MEMORY_ID, VERSION = 2, 8  -- places of values in a change (name, value, ...)
-local ttl, feed_length = ARGV[1], ARGV[2]
+local ttl, feed_length, channel = ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000000 + time[2])
 local open = {queued = true, retrying = true, running = true}
@@ -42,17 +43,21 @@ local function put_aside(record, outcome)
   redis.call('ZADD', delayed, string.format('%.0f', due), redis.call('HGET', record, 'shard') .. ':' .. outcome.job)
 end
 
-local function finish(record, outcome)
-  redis.call('HSET', record, 'status', outcome.status, 'finished', now, 'results', outcome.results)
-  redis.call('HDEL', record, 'next_attempt', 'attempt_token', 'worker', 'error', 'settled', 'cancel')
-  if outcome.error then redis.call('HSET', record, 'error', outcome.error) end
-  if outcome.payload then redis.call('HSET', record, 'payload', outcome.payload) end
+local function finish(record, outcome, is_weak)
+  local set = {'status', outcome.status, 'finished', now, 'results', outcome.results}
+  local gone = {'next_attempt', 'attempt_token', 'worker', 'settled', 'cancel'}
+  local function keep(name, value)
+    if value then set[#set + 1], set[#set + 2] = name, value else gone[#gone + 1] = name end
+  end
+  keep('error', outcome.error)
+  if outcome.payload or not outcome.dead then keep('payload', outcome.dead and outcome.payload) end
+  redis.call('HSET', record, unpack(set))
+  redis.call('HDEL', record, unpack(gone))
   if outcome.dead then
     redis.call('ZADD', dead, now, outcome.job)  -- keeps its payload, for a replay, and therefore gets no TTL
-  elseif redis.call('HGET', record, 'weak') then
+  elseif is_weak then
     redis.call('DEL', record)
   else
-    redis.call('HDEL', record, 'payload')
     redis.call('EXPIRE', record, ttl)
   end
   if somebody_cancels then redis.call('SREM', cancelling, outcome.job) end
@@ -76,7 +81,7 @@ local function account(job, outcome)
     if all[7] then redis.call('DEL', job) else redis.call('EXPIRE', job, ttl) end
   end
   redis.call('SREM', cancelling, all[6])
-  redis.call('PUBLISH', outcome.channel, status)
+  redis.call('PUBLISH', channel .. all[6], status)
   ended[#ended + 1] = all[6]
   ended[#ended + 1] = status
 end
@@ -84,25 +89,26 @@ end
 for i = FIRST, #KEYS, 3 do
   local outcome = cjson.decode(ARGV[FIRST_DOCUMENT + (i - FIRST) / 3])
   local record, job, conflicts = KEYS[i], KEYS[i + 1], KEYS[i + 2]
-  local latest = outcome.attempt == redis.call('HGET', record, 'attempt_token')
+  local token, status, is_weak = unpack(redis.call('HMGET', record, 'attempt_token', 'status', 'weak'))
+  local latest = outcome.attempt == token
   local overtaken = outcome.status ~= 'succeeded' and not latest
-  if not overtaken and open[redis.call('HGET', record, 'status')] then
+  if not overtaken and open[status] then
     local told = latest and {} or told_of(record)
-    for _, change in ipairs(outcome.feed) do
+    for _, change in ipairs(outcome.feed or {}) do
       if not told[change[MEMORY_ID] .. ':' .. change[VERSION]] then
         redis.call('XADD', feed, 'MAXLEN', '~', feed_length, '*', unpack(change))
       end
     end
-    for _, conflict in ipairs(outcome.disputed) do redis.call('ZADD', conflicts, now, conflict) end
-    for _, conflict in ipairs(outcome.resolved) do redis.call('ZREM', conflicts, conflict) end
+    for _, conflict in ipairs(outcome.disputed or {}) do redis.call('ZADD', conflicts, now, conflict) end
+    for _, conflict in ipairs(outcome.resolved or {}) do redis.call('ZREM', conflicts, conflict) end
     if outcome.status == 'retrying' then
       put_aside(record, outcome)
     else
-      finish(record, outcome)
+      finish(record, outcome, is_weak)
       if job ~= record then
         account(job, outcome)
       else
-        redis.call('PUBLISH', outcome.channel, outcome.status)
+        redis.call('PUBLISH', channel .. outcome.job, outcome.status)
       end
     end
     ended[1] = ended[1] + 1
