@@ -123,16 +123,23 @@ class World:
     def cancel(self, job_id: str) -> None:
         job, handle = self.store.jobs[job_id], self._handle(job_id)
         before = handle.status()
-        if before == "running":  # its worker died: only the next one can answer
+        # Its worker died, or a part of it is settled: only the next attempt can answer.
+        if before == "running" or (before == "retrying" and self._is_partly_settled(job_id)):
             with pytest.raises(JobTimeoutError):
                 handle.cancel(timeout=0)
             self._cancelling.add(job_id)
+            if job_id in self._aside:  # it is told at once
+                self._aside.remove(job_id)
+                Sweeper(self.services).sweep()
             return
         cancelled = handle.cancel()
         assert cancelled == (before in ("queued", "retrying", "cancelled"))
         if cancelled and before != "cancelled":
             job.cancelled = True
             self._aside = [other for other in self._aside if other != job_id]
+
+    def _is_partly_settled(self, job_id: str) -> bool:
+        return bool(self.services.control.hexists(self.services.keys.job(job_id), "settled"))
 
     def replay_or_discard(self, job_id: str, *, replay: bool, project: str) -> None:
         job, client = self.store.jobs[job_id], self.clients[project]
@@ -207,7 +214,8 @@ class World:
         control, keys = self.services.control, self.services.keys
         if chosen:
             due = {f"{self._shards[job_id]}:{job_id}": place for place, job_id in enumerate(chosen)}
-            assert control.zadd(keys.delayed, due, xx=True, ch=True) == len(due), "a job put aside must be delayed"
+            assert None not in control.zmscore(keys.delayed, list(due)), "a job put aside must be delayed"
+            control.zadd(keys.delayed, due, xx=True)
         Sweeper(self.services).sweep()
         self._aside = [job_id for job_id in self._aside if job_id not in chosen]
 
