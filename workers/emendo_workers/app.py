@@ -18,6 +18,7 @@ from emendo_client.errors import ConfigurationError
 from emendo_config import Settings
 from emendo_config.celery_app import create_app
 from emendo_config.logs import configure_logging
+from emendo_config.queues import INTERACTIVE
 from emendo_workers import transport
 from emendo_workers.services import close_services, open_services
 from emendo_workers.slots import FEWEST
@@ -33,6 +34,8 @@ _sweepers: list[Sweeper] = []
 # Objects made before the collector looks for cycles. A batch makes tens of thousands and leaves no cycle; looking
 # every 700, as is the default, took a fifth of the worker's time.
 _COLLECT_AFTER = 50_000
+# Threads that chunks of batches, maintenance and the chat model leave to what somebody waits for.
+_KEPT_FREE = 2
 
 
 @setup_logging.connect
@@ -52,8 +55,11 @@ def _begin(sender: Any, **_: Any) -> None:
         services = open_services(settings, app)
     except ConfigurationError as error:
         raise WorkerShutdown(str(error)) from error
+    threads = sender.controller.concurrency
+    is_for_all = INTERACTIVE in app.amqp.queues.consume_from
+    services.background_slots.resize(max(FEWEST, threads - (_KEPT_FREE if is_for_all else 0)))
     if settings.inference_drains is None:
-        services.chat_slots.resize(max(FEWEST, sender.controller.concurrency // 2))
+        services.chat_slots.resize(max(FEWEST, threads // 2))
     # What was imported lives as long as the process: the collector need not walk it again.
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 20, 20)

@@ -22,7 +22,7 @@ import itertools
 import logging
 import time
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -41,6 +41,7 @@ from emendo_workers.inference.run import infer
 from emendo_workers.operations import Work, parse_work
 from emendo_workers.outcomes import ItemOutcome, Outcome, judge, poisoned
 from emendo_workers.services import Services
+from emendo_workers.slots import Slots
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +60,12 @@ class Drain:
         self._services = services
         self._shard = shard
         self._queue = queue_of(shard)
-        self._asks = self._queue == INFERENCE and services.chat is not None
         # A chunk is a batch already, and a job that needs the chat model is slow: one at a time.
-        is_quick = self._queue == INTERACTIVE or (self._queue == INFERENCE and not self._asks)
+        is_quick = self._queue == INTERACTIVE or (self._queue == INFERENCE and services.chat is None)
         self._batch = services.settings.drain_batch if is_quick else 1
+        self._slots: list[Slots] = [] if is_quick else [services.background_slots]
+        if self._queue == INFERENCE and not is_quick:
+            self._slots.append(services.chat_slots)
         self._hostname = hostname
         self._inbox = services.keys.inbox(shard)
         self._bell = services.keys.bell(shard)
@@ -72,8 +75,8 @@ class Drain:
         """Works the shard's inbox until it is empty or the time budget is over.
 
         Returns:
-            How many attempts at jobs were made; 0 when another drain has the shard, or when too many of this process
-            wait for the chat model already.
+            How many attempts at jobs were made; 0 when another drain has the shard, or when as many drains of its kind
+            as may be run in this process already.
 
         Raises:
             RedisError: Redis failed; the lease runs out and the sweeper rings again.
@@ -81,16 +84,14 @@ class Drain:
         services = self._services
         if not self._call(scripts.claim(self._bell, self._owner, services.lease_ms)):
             return 0
-        if not self._asks:
+        with ExitStack() as taken:
+            for slots in self._slots:
+                if not slots.take():
+                    if self._close(over_budget=True) == "ring":
+                        slots.wait(self._shard)
+                    return 0
+                taken.callback(slots.give_back)
             return self._drain()
-        if not services.chat_slots.take():
-            if self._close(over_budget=True) == "ring":
-                services.chat_slots.wait(self._shard)
-            return 0
-        try:
-            return self._drain()
-        finally:
-            services.chat_slots.give_back()
 
     def _drain(self) -> int:
         services = self._services
@@ -113,8 +114,8 @@ class Drain:
 
     @property
     def _makes_room(self) -> bool:
-        """True when another shard's drain waits for this one's slot."""
-        return self._asks and self._services.chat_slots.is_wanted
+        """True when another shard's drain waits for a slot of this one's."""
+        return any(slots.is_wanted for slots in self._slots)
 
     def _close(self, *, over_budget: bool) -> str:
         if self._services.keeper.has_lost(self._owner):

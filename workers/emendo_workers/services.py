@@ -26,7 +26,7 @@ from emendo_workers.gate import Gate
 from emendo_workers.keeper import Keeper
 from emendo_workers.merging import ChatMerger, Merger
 from emendo_workers.pacing import Pacer
-from emendo_workers.slots import FEWEST, ChatSlots
+from emendo_workers.slots import FEWEST, Slots
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,9 @@ class Services:
         # blamed for each other's deaths, again and again.
         self.suspects = threading.Lock()
         self.bell = Bell(settings, app)
-        self.chat_slots = ChatSlots(self.bell.ring, settings.inference_drains or FEWEST)
+        # For all drains but those somebody waits for, and of these for the ones that ask the chat model.
+        self.background_slots = Slots(self.bell.ring)
+        self.chat_slots = Slots(self.bell.ring, settings.inference_drains or FEWEST)
         self.events = JobEvents(app, enabled=settings.task_events)
         self.embedder = create_embedder(settings)
         provider = settings.embedding_provider

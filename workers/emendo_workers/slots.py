@@ -1,4 +1,4 @@
-"""How many of a process's threads may wait for the chat model at once, so that quick work always finds a free one."""
+"""How many of a process's threads slow work may have at once, so that quick work always finds a free one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 FEWEST = 1
 
 
-class ChatSlots:
-    """Slots for drains that ask the chat model; thread-safe.
+class Slots:
+    """Slots for drains of one kind; thread-safe.
 
     A drain that finds none gives its shard up, and is rung for when one is free again. (Should the process die before,
     the shard's bell expires and the sweeper rings.)
