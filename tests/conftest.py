@@ -23,7 +23,7 @@ pytest_plugins = ["emendo_client.testing.fixtures"]
 
 # Keys that stay by design; everything else must expire by itself.
 PERMANENT = re.compile(
-    r"(memory|history|conflict):\{.+\}|clock|shards|feed|dead|delayed|workers|accepting|inbox:[\w-]+|(jobs|conflicts):.+"
+    r"(memory|history|conflict):\{.+\}|clock|shards|spaces|feed|dead|delayed|workers|accepting|inbox:[\w-]+|(jobs|conflicts):.+"
     r"|_kombu.*|interactive|bulk|inference|maintenance|unacked.*"
 )
 

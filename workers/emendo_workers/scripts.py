@@ -15,6 +15,7 @@ from emendo_workers.state import OPENED_FIELDS
 
 Command = tuple[Any, ...]
 _NAMES = (
+    "backfill",
     "breaker",
     "claim",
     "close",
@@ -172,6 +173,19 @@ def finish(
 def open_memory(lock: str, memory: str, applied: Sequence[str], *, token: str, ttl_ms: int) -> Command:
     """→ None when another worker holds the lock, else [values of OPENED_FIELDS, applied values]."""
     return _call("open", (lock, memory, *applied), (token, ttl_ms))
+
+
+def backfill(memory: str, *, text_hash: str, space: str, field: str, vector: bytes, model: str) -> Command:
+    """→ b"done", b"changed" or b"gone".
+
+    Args:
+        memory: key name.
+        text_hash: of the text the vector is of.
+        space, field: the embedding space's names.
+        vector: in the space's datatype.
+        model: the memory's `embedding_model` from now on; empty leaves it.
+    """
+    return _call("backfill", (memory,), (text_hash, space, field, vector, model))
 
 
 def commit(
