@@ -164,6 +164,7 @@ def test_a_decision_that_was_taken_while_another_worker_embedded_is_refused(serv
                 keys.conflict(memory_id),
                 [keys.applied(memory_id, "thief")],
                 based_on=3,
+                spaces=services.settings.space.name,
                 token="thief",
                 ttl=60,
                 fields=["version", 4],

@@ -196,6 +196,7 @@ def commit(
     applied: Sequence[str],
     *,
     based_on: int,
+    spaces: str,
     token: str,
     ttl: int,
     fields: Sequence[Any],
@@ -210,6 +211,7 @@ def commit(
     Args:
         memory, history, lock, conflicts, applied: key names; one applied mark for each change.
         based_on: the version the decision was based on, 0 for a new memory.
+        spaces: `embedding_space` the decision was based on, empty for none.
         token: the lock's.
         ttl: seconds the applied marks are kept.
         fields: field, value, field, value … of the hash.
@@ -219,7 +221,7 @@ def commit(
         resolved: marks of the conflicts that wait no more.
         erase: leave nothing but `fields`, and no content in the history.
     """
-    values: list[Any] = [based_on, token, ttl, int(erase)]
+    values: list[Any] = [based_on, token, ttl, int(erase), spaces]
     for part in (fields, removed, disputed, resolved):
         values += (len(part), *part)
     for mark, entry in changes:
