@@ -11,13 +11,17 @@ from emendo_client.filters import Filter
 from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobStatus, Memory, Page, Progress, SearchHit
 from emendo_client.records import JOB_FIELDS, MEMORY_FIELDS, split_conflict_id
 from emendo_client.steps import Batch, Command, Steps
-from emendo_config import Keys
+from emendo_config import Keys, Settings
+from emendo_config.index import find_active, vector_field
 from emendo_config.redis_io import as_text
+from emendo_config.registry import SpaceRecord, parse_registry
 
 DIALECT = ("DIALECT", 2)
 MAX_PAGE_SIZE = 1_000
 MAX_PAGE = 1_000_000
 MAX_SEARCH_LIMIT = 1_000
+# Times a search is made when another embedding space became the active one meanwhile, or Redis refused it.
+SEARCH_ATTEMPTS = 3
 _JOBS_AT_A_TIME = 200
 
 
@@ -63,8 +67,33 @@ def get_all(keys: Keys, wanted: Filter, page: int, page_size: int) -> Steps[Page
     return Page(results=found, total=total, page=page, page_size=page_size)
 
 
-def search(keys: Keys, wanted: Filter, field: str, vector: bytes, limit: int) -> Steps[list[SearchHit]]:
-    """The memories nearest to `vector` (float32[dimensions]), nearest first."""
+def active_space(keys: Keys, settings: Settings) -> Steps[SpaceRecord]:
+    """The embedding space that is searched: the one whose index the alias stands for.
+
+    Raises:
+        ConfigurationError: the alias stands for an index of no registered space.
+    """
+    info, registry = yield Batch("data", [("FT.INFO", keys.index_alias), ("HGETALL", keys.spaces)])
+    # A store whose workers are of an older release has no registry, and one space: that of everybody's settings.
+    records = parse_registry(registry) or (SpaceRecord(settings.space, settings.index_algorithm),)
+    return find_active(vector_field(info), records)
+
+
+def search(
+    keys: Keys, wanted: Filter, field: str, vector: bytes, limit: int, *, metric: str = "cosine"
+) -> Steps[list[SearchHit]]:
+    """The memories nearest to `vector`, nearest first.
+
+    Redis refuses it when the alias stands for an index that does not have the field.
+
+    Args:
+        keys: key names.
+        wanted: the scope.
+        field: of the active space.
+        vector: in that space, datatype[dimensions].
+        limit: how many, at most.
+        metric: of that space.
+    """
     parameters = [*wanted.parameters, "vector", vector, "limit", limit]
     returned = [*MEMORY_FIELDS, "distance"]
     (reply,) = yield Batch(
@@ -82,7 +111,7 @@ def search(keys: Keys, wanted: Filter, field: str, vector: bytes, limit: int) ->
             )
         ],
     )
-    return records.memories_found(reply, scored=True)[1]
+    return records.memories_found(reply, scored=True, metric=metric)[1]
 
 
 def job(keys: Keys, project: str, job_id: str) -> Steps[JobInfo]:
