@@ -14,7 +14,7 @@ from emendo_client.steps import Batch, Command, Steps
 from emendo_config import Keys, Settings
 from emendo_config.index import find_active, vector_field
 from emendo_config.redis_io import as_text
-from emendo_config.registry import SpaceRecord, parse_registry
+from emendo_config.registry import SpaceRecord, registered_spaces
 
 DIALECT = ("DIALECT", 2)
 MAX_PAGE_SIZE = 1_000
@@ -74,9 +74,7 @@ def active_space(keys: Keys, settings: Settings) -> Steps[SpaceRecord]:
         ConfigurationError: the alias stands for an index of no registered space.
     """
     info, registry = yield Batch("data", [("FT.INFO", keys.index_alias), ("HGETALL", keys.spaces)])
-    # A store whose workers are of an older release has no registry, and one space: that of everybody's settings.
-    records = parse_registry(registry) or (SpaceRecord(settings.space, settings.index_algorithm),)
-    return find_active(vector_field(info), records)
+    return find_active(vector_field(info), registered_spaces(registry, settings))
 
 
 def search(

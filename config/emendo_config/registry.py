@@ -6,7 +6,7 @@ Written by `ensure_index` (a store's first space) and by a re-embed; read by all
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from emendo_config.compact import compact_json
 from emendo_config.errors import ConfigurationError
 from emendo_config.keys import Keys
+from emendo_config.settings import Settings
 from emendo_config.spaces import EmbeddingSpace
 
 if TYPE_CHECKING:
@@ -124,6 +125,14 @@ def parse_registry(fields: Mapping[Any, bytes]) -> tuple[SpaceRecord, ...]:
     return tuple(sorted(records, key=lambda record: (record.space.generation, record.name)))
 
 
+def registered_spaces(fields: Mapping[Any, bytes], settings: Settings) -> tuple[SpaceRecord, ...]:
+    """The same; without a registry, the one space it would begin with.
+
+    There is none where all workers are of an older release, or none has started yet.
+    """
+    return parse_registry(fields) or (SpaceRecord(settings.space, settings.index_algorithm),)
+
+
 def read_registry(redis: Redis, keys: Keys) -> tuple[SpaceRecord, ...]:
     """The registered spaces, the oldest first; none in a store nobody has written to yet."""
     fields: Any = redis.hgetall(keys.spaces)
@@ -149,6 +158,15 @@ def find_space(records: Iterable[SpaceRecord], space: EmbeddingSpace) -> SpaceRe
         if (record.space.provider, record.space.model, record.space.dimensions) == wanted and record.is_written
     ]
     return found[-1] if found else None
+
+
+def newest_listed(records: Iterable[SpaceRecord], listed: Collection[str]) -> SpaceRecord | None:
+    """Of the spaces a memory has a vector of the newest: its model is the memory's `embedding_model`."""
+    return max(
+        (record for record in records if record.name in listed),
+        key=lambda record: record.space.generation,
+        default=None,
+    )
 
 
 def next_generation(records: Iterable[SpaceRecord]) -> int:

@@ -78,8 +78,8 @@ def _added(services, project, number, memory_id, *, began, vector) -> scripts.Co
     )
     change = apply_operation(MemoryState(memory_id), operation, snapshot=None, now=began, metadata_limit=16_384)
     assert change is not None
-    vectors = [(SpaceRecord(services.settings.space), vector)]
-    return commit_command(services, [change], vectors, "seed", spaces=Spaces("", frozenset()))
+    space = SpaceRecord(services.settings.space)
+    return commit_command(services, [change], [(space, vector)], "seed", spaces=Spaces("", [space]))
 
 
 def _chunks(ids):

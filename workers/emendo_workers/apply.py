@@ -20,7 +20,7 @@ from typing import Any
 
 from emendo_client.errors import EmendoError, from_document
 from emendo_config.redis_io import as_text
-from emendo_config.registry import SpaceRecord, SpaceState
+from emendo_config.registry import SpaceRecord, SpaceState, registered_spaces
 from emendo_workers import scripts
 from emendo_workers.commits import Spaces, applied_result, commit_command, listed_after
 from emendo_workers.decide import Change, apply_operation, base_version
@@ -32,7 +32,6 @@ from emendo_workers.reconcile import Merges, NeedsMerge
 from emendo_workers.reembedding.backfill import backfill
 from emendo_workers.retry import is_transient
 from emendo_workers.services import Services
-from emendo_workers.spaces import registered_spaces
 from emendo_workers.state import MemoryState, Snapshot, listed_spaces, parse_state
 from emendo_workers.text_vectors import TextVectors
 
@@ -254,7 +253,8 @@ class _Batch:
         """
         for unit in units:
             unit.vectors = []
-        for space in self._spaces:
+        # Those that are waited for first: what they refuse need not be paid for in the others.
+        for space in sorted(self._spaces, key=lambda space: space.state is not SpaceState.LIVE):
             lacking = [unit for unit in units if unit.changes and _needs_vector(unit, space)]
             if not lacking:
                 continue
@@ -295,7 +295,7 @@ class _Batch:
         # Before the commit, since after it nobody could tell the texts any more; and after it, since a backfill that
         # was under way may have embedded one of them meanwhile.
         self._forget(erased.values())
-        registered = frozenset(space.name for space in self._spaces)
+        registered = self._spaces
         commands = [
             commit_command(services, unit.changes, unit.vectors, self._token, spaces=Spaces(unit.spaces, registered))
             for unit in units

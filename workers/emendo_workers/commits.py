@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from emendo_client.records import expires_ms, metadata_tags
 from emendo_config.compact import compact_json
-from emendo_config.registry import SpaceRecord
+from emendo_config.registry import SpaceRecord, newest_listed
 from emendo_config.spaces import VECTOR_PREFIX
 from emendo_workers import scripts
 from emendo_workers.decide import Change
@@ -21,10 +21,10 @@ Vectors = Sequence[tuple[SpaceRecord, bytes]]
 
 
 class Spaces(NamedTuple):
-    """The memory's `embedding_space` before, and the names of the spaces there are."""
+    """The memory's `embedding_space` before, and the spaces there are."""
 
     listed: str
-    registered: frozenset[str]
+    registered: Sequence[SpaceRecord]
 
 
 def commit_command(
@@ -81,7 +81,7 @@ def listed_after(changes: Sequence[Change], vectors: Vectors, spaces: Spaces) ->
     if changes[-1].after.hash != changes[0].before.hash:
         return written
     listed = listed_spaces(spaces.listed)
-    return written | (listed & spaces.registered) if written else listed
+    return written | (listed & {space.name for space in spaces.registered}) if written else listed
 
 
 def _space_fields(changes: Sequence[Change], vectors: Vectors, spaces: Spaces) -> tuple[list[Any], list[str]]:
@@ -93,11 +93,8 @@ def _space_fields(changes: Sequence[Change], vectors: Vectors, spaces: Spaces) -
     removed = [f"{VECTOR_PREFIX}{name}" for name in listed_spaces(spaces.listed) - listed]
     if not value:
         return [], [*removed, SPACE_FIELD]
-    fields = [SPACE_FIELD, value]
-    if vectors:
-        newest = max((space.space for space, _ in vectors), key=lambda space: space.generation)
-        fields += ["embedding_model", newest.model]
-    return fields, removed
+    newest = newest_listed(spaces.registered, listed)
+    return [SPACE_FIELD, value, *(("embedding_model", newest.space.model) if newest else ())], removed
 
 
 # Ends the event of an applied mark whose submission left something for a person to decide.

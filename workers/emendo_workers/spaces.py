@@ -1,15 +1,15 @@
-"""The embedding spaces a worker writes: which they are, and a pipeline for each."""
+"""A pipeline for each embedding space a worker writes."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import redis
 
 from emendo_client.embeddings import Embedder, create_embedder
 from emendo_config import Keys, Settings
-from emendo_config.registry import SpaceRecord, SpaceState, parse_registry
+from emendo_config.registry import SpaceRecord
 from emendo_config.spaces import EmbeddingSpace
 from emendo_workers.breaker import Breaker
 from emendo_workers.embedding import EmbeddingPipeline
@@ -17,17 +17,6 @@ from emendo_workers.embedding_cache import EmbeddingCache
 from emendo_workers.embedding_requests import EmbeddingRequests
 from emendo_workers.gate import Gate
 from emendo_workers.pacing import Pacer
-
-
-def registered_spaces(reply: Mapping[bytes, bytes], settings: Settings) -> tuple[SpaceRecord, ...]:
-    """The registry's spaces from the reply of HGETALL, those that are waited for first.
-
-    Raises:
-        ConfigurationError: one of them cannot be read.
-    """
-    # Without a registry (another release wrote the store, or Redis lost it) it is the one the first worker registers.
-    records = parse_registry(reply) or (SpaceRecord(settings.space, settings.index_algorithm),)
-    return tuple(sorted(records, key=lambda record: record.state is not SpaceState.LIVE))
 
 
 class SpacePipelines:

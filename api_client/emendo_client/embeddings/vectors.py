@@ -34,6 +34,12 @@ def little_endian(embedding: Any) -> bytes:
     return floats.tobytes()
 
 
+def elements(vector: bytes, datatype: str) -> tuple[float, ...]:
+    """A vector's numbers, from bytes of this datatype (float32 or float16)."""
+    code = _CODES[datatype]
+    return struct.unpack(f"<{len(vector) // struct.calcsize(code)}{code}", vector)
+
+
 def converted(vector: bytes, datatype: str, wanted: str) -> bytes:
     """A vector's bytes in another datatype (float32 or float16).
 
@@ -42,10 +48,9 @@ def converted(vector: bytes, datatype: str, wanted: str) -> bytes:
     """
     if datatype == wanted:
         return vector
-    code = _CODES[datatype]
-    elements = len(vector) // struct.calcsize(code)
+    numbers = elements(vector, datatype)
     try:
-        return struct.pack(f"<{elements}{_CODES[wanted]}", *struct.unpack(f"<{elements}{code}", vector))
+        return struct.pack(f"<{len(numbers)}{_CODES[wanted]}", *numbers)
     except OverflowError:
         raise EmbeddingError(
             f"an element of the vector is too large for {wanted}",

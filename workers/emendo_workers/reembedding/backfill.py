@@ -10,7 +10,7 @@ from typing import Any
 from emendo_client.embeddings.vectors import converted
 from emendo_client.errors import EmendoError
 from emendo_config.redis_io import as_text
-from emendo_config.registry import SpaceRecord, read_registry
+from emendo_config.registry import SpaceRecord, newest_listed, read_registry
 from emendo_workers import scripts
 from emendo_workers.services import Services
 from emendo_workers.state import SPACE_FIELD, listed_spaces
@@ -119,9 +119,9 @@ def _read(
             outcomes[memory_id] = Backfilled.LISTED
         else:
             there = [(source, vector) for source, vector in zip(sources, stored, strict=True) if source.name in listed]
-            younger = any(other.space.generation > space.space.generation for other in others if other.name in listed)
             vector = there[0] if there else None
-            found.append(_Found(memory_id, as_text(text), as_text(text_hash), vector, not younger))
+            newest = newest_listed([space, *others], {space.name, *listed})
+            found.append(_Found(memory_id, as_text(text), as_text(text_hash), vector, newest is space))
     return found
 
 
