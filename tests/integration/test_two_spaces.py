@@ -13,6 +13,7 @@ from emendo_client.operations import new_memory_id
 from emendo_config.registry import SpaceState, remove_space, save_space
 from emendo_workers import scripts
 from emendo_workers.reembedding.backfill import Backfilled, backfill
+from emendo_workers.spaces import SpacePipelines
 
 LIVE = replace(SMALL, state=SpaceState.LIVE)
 
@@ -297,3 +298,57 @@ def test_erasing_forgets_the_cached_vectors_of_every_space(services, client):
         pipeline.forget = lambda texts, name=space.name, real=real: (forgotten.append((name, *texts)), real(texts))
     drain(services, client.delete(memory_id, hard=True))
     assert set(forgotten) == {(own_space(services).name, "to be forgotten"), (SMALL.name, "to be forgotten")}
+
+
+@pytest.fixture
+def caching(services):
+    """Vectors of the second space are cached in Redis."""
+    settings = services.settings.model_copy(update={"embedding_cache_ttl": 60})
+    services.pipelines = SpacePipelines(services.data, services.control, services.keys, settings)
+
+
+def cached(services) -> list[bytes]:
+    return list(services.data.scan_iter(match=services.keys.embedding(SMALL.name, "*")))
+
+
+@pytest.mark.usefixtures("caching")
+def test_a_text_that_is_erased_after_a_backfill_embedded_it_is_not_left_in_the_cache(services, client, monkeypatch):
+    memory_id = added(services, client)
+    space = open_space(services)
+    pipeline = services.pipeline_of(space)
+    real = pipeline.embed
+
+    def erase_meanwhile(texts):
+        # The erasing worker has looked for cached vectors before this one is there.
+        drain(services, client.delete(memory_id, hard=True))
+        vectors = real(texts)
+        assert cached(services)
+        return vectors
+
+    monkeypatch.setattr(pipeline, "embed", erase_meanwhile)
+    assert backfill(services, [memory_id], space) == {memory_id: Backfilled.GONE}
+    assert not cached(services)
+
+
+@pytest.mark.usefixtures("caching")
+def test_nor_one_that_is_backfilled_while_it_is_erased(services, client, monkeypatch):
+    memory_id = added(services, client)
+    space = open_space(services)
+    job = client.delete(memory_id, hard=True)
+    real, fills = scripts.run, []
+
+    def run(connection, commands):
+        if commands and commands[0][:2] == ("EVALSHA", scripts._digest("commit")) and not fills:
+            fills.append(memory_id)
+            backfill(services, [memory_id], space)
+            assert cached(services)
+        return real(connection, commands)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scripts, "run", run)
+        drain(services, job)
+    assert fills
+    assert job.status() == "succeeded"
+    assert not cached(services)
+    fields = services.data.hgetall(services.keys.memory(memory_id))
+    assert not [name for name in fields if name.startswith(b"vector_") or name in (b"memory", b"embedding_space")]

@@ -91,8 +91,21 @@ def backfill(
         outcomes.update(
             (each.memory_id, Backfilled(as_text(reply))) for each, reply in zip(ready, replies, strict=True)
         )
+        _forget_erased(services, ready, space, outcomes)
         waiting = [memory_id for memory_id in waiting if outcomes[memory_id] is Backfilled.CHANGED]
     return outcomes
+
+
+def _forget_erased(
+    services: Services,
+    found: Sequence[_Found],
+    space: SpaceRecord,
+    outcomes: dict[str, Backfilled | EmendoError],
+) -> None:
+    """Drops from the cache what was embedded of memories that were erased meanwhile."""
+    texts = [each.text for each in found if outcomes[each.memory_id] is Backfilled.GONE]
+    if texts:
+        services.pipeline_of(space).forget(texts)
 
 
 def _read(
