@@ -31,6 +31,19 @@ def test_the_first_worker_registers_the_settings_space_and_no_later_one(services
     assert read_registry(services.data, services.keys) == (own_space(services),)
 
 
+def test_a_worker_that_starts_changes_nothing_that_is_registered(services, emendo_settings):
+    changed = replace(own_space(services), algorithm="hnsw")
+    save_space(services.data, services.keys, changed)
+    assert ensure_index(services.data, emendo_settings) == changed
+
+
+def test_nor_does_one_with_other_settings_while_the_index_is_lost(services, emendo_settings):
+    services.data.execute_command("FT.DROPINDEX", services.keys.index(own_space(services).name))
+    with pytest.raises(ConfigurationError, match="settings ask for"):
+        ensure_index(services.data, naming(emendo_settings, SMALL))
+    assert read_registry(services.data, services.keys) == (own_space(services),)
+
+
 def test_a_store_of_a_release_without_a_registry_gets_one(services, emendo_settings):
     services.data.delete(services.keys.spaces)
     with MemoryClient(emendo_settings) as client:

@@ -13,7 +13,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
@@ -290,33 +290,29 @@ class _Batch:
     def _commit(self, units: list[_Unit]) -> None:
         if not units:
             return
-        services = self._services
-        erased = {unit.memory_id: texts_of(services, unit.memory_id) for unit in units if unit.changes[-1].after.erased}
-        # Before the commit, since after it nobody could tell the texts any more; and after it, since a backfill that
-        # was under way may have embedded one of them meanwhile.
-        self._forget(erased.values())
-        registered = self._spaces
+        # Before the commit: after it nobody knows the texts any more.
+        self._forget([unit.memory_id for unit in units if unit.changes[-1].after.erased])
+        services, known = self._services, self._spaces
         commands = [
-            commit_command(services, unit.changes, unit.vectors, self._token, spaces=Spaces(unit.spaces, registered))
+            commit_command(services, unit.changes, unit.vectors, self._token, spaces=Spaces(unit.spaces, known))
             for unit in units
         ]
         *replies, registry = scripts.run(services.data, [*commands, ("HGETALL", services.keys.spaces)])
-        self._forget(erased.values())
-        before, self._spaces = self._spaces, registered_spaces(registry, services.settings)
+        self._spaces = registered_spaces(registry, services.settings)
         for unit, reply in zip(units, replies, strict=True):
             if as_text(reply) != "committed":
                 continue  # somebody was faster: the operations wait for the next round
             self._committed.add(unit.memory_id)
-            if self._spaces != before:  # of what was added the vectors were not written
-                listed = listed_after(unit.changes, unit.vectors, Spaces(unit.spaces, registered))
+            if self._spaces != known:  # of what was added the vectors were not written
+                listed = listed_after(unit.changes, unit.vectors, Spaces(unit.spaces, known))
                 self._note_lacking(unit.changes[-1].after, listed)
             for change in unit.changes:
                 self._end(ItemOutcome(change.operation, result=change.result()), unit)
             self._end_idle(unit)
 
-    def _forget(self, erased: Iterable[Sequence[str]]) -> None:
-        """Drops the cached vectors of texts that are erased, of every space."""
-        texts = list(itertools.chain.from_iterable(erased))
+    def _forget(self, memory_ids: Sequence[str]) -> None:
+        """Drops the cached vectors of every text the memories ever had, of every space."""
+        texts = [text for memory_id in memory_ids for text in texts_of(self._services, memory_id)]
         if texts:
             for space in self._spaces:
                 self._services.pipeline_of(space).forget(texts)
