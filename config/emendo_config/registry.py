@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from emendo_config.compact import compact_json
@@ -121,8 +122,14 @@ def parse_registry(fields: Mapping[Any, bytes]) -> tuple[SpaceRecord, ...]:
     Raises:
         ConfigurationError: one of them cannot be read.
     """
-    records = map(SpaceRecord.from_json, fields.values())
+    records = [_parsed(text) for text in fields.values()]
     return tuple(sorted(records, key=lambda record: (record.space.generation, record.name)))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: bytes) -> SpaceRecord:
+    # Once for a document: every batch reads the registry twice.
+    return SpaceRecord.from_json(text)
 
 
 def registered_spaces(fields: Mapping[Any, bytes], settings: Settings) -> tuple[SpaceRecord, ...]:
