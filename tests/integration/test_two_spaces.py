@@ -36,6 +36,15 @@ def test_new_memories_and_new_texts_get_both_vectors_for_one_request_a_space(ser
     assert services.data.hget(services.keys.memory(memories[0]), "embedding_model") == b"text-embedding-3-large"
 
 
+def test_a_space_that_is_a_copy_costs_no_request_of_its_own(services, client, openai_server):
+    own = own_space(services)
+    copy = replace(own, space=replace(own.space, generation=2), datatype="float16", copy_of=own.name)
+    open_space(services, copy)
+    memory_id = added(services, client)
+    assert len(openai_server.requests) == 1
+    assert_right(services, memory_id, own, copy)
+
+
 def test_metadata_pays_for_nothing_where_both_vectors_are(services, client, openai_server):
     space = open_space(services)
     memory_id = added(services, client)
