@@ -157,8 +157,7 @@ class AsyncMemoryClient(AsyncSubmitting):
         query = validation.text(query, "query", self.settings)
         wanted = scoped(self.project, user_id, agent_id, run_id, filters, all_users=all_users)
         limit = validation.positive(limit, "limit", MAX_SEARCH_LIMIT)
-        vector = await self._queries.embed_async(query)
-        return await self._run(reads.search(self._keys, wanted, self.settings.space.field, vector, limit))
+        return await self._nearest(query, wanted, limit)
 
     async def history(self, memory_id: str) -> list[HistoryEntry]:
         """See `MemoryClient.history`."""

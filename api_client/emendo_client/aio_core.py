@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Self, TypeVar
 
-from emendo_client import validation, writes
+from emendo_client import reads, validation, writes
 from emendo_client.aio_job import AsyncJob
 from emendo_client.batches import BatchBuilder, BatchRequest
 from emendo_client.bell import Bell
 from emendo_client.embeddings.queries import QueryEmbedder
+from emendo_client.errors import EmendoError, VectorStoreError
+from emendo_client.filters import Filter
+from emendo_client.models import SearchHit
 from emendo_client.operations import Document
+from emendo_client.reads import SEARCH_ATTEMPTS
 from emendo_client.requests import JobRequest, RequestBuilder
 from emendo_client.steps import Steps, run_async
 from emendo_config import Keys, Settings
 from emendo_config.queues import BULK
 from emendo_config.redis_io import connect_async
+from emendo_config.registry import SpaceRecord
 
 T = TypeVar("T")
 
@@ -36,6 +42,7 @@ class AsyncCore:
         self._control = self._data if same else connect_async(self.settings.control_url, self.settings)
         self._planes = {"data": self._data, "control": self._control}
         self._queries = QueryEmbedder(self.settings)
+        self._active: SpaceRecord | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -74,6 +81,29 @@ class AsyncCore:
         if consistency == "strong":
             await job.wait(timeout=self.settings.task_time_limit, with_results=False)
         return job
+
+    async def _nearest(self, query: str, wanted: Filter, limit: int) -> list[SearchHit]:
+        """See `Core._nearest`."""
+        for attempt in itertools.count(1):
+            space = self._active or await self._look_up_space()
+            try:
+                vector = await self._queries.embed_async(query, space)
+            except EmendoError:  # the provider of a space that was left may be gone with it
+                if attempt == SEARCH_ATTEMPTS or (await self._look_up_space()).name == space.name:
+                    raise
+                continue
+            steps = reads.search(self._keys, wanted, space.field, vector, limit, metric=space.metric)
+            try:
+                return await self._run(steps)
+            except VectorStoreError:
+                if attempt == SEARCH_ATTEMPTS:
+                    raise
+                self._active = None
+        raise AssertionError("attempts are counted without end")
+
+    async def _look_up_space(self) -> SpaceRecord:
+        self._active = await self._run(reads.active_space(self._keys, self.settings))
+        return self._active
 
     async def _ring(self, shards: list[str]) -> None:
         if shards:

@@ -102,8 +102,8 @@ def _look(keys: Keys, settings: Settings, ids: Sequence[str], tally: _Tally) -> 
 
 def _diagnoses(keys: Keys, settings: Settings, ids: Sequence[str]) -> Steps[list[Diagnosis]]:
     """Of those that are still there."""
-    read = yield from readings(keys, ids)
-    return [checks.diagnose(reading, settings) for reading in read if reading.memory_type != "none"]
+    spaces, read = yield from readings(settings, keys, ids)
+    return [checks.diagnose(reading, spaces) for reading in read if reading.memory_type != "none"]
 
 
 class _Tally:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import re
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,11 +16,12 @@ from typing import Any
 
 from emendo_client import records
 from emendo_client.diagnosis import MENDS, Check, Diagnosis, Finding
+from emendo_client.embeddings.vectors import elements
 from emendo_client.models import Event, HistoryEntry
-from emendo_config import Settings
 from emendo_config.index import TAG_SEPARATOR
 from emendo_config.redis_io import as_text
-from emendo_config.spaces import VECTOR_PREFIX, EmbeddingSpace
+from emendo_config.registry import SpaceRecord, SpaceState, newest_listed
+from emendo_config.spaces import VECTOR_PREFIX
 
 _Form = Callable[[bytes], bool]
 
@@ -45,12 +45,12 @@ class Reading:
     history_type: str = "stream"
 
 
-def diagnose(reading: Reading, settings: Settings) -> Diagnosis:
+def diagnose(reading: Reading, spaces: Sequence[SpaceRecord]) -> Diagnosis:
     """Looks at everything there is to check on one memory.
 
     Args:
         reading: what Redis holds of it.
-        settings: whose embedding space it should be of.
+        spaces: the embedding spaces of its store.
     """
     fields = reading.fields
     return Diagnosis(
@@ -59,11 +59,11 @@ def diagnose(reading: Reading, settings: Settings) -> Diagnosis:
         version=_version(fields),
         is_deleted=fields.get("is_deleted") == b"1",
         erased=_is_erased(fields),
-        findings=list(_findings(reading, settings)),
+        findings=list(_findings(reading, spaces)),
     )
 
 
-def _findings(reading: Reading, settings: Settings) -> Iterator[Finding]:
+def _findings(reading: Reading, spaces: Sequence[SpaceRecord]) -> Iterator[Finding]:
     fields = reading.fields
     erased = _is_erased(fields)
     if reading.memory_type != "hash":
@@ -75,7 +75,7 @@ def _findings(reading: Reading, settings: Settings) -> Iterator[Finding]:
     elif fields:
         yield from _text_hash(fields)
         yield _finding(Check.INDEX, reading.indexed, "in the index" if reading.indexed else "not there", "in the index")
-        yield from _embedding(fields, settings.space)
+        yield from _embedding(fields, spaces)
         yield from _derived(fields)
     finding, entries = _history(reading)
     yield finding
@@ -181,25 +181,35 @@ def _text_hash(fields: Mapping[str, bytes]) -> Iterator[Finding]:
         yield _finding(Check.TEXT_HASH, stored == right.encode(), f"SHA-256 {shown}", f"SHA-256 {right}")
 
 
-def _embedding(fields: Mapping[str, bytes], space: EmbeddingSpace) -> Iterator[Finding]:
-    present = ", ".join(sorted(name for name in fields if name.startswith(VECTOR_PREFIX)))
-    vector = fields.get(space.field)
-    yield _finding(Check.VECTOR, vector is not None, present or "no vector", space.field)
-    if vector is not None:
-        size = 4 * space.dimensions
-        expected = f"{size} bytes: {space.dimensions} dimensions"
-        yield _finding(Check.VECTOR_LENGTH, len(vector) == size, f"{len(vector)} bytes", expected)
-        if len(vector) == size:
-            infinite = sum(not math.isfinite(value) for value in struct.unpack(f"<{space.dimensions}f", vector))
-            yield _finding(
-                Check.VECTOR_FINITE, not infinite, f"{infinite} values are not finite", "0 values are not finite"
-            )
-    for check, name, right in (
-        (Check.EMBEDDING_MODEL, "embedding_model", space.model),
-        (Check.EMBEDDING_SPACE, "embedding_space", space.name),
-    ):
-        stored = fields.get(name)
-        yield _finding(check, stored == right.encode(), _named(stored), right)
+def _embedding(fields: Mapping[str, bytes], spaces: Sequence[SpaceRecord]) -> Iterator[Finding]:
+    """A vector in each space that is complete or that the memory lists, and in no other one of the store's."""
+    stored = fields.get("embedding_space")
+    listed = set(as_text(stored).split(",")) if stored and _is_text(stored) else set()
+    expected = [space for space in spaces if space.state is SpaceState.LIVE or space.name in listed]
+    present = sorted(name for name in fields if name.startswith(VECTOR_PREFIX))
+    wanted = sorted(space.field for space in expected)
+    searched = sorted(space.field for space in spaces if space.field in fields)
+    yield _finding(Check.VECTOR, searched == wanted, ", ".join(present) or "no vector", ", ".join(wanted))
+    for space in expected:
+        if space.field in fields:
+            yield from _vector(fields[space.field], space)
+    names = ",".join(sorted(space.name for space in expected))
+    yield _finding(Check.EMBEDDING_SPACE, stored == names.encode(), _named(stored), names)
+    newest = newest_listed(spaces, [space.name for space in expected])
+    if newest is not None:
+        stored, model = fields.get("embedding_model"), newest.space.model
+        yield _finding(Check.EMBEDDING_MODEL, stored == model.encode(), _named(stored), model)
+
+
+def _vector(vector: bytes, space: SpaceRecord) -> Iterator[Finding]:
+    expected = f"{space.vector_bytes} bytes: {space.space.dimensions} dimensions"
+    is_right = len(vector) == space.vector_bytes
+    yield _finding(Check.VECTOR_LENGTH, is_right, f"{len(vector)} bytes", expected)
+    if is_right:
+        infinite = sum(not math.isfinite(value) for value in elements(vector, space.datatype))
+        yield _finding(
+            Check.VECTOR_FINITE, not infinite, f"{infinite} values are not finite", "0 values are not finite"
+        )
 
 
 def _derived(fields: Mapping[str, bytes]) -> Iterator[Finding]:
@@ -306,7 +316,7 @@ def _named(value: bytes | None) -> str:
     """A name, which may be shown; anything else in its place only by its length."""
     if value is None:
         return "none"
-    return value.decode() if re.fullmatch(rb"[\w./:@+-]{1,128}", value) else f"{len(value)} bytes that are no name"
+    return value.decode() if re.fullmatch(rb"[\w./:@+,-]{1,512}", value) else f"{len(value)} bytes that are no name"
 
 
 def _state(deleted: bool) -> str:

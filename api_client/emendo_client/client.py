@@ -214,13 +214,12 @@ class MemoryClient(Submitting):
 
         Raises:
             ValidationError; EmbeddingError or NetworkError: the query cannot be embedded;
-            VectorStoreError: there is no index yet.
+            VectorStoreError: there is no index yet; ConfigurationError: the index is of no registered embedding space.
         """
         query = validation.text(query, "query", self.settings)
         wanted = scoped(self.project, user_id, agent_id, run_id, filters, all_users=all_users)
         limit = validation.positive(limit, "limit", MAX_SEARCH_LIMIT)
-        vector = self._queries.embed(query)
-        return self._run(reads.search(self._keys, wanted, self.settings.space.field, vector, limit))
+        return self._nearest(query, wanted, limit)
 
     def history(self, memory_id: str) -> list[HistoryEntry]:
         """Every change of the memory, oldest first; also of a deleted one."""

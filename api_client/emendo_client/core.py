@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Self, TypeVar
 
-from emendo_client import validation, writes
+from emendo_client import reads, validation, writes
 from emendo_client.batches import BatchBuilder, BatchRequest
 from emendo_client.bell import Bell
 from emendo_client.embeddings.queries import QueryEmbedder
+from emendo_client.errors import EmendoError, VectorStoreError
+from emendo_client.filters import Filter
 from emendo_client.job import Job
+from emendo_client.models import SearchHit
 from emendo_client.operations import Document
+from emendo_client.reads import SEARCH_ATTEMPTS
 from emendo_client.requests import JobRequest, RequestBuilder
 from emendo_client.steps import Steps, run
 from emendo_config import Keys, Settings
 from emendo_config.queues import BULK
 from emendo_config.redis_io import connect
+from emendo_config.registry import SpaceRecord
 
 T = TypeVar("T")
 
@@ -35,6 +41,7 @@ class Core:
         self._control = self._data if same else connect(self.settings.control_url, self.settings)
         self._planes = {"data": self._data, "control": self._control}
         self._queries = QueryEmbedder(self.settings)
+        self._active: SpaceRecord | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -73,6 +80,29 @@ class Core:
         if consistency == "strong":
             job.wait(timeout=self.settings.task_time_limit, with_results=False)
         return job
+
+    def _nearest(self, query: str, wanted: Filter, limit: int) -> list[SearchHit]:
+        """Searches the active space; when another one became active meanwhile, that one."""
+        for attempt in itertools.count(1):
+            space = self._active or self._look_up_space()
+            try:
+                vector = self._queries.embed(query, space)
+            except EmendoError:  # the provider of a space that was left may be gone with it
+                if attempt == SEARCH_ATTEMPTS or self._look_up_space().name == space.name:
+                    raise
+                continue
+            steps = reads.search(self._keys, wanted, space.field, vector, limit, metric=space.metric)
+            try:
+                return self._run(steps)
+            except VectorStoreError:
+                if attempt == SEARCH_ATTEMPTS:
+                    raise
+                self._active = None
+        raise AssertionError("attempts are counted without end")
+
+    def _look_up_space(self) -> SpaceRecord:
+        self._active = self._run(reads.active_space(self._keys, self.settings))
+        return self._active
 
     def _ring(self, shards: list[str]) -> None:
         self._bell.ring_each(shards)

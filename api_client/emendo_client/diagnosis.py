@@ -36,17 +36,16 @@ class Check(StrEnum):
 
 _RESTORE = "restore(memory_id, version=<the newest version>) writes what the history says"
 _EMBED_AGAIN = "HDEL the memory's embedding_space, then restore it to its newest version: it is embedded anew"
-_SPACE = f"set the embedding settings to those of the workers; if they are, {_EMBED_AGAIN}"
 _BACKUP = "changes are lost: bring the memory's hash and stream back together from a backup"
 MENDS: Mapping[Check, str] = {
     Check.FIELDS: "set the named fields by hand (HSET), or bring hash and stream back together from a backup",
     Check.TEXT_HASH: _RESTORE,
     Check.INDEX: "mend fields, vector and expires_ms first; else wait until the index is built, or change the memory",
-    Check.VECTOR: _EMBED_AGAIN,
+    Check.VECTOR: f"HDEL a vector field that is not expected; for one that is missing: {_EMBED_AGAIN}",
     Check.VECTOR_LENGTH: _EMBED_AGAIN,
     Check.VECTOR_FINITE: _EMBED_AGAIN,
-    Check.EMBEDDING_MODEL: _SPACE,
-    Check.EMBEDDING_SPACE: _SPACE,
+    Check.EMBEDDING_MODEL: _EMBED_AGAIN,
+    Check.EMBEDDING_SPACE: _EMBED_AGAIN,
     Check.METADATA_TAGS: "set any metadata key to another value and back: the tags are written with the metadata",
     Check.EXPIRES_MS: "HSET the memory's expires_ms to what is expected; HDEL it when none is",
     Check.HISTORY: _BACKUP,

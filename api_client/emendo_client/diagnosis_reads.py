@@ -12,22 +12,28 @@ from emendo_client.reads import DIALECT, no_memory
 from emendo_client.steps import Batch, Command, Steps, script
 from emendo_config import Keys, Settings
 from emendo_config.redis_io import as_text
+from emendo_config.registry import SpaceRecord, registered_spaces
 
 
 def diagnose(settings: Settings, keys: Keys, project: str, memory_id: str) -> Steps[Diagnosis]:
     """Everything there is to check on one memory of the project, in one round trip."""
-    (reading,) = yield from readings(keys, [memory_id])
+    spaces, (reading,) = yield from readings(settings, keys, [memory_id])
     if reading.fields.get("project") != project.encode():
         raise no_memory(memory_id)
-    return checks.diagnose(reading, settings)
+    return checks.diagnose(reading, spaces)
 
 
-def readings(keys: Keys, ids: Sequence[str]) -> Steps[list[Reading]]:
-    """What Redis holds of the memories, in one round trip; each with its history at one moment."""
+def readings(
+    settings: Settings, keys: Keys, ids: Sequence[str]
+) -> Steps[tuple[tuple[SpaceRecord, ...], list[Reading]]]:
+    """The store's embedding spaces, and what Redis holds of the memories, each with its history at one moment.
+
+    All in one round trip.
+    """
     reads = [script("read", [keys.memory(name), keys.history(name)], []) for name in ids]
-    *replies, (_, *found) = yield Batch("data", [*reads, _lookup(keys, ids)])
+    registry, *replies, (_, *found) = yield Batch("data", [("HGETALL", keys.spaces), *reads, _lookup(keys, ids)])
     indexed = {as_text(key) for key in found}
-    return [
+    return registered_spaces(registry, settings), [
         _reading(memory_id, reply, keys.memory(memory_id) in indexed)
         for memory_id, reply in zip(ids, replies, strict=True)
     ]

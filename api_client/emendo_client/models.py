@@ -65,7 +65,10 @@ class Memory(_Model):
 
 
 class SearchHit(Memory):
-    """A memory found by `search`; `score` is the cosine similarity to the query, at most 1."""
+    """A memory found by `search`; `score` is its similarity to the query: the cosine, at most 1.
+
+    In a store whose index has another metric: the inner product, or 1 / (1 + squared distance).
+    """
 
     score: float
 

@@ -11,13 +11,17 @@ from emendo_client.filters import Filter
 from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobStatus, Memory, Page, Progress, SearchHit
 from emendo_client.records import JOB_FIELDS, MEMORY_FIELDS, split_conflict_id
 from emendo_client.steps import Batch, Command, Steps
-from emendo_config import Keys
+from emendo_config import Keys, Settings
+from emendo_config.index import find_active, vector_field
 from emendo_config.redis_io import as_text
+from emendo_config.registry import SpaceRecord, registered_spaces
 
 DIALECT = ("DIALECT", 2)
 MAX_PAGE_SIZE = 1_000
 MAX_PAGE = 1_000_000
 MAX_SEARCH_LIMIT = 1_000
+# Times a search is made when another embedding space became the active one meanwhile, or Redis refused it.
+SEARCH_ATTEMPTS = 3
 _JOBS_AT_A_TIME = 200
 
 
@@ -63,10 +67,33 @@ def get_all(keys: Keys, wanted: Filter, page: int, page_size: int) -> Steps[Page
     return Page(results=found, total=total, page=page, page_size=page_size)
 
 
-def search(keys: Keys, wanted: Filter, field: str, vector: bytes, limit: int) -> Steps[list[SearchHit]]:
-    """The memories nearest to `vector` (float32[dimensions]), nearest first."""
+def active_space(keys: Keys, settings: Settings) -> Steps[SpaceRecord]:
+    """The embedding space that is searched: the one whose index the alias stands for.
+
+    Raises:
+        ConfigurationError: the alias stands for an index of no registered space.
+    """
+    info, registry = yield Batch("data", [("FT.INFO", keys.index_alias), ("HGETALL", keys.spaces)])
+    return find_active(vector_field(info), registered_spaces(registry, settings))
+
+
+def search(
+    keys: Keys, wanted: Filter, field: str, vector: bytes, limit: int, *, metric: str = "cosine"
+) -> Steps[list[SearchHit]]:
+    """The memories nearest to `vector`, nearest first.
+
+    Redis refuses it when the alias stands for an index that does not have the field.
+
+    Args:
+        keys: key names.
+        wanted: the scope.
+        field: of the active space.
+        vector: in that space, datatype[dimensions].
+        limit: how many, at most.
+        metric: of that space.
+    """
     (reply,) = yield Batch("data", [nearest(keys, wanted, field, vector, limit)])
-    return records.memories_found(reply, scored=True)[1]
+    return records.memories_found(reply, scored=True, metric=metric)[1]
 
 
 def nearest(keys: Keys, wanted: Filter, field: str, vector: bytes, limit: int) -> Command:

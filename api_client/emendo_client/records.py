@@ -95,8 +95,14 @@ def visible_memory(values: Sequence[Any], project: str, *, include_deleted: bool
     return None if gone and not include_deleted else memory
 
 
-def memories_found(reply: Sequence[Any], *, scored: bool) -> tuple[int, list[Any]]:
-    """An FT.SEARCH reply (total, then key and fields alternating) as the total and Memory or SearchHit objects."""
+def memories_found(reply: Sequence[Any], *, scored: bool, metric: str = "cosine") -> tuple[int, list[Any]]:
+    """An FT.SEARCH reply (total, then key and fields alternating) as the total and Memory or SearchHit objects.
+
+    Args:
+        reply: to a search for MEMORY_FIELDS and, when scored, `distance`.
+        scored: True for SearchHit.
+        metric: of the distances.
+    """
     found: list[Any] = []
     for flat in reply[2::2]:
         fields = dict(zip((as_text(name) for name in flat[::2]), flat[1::2], strict=True))
@@ -104,11 +110,16 @@ def memories_found(reply: Sequence[Any], *, scored: bool) -> tuple[int, list[Any
         if document is None:  # removed between the index's answer and the read of its fields
             continue
         if scored:
-            document["score"] = 1.0 - float(fields["distance"])
+            document["score"] = _similarity(float(fields["distance"]), metric)
             found.append(SearchHit.model_validate(document))
         else:
             found.append(Memory.model_validate(document))
     return int(reply[0]), found
+
+
+def _similarity(distance: float, metric: str) -> float:
+    """The more alike, the higher; Redis gives squared distances for l2, and 1 - product for the others."""
+    return 1.0 / (1.0 + distance) if metric == "l2" else 1.0 - distance
 
 
 def history_entry(memory_id: str, entry_id: Any, raw: Mapping[Any, Any]) -> HistoryEntry:

@@ -6,18 +6,21 @@ FLAT is some hundred times cheaper than under HNSW (docs/design.md, "Index").
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
 from emendo_config.errors import ConfigurationError
 from emendo_config.keys import Keys
+from emendo_config.redis_io import as_text
+from emendo_config.registry import SpaceRecord, SpaceState, find_space, read_registry
 from emendo_config.settings import Settings
-from emendo_config.spaces import EmbeddingSpace
+from emendo_config.spaces import VECTOR_PREFIX, EmbeddingSpace
 
 if TYPE_CHECKING:
     from redis import Redis
+    from redis.client import Pipeline
 
 # Tags are split at this character, which ids and metadata may not contain (control characters are refused),
 # so a value such as "a,b" stays one tag.
@@ -27,14 +30,13 @@ TAG_FIELDS = ("project", "user_id", "agent_id", "run_id", "actor_id", "role", "i
 NUMERIC_FIELDS = ("expires_ms", "deleted_ms")
 
 
-def index_schema(settings: Settings, space: EmbeddingSpace) -> dict[str, Any]:
+def index_schema(keys: Keys, record: SpaceRecord) -> dict[str, Any]:
     """The redisvl schema of one space's index: tags to scope by, times to sort by, one vector field.
 
     Args:
-        settings: prefix and index algorithm.
-        space: whose vectors the index holds, float32[space.dimensions] under cosine distance.
+        keys: whose memories are indexed; each space's index holds all of them.
+        record: the space, datatype[dimensions] in its own field.
     """
-    keys = Keys(settings.key_prefix)
     tag_attributes = {"separator": TAG_SEPARATOR, "case_sensitive": True}
     fields: list[dict[str, Any]] = [{"name": name, "type": "tag", "attrs": dict(tag_attributes)} for name in TAG_FIELDS]
     # Sorted by, never searched for: indexed as tags, each moment would have a list of its own, and every update pays.
@@ -45,19 +47,19 @@ def index_schema(settings: Settings, space: EmbeddingSpace) -> dict[str, Any]:
     fields += [{"name": name, "type": "numeric"} for name in NUMERIC_FIELDS]
     fields.append(
         {
-            "name": space.field,
+            "name": record.field,
             "type": "vector",
             "attrs": {
-                "algorithm": settings.index_algorithm,
-                "dims": space.dimensions,
-                "distance_metric": "cosine",
-                "datatype": "float32",
+                "algorithm": record.algorithm,
+                "dims": record.space.dimensions,
+                "distance_metric": record.metric,
+                "datatype": record.datatype,
             },
         }
     )
     return {
         "index": {
-            "name": keys.index(space.name),
+            "name": keys.index(record.name),
             "prefix": keys.memory_prefix.removesuffix(":"),
             "key_separator": ":",
             "storage_type": "hash",
@@ -66,28 +68,69 @@ def index_schema(settings: Settings, space: EmbeddingSpace) -> dict[str, Any]:
     }
 
 
-def ensure_index(redis: Redis, settings: Settings) -> None:
-    """Creates the space's index and the alias when they are missing, and checks them when they are not.
+def ensure_index(redis: Redis, settings: Settings) -> SpaceRecord:
+    """Makes what is missing of a store's registry and indexes, and checks the settings against it; the active space.
 
-    Safe to call from many starting workers at once; never drops anything.
+    Safe to call from many starting workers at once; never drops anything, nor moves an alias that is there.
 
     Raises:
-        ConfigurationError: the alias stands for an index of another model or dimension.
+        ConfigurationError: the settings name a space this store does not have, or the alias stands for an index of
+            none of its spaces.
+    """
+    active = restore_indexes(redis, settings)
+    if find_space(read_registry(redis, Keys(settings.key_prefix)), settings.space) is None:
+        raise _other_space(settings.space, active.name, active.space.dimensions)
+    return active
+
+
+def restore_indexes(redis: Redis, settings: Settings) -> SpaceRecord:
+    """Makes the indexes of the registered spaces, and the alias, where they are missing; the active space.
+
+    A store without a registry gets the settings' space as its first. An alias that was lost comes back on the newest
+    space that is complete.
+
+    Raises:
+        ConfigurationError: the alias stands for an index of no registered space.
     """
     keys = Keys(settings.key_prefix)
-    space = settings.space
     current = indexed_space(redis, keys)
-    if current is None:
-        _create(redis, settings, space)
+    if current in (None, (settings.space.field, settings.space.dimensions)):
+        # Nothing was written yet, or by a release without a registry.
+        _register_first(redis, keys, SpaceRecord(settings.space, settings.index_algorithm))
+    records = read_registry(redis, keys)
+    if current and not records:
+        raise _other_space(settings.space, current[0].removeprefix(VECTOR_PREFIX), current[1])
+    there = {as_text(name) for name in redis.execute_command("FT._LIST")}
+    for record in records:
+        is_active = current is not None and record.field == current[0]
+        if record.is_written and not is_active and keys.index(record.name) not in there:
+            create_index(redis, keys, record)
+    complete = [record for record in records if record.state is SpaceState.LIVE]
+    if current is None and complete:
+        index = keys.index(complete[-1].name)
+        _tolerate_existing(lambda: redis.execute_command("FT.ALIASADD", keys.index_alias, index))
         current = indexed_space(redis, keys)
-    if current != (space.field, space.dimensions):
-        field, dimensions = current or ("nothing", 0)
-        raise ConfigurationError(
-            f"the store is indexed by {field} ({dimensions} dimensions), but the settings ask for "
-            f"{space.field} ({space.dimensions} dimensions)",
-            suggestion="set EMENDO_EMBEDDING_PROVIDER, EMENDO_EMBEDDING_MODEL and EMENDO_EMBEDDING_DIMENSIONS "
-            "back to what the store was written with, or use another EMENDO_KEY_PREFIX",
-        )
+    return find_active(current, records)
+
+
+def find_active(indexed: tuple[str, int] | None, records: Iterable[SpaceRecord]) -> SpaceRecord:
+    """The record of the space the alias stands for.
+
+    Args:
+        indexed: what `indexed_space` found.
+        records: of the registry.
+
+    Raises:
+        ConfigurationError: it is not registered.
+    """
+    for record in records:
+        if indexed == (record.field, record.space.dimensions):
+            return record
+    field = indexed[0] if indexed else "nothing"
+    raise ConfigurationError(
+        f"the search alias stands for {field}, which is none of the registered embedding spaces",
+        suggestion="emendo doctor lists them; point the alias at the index of one (FT.ALIASUPDATE)",
+    )
 
 
 def indexed_space(redis: Redis, keys: Keys) -> tuple[str, int] | None:
@@ -98,6 +141,11 @@ def indexed_space(redis: Redis, keys: Keys) -> tuple[str, int] | None:
         if _is_unknown_index(error):
             return None
         raise
+    return vector_field(info)
+
+
+def vector_field(info: Any) -> tuple[str, int] | None:
+    """The vector field and dimension an FT.INFO reply tells of; None when it has no vector field."""
     for attribute in _pairs(info)["attributes"]:
         described = _pairs(attribute)
         if described.get("type") == "VECTOR":
@@ -105,21 +153,38 @@ def indexed_space(redis: Redis, keys: Keys) -> tuple[str, int] | None:
     return None
 
 
-def _create(redis: Redis, settings: Settings, space: EmbeddingSpace) -> None:
+def create_index(redis: Redis, keys: Keys, record: SpaceRecord) -> None:
+    """Makes the space's index, unless it is there; Redis fills it from what it finds, in the background."""
     from redisvl.index import SearchIndex
 
-    keys = Keys(settings.key_prefix)
-    index = SearchIndex.from_dict(index_schema(settings, space), redis_client=redis)
-    creations: tuple[Callable[[], Any], ...] = (
-        lambda: index.create(overwrite=False),
-        lambda: redis.execute_command("FT.ALIASADD", keys.index_alias, keys.index(space.name)),
+    index = SearchIndex.from_dict(index_schema(keys, record), redis_client=redis)
+    _tolerate_existing(lambda: index.create(overwrite=False))
+
+
+def _register_first(redis: Redis, keys: Keys, record: SpaceRecord) -> None:
+    def register(pipeline: Pipeline) -> None:
+        if not pipeline.exists(keys.spaces):
+            pipeline.multi()
+            pipeline.hset(keys.spaces, record.name, record.to_json())
+
+    redis.transaction(register, keys.spaces)  # of workers that start with different settings one wins
+
+
+def _other_space(wanted: EmbeddingSpace, name: str, dimensions: int) -> ConfigurationError:
+    return ConfigurationError(
+        f"the store is indexed by {name} ({dimensions} dimensions), but the settings ask for "
+        f"{wanted.name} ({wanted.dimensions} dimensions)",
+        suggestion="set EMENDO_EMBEDDING_PROVIDER, EMENDO_EMBEDDING_MODEL and EMENDO_EMBEDDING_DIMENSIONS "
+        "back to what the store was written with and change it by emendo reembed, or use another EMENDO_KEY_PREFIX",
     )
-    for create in creations:
-        try:
-            create()
-        except Exception as error:  # redisvl wraps Redis's error in its own
-            if "already exists" not in _chain(error):  # another worker was first
-                raise
+
+
+def _tolerate_existing(create: Callable[[], Any]) -> None:
+    try:
+        create()
+    except Exception as error:  # redisvl wraps Redis's error in its own
+        if "already exists" not in _chain(error):  # another worker was first
+            raise
 
 
 def _chain(error: BaseException | None) -> str:

@@ -57,6 +57,11 @@ class Keys:
         """Hash: submissions that wait for a person's decision, by the mark of what submitted them."""
         return f"{self.prefix}conflict:{{{memory_id}}}"
 
+    @property
+    def spaces(self) -> str:
+        """Hash: the embedding spaces of this store (JSON) by name."""
+        return f"{self.prefix}spaces"
+
     # Control plane: everything about jobs.
 
     def job(self, job_id: str) -> str:
@@ -175,5 +180,5 @@ class Keys:
         return f"{self.prefix}memories"
 
     def index(self, space: str) -> str:
-        """The real index of one embedding space, behind the alias."""
+        """The real index of one embedding space; the alias stands for the active one's."""
         return f"{self.prefix}index:{space}"

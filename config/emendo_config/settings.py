@@ -76,9 +76,9 @@ class Settings(BaseSettings):
         description="All workers together; default: as the provider says, and of both the lower counts.",
     )
 
-    embedding_lru_bytes: int = Field(64 << 20, ge=0, description="Vectors one process keeps, in bytes; 0 keeps none.")
+    embedding_lru_bytes: int = Field(64 << 20, ge=0, description="Vectors a process keeps of a space, in bytes.")
     embedding_cache_ttl: int = Field(3_600, ge=0, description="Seconds Redis keeps a text's vector; 0 keeps none.")
-    embedding_cache_bytes: int = Field(256 << 20, ge=0, description="Vectors Redis keeps at most, in bytes, about.")
+    embedding_cache_bytes: int = Field(256 << 20, ge=0, description="Vectors Redis keeps of a space, in bytes, about.")
     embedding_gather_ms: float = Field(5.0, ge=0, le=100, description="Small requests wait so long for one another.")
     embedding_parallel: int = Field(8, ge=1, le=64, description="Provider requests one worker makes at once.")
 
@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     breaker_longest_pause: float = Field(60.0, gt=0, description="Longest such pause, in seconds.")
 
     # Index.
-    index_algorithm: Literal["flat", "hnsw", "svs-vamana"] = Field("flat", description="Vector index kind.")
+    index_algorithm: Literal["flat", "hnsw", "svs-vamana"] = Field("flat", description="A new store's index.")
 
     # Chat model.
     chat_base_url: str = Field("", repr=False, description="Any OpenAI-compatible server; default: OpenAI itself.")

@@ -9,8 +9,9 @@ import numpy as np
 
 from emendo_client.bench.store import Store
 from emendo_config.celery_app import create_app
+from emendo_config.registry import SpaceRecord
 from emendo_workers import scripts
-from emendo_workers.commits import commit_command
+from emendo_workers.commits import Spaces, commit_command
 from emendo_workers.decide import apply_operation
 from emendo_workers.operations import Operation
 from emendo_workers.services import Services
@@ -77,7 +78,8 @@ def _added(services, project, number, memory_id, *, began, vector) -> scripts.Co
     )
     change = apply_operation(MemoryState(memory_id), operation, snapshot=None, now=began, metadata_limit=16_384)
     assert change is not None
-    return commit_command(services, [change], vector, "seed", names_space=True)
+    space = SpaceRecord(services.settings.space)
+    return commit_command(services, [change], [(space, vector)], "seed", spaces=Spaces("", [space]))
 
 
 def _chunks(ids):

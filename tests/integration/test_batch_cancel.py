@@ -67,7 +67,7 @@ def test_a_batch_cancelled_while_it_embeds_stops_before_the_commit(services, cli
     job = client.batch_update(updates(ids))
     real = services.embedding.embed
 
-    def cancel_while_embedding(texts):
+    def cancel_while_embedding(texts, meter=None):
         ask_to_cancel(client, job)
         return real(texts)
 

@@ -24,7 +24,7 @@ def expected(services, text):
     return embed(text, model=settings.embedding_model, dimensions=settings.embedding_dimensions)
 
 
-def commit(services, memory_id, *, based_on, job_id, text):
+def commit(services, memory_id, *, based_on, job_id, text, spaces=None):
     keys = services.keys
     return scripts.run(
         services.data,
@@ -36,6 +36,7 @@ def commit(services, memory_id, *, based_on, job_id, text):
                 keys.conflict(memory_id),
                 [keys.applied(memory_id, job_id)],
                 based_on=based_on,
+                spaces=services.settings.space.name if spaces is None else spaces,
                 token="token",
                 ttl=60,
                 fields=["memory", text, "version", based_on + 1],
@@ -52,6 +53,12 @@ def test_a_commit_based_on_another_version_changes_nothing(services, client):
     assert client.get(memory_id).memory == "I dislike seafood."
     assert len(client.history(memory_id)) == 1
     assert services.data.exists(services.keys.applied(memory_id, "x")) == 0
+
+
+def test_a_commit_that_does_not_know_of_a_space_changes_nothing(services, client):
+    memory_id = added(services, client)
+    assert commit(services, memory_id, based_on=1, job_id="x", text="wrong", spaces="another") == b"stale"
+    assert client.get(memory_id).memory == "I dislike seafood."
 
 
 def test_a_job_that_was_applied_is_not_applied_again(services, client):
@@ -85,7 +92,7 @@ def test_a_stolen_lock_costs_a_round_and_never_a_change(services, client, monkey
     real = services.embedding.embed
     thefts = []
 
-    def steal_and_commit(texts):
+    def steal_and_commit(texts, meter=None):
         if not thefts:
             thefts.append(memory_id)
             services.data.set(services.keys.lock(memory_id), "thief", px=60_000)

@@ -137,7 +137,7 @@ def test_a_decision_that_was_taken_while_another_worker_embedded_is_refused(serv
     slow = client.resolve_conflict(conflict.id, "merged", text="slow")
     keys, real, thefts = services.keys, services.embedding.embed, []
 
-    def steal_and_decide(texts):
+    def steal_and_decide(texts, meter=None):
         if not thefts:
             thefts.append(memory_id)
             decided = scripts.commit(
@@ -147,6 +147,7 @@ def test_a_decision_that_was_taken_while_another_worker_embedded_is_refused(serv
                 keys.conflict(memory_id),
                 [keys.applied(memory_id, "thief")],
                 based_on=3,
+                spaces=services.settings.space.name,
                 token="thief",
                 ttl=60,
                 fields=["version", 4],

@@ -279,6 +279,7 @@ def test_two_adds_of_a_scope_are_worked_one_after_the_other(services, client, mo
 def test_two_adds_of_a_scope_at_the_same_time_make_one_memory(services, client, model):
     """On two shards, as while their number is being changed: only the scope's lock keeps them apart."""
     services.chat_slots.resize(2)
+    services.background_slots.resize(2)
     jobs = [client.add("I sing", user_id="ana")]
     with_settings(services, client, inference_shards=1)
     jobs.append(client.add("I sing", user_id="ana"))

@@ -352,7 +352,7 @@ def test_a_running_job_that_is_cancelled_stops_before_its_commit(services, clien
     job = client.update(memory_id, "never")
     real = services.embedding.embed
 
-    def cancel_while_embedding(texts):
+    def cancel_while_embedding(texts, meter=None):
         client._run(writes.cancel(client.settings, client._keys, client.project, job.id))
         return real(texts)
 

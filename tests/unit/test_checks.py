@@ -14,8 +14,11 @@ from emendo_client.checks import Reading, diagnose
 from emendo_client.diagnosis import MENDS, Check, Diagnosis
 from emendo_client.records import metadata_tags
 from emendo_config import Settings
+from emendo_config.registry import SpaceRecord, SpaceState
+from emendo_config.spaces import EmbeddingSpace
 
 SETTINGS = Settings(embedding_provider="openai", embedding_api_key="x", embedding_dimensions=4)
+SPACES = (SpaceRecord(SETTINGS.space),)
 FIELD = SETTINGS.space.field
 TEXT, OLD = "I enjoy seafood, especially sushi.", "I dislike seafood."
 METADATA = {"topic": "food", "sure": True}
@@ -90,11 +93,11 @@ def with_entry(reading: Reading, number: int, changed: tuple[bytes, dict[bytes, 
 
 
 def wrong(reading: Reading) -> set[str]:
-    return {finding.check.value for finding in diagnose(reading, SETTINGS).wrong}
+    return {finding.check.value for finding in diagnose(reading, SPACES).wrong}
 
 
 def looked_at(reading: Reading) -> set[Check]:
-    return {finding.check for finding in diagnose(reading, SETTINGS).findings}
+    return {finding.check for finding in diagnose(reading, SPACES).findings}
 
 
 OF_ERASED = {Check.ERASED, Check.ERASED_HISTORY}
@@ -102,7 +105,7 @@ OF_ERASED = {Check.ERASED, Check.ERASED_HISTORY}
 
 @pytest.mark.parametrize("reading", [whole(), deleted()])
 def test_a_whole_memory_passes_every_check(reading):
-    diagnosis = diagnose(reading, SETTINGS)
+    diagnosis = diagnose(reading, SPACES)
     assert diagnosis.wrong == []
     assert diagnosis.ok is True
     assert [finding.mend for finding in diagnosis.findings if finding.mend] == []
@@ -110,7 +113,7 @@ def test_a_whole_memory_passes_every_check(reading):
 
 
 def test_a_diagnosis_says_whose_and_which_version_it_is_of():
-    diagnosis = diagnose(deleted(), SETTINGS)
+    diagnosis = diagnose(deleted(), SPACES)
     seen = (diagnosis.memory_id, diagnosis.project, diagnosis.version, diagnosis.is_deleted, diagnosis.erased)
     assert seen == ("m", "projekt ü", 4, True, False)
 
@@ -119,7 +122,7 @@ def test_an_erased_memory_is_right_when_nothing_of_it_is_left():
     assert wrong(erased()) == set()
     history = {Check.HISTORY, Check.HISTORY_VERSIONS, Check.HISTORY_END}
     assert looked_at(erased()) == {Check.FIELDS, *OF_ERASED, *history}
-    assert diagnose(erased(), SETTINGS).erased is True
+    assert diagnose(erased(), SPACES).erased is True
 
 
 def test_a_memory_without_metadata_and_expiry_needs_neither_tags_nor_a_moment():
@@ -219,7 +222,7 @@ def test_a_late_update_of_a_deleted_memory_leaves_it_deleted_and_right():
     ],
 )
 def test_each_damage_is_found_and_nothing_else(damaged, found):
-    diagnosis = diagnose(damaged, SETTINGS)
+    diagnosis = diagnose(damaged, SPACES)
     assert {finding.check.value for finding in diagnosis.wrong} == found
     assert diagnosis.ok is False
     for finding in diagnosis.wrong:
@@ -248,8 +251,40 @@ def test_each_damage_is_found_and_nothing_else(damaged, found):
     ],
 )
 def test_a_finding_says_what_is_there_and_what_should_be(damaged, check, found, expected):
-    (finding,) = [finding for finding in diagnose(damaged, SETTINGS).wrong if finding.check == check]
+    (finding,) = [finding for finding in diagnose(damaged, SPACES).wrong if finding.check == check]
     assert (finding.found, finding.expected[: len(expected)]) == (found, expected)
+
+
+NEWER = SpaceRecord(EmbeddingSpace("openai", "newer", 2, 2), datatype="float16", state=SpaceState.LIVE)
+FILLING, DROPPING = (replace(NEWER, state=state) for state in (SpaceState.FILLING, SpaceState.DROPPING))
+
+
+def with_both() -> Reading:
+    names = ",".join(sorted((SETTINGS.space.name, NEWER.name)))
+    more = {NEWER.field: struct.pack("<2e", 0.5, -0.5)}
+    return with_fields(whole(), embedding_space=names, embedding_model="newer", **more)
+
+
+@pytest.mark.parametrize(
+    ("reading", "second", "found_wrong"),
+    [
+        (with_both(), NEWER, set()),
+        (with_both(), FILLING, set()),
+        (with_both(), DROPPING, set()),
+        (whole(), FILLING, set()),
+        (whole(), DROPPING, set()),
+        (whole(), NEWER, {"vector", "embedding_space", "embedding_model"}),
+        (with_both(), None, {"embedding_space", "embedding_model"}),
+        (with_fields(with_both(), **{NEWER.field: vector(0.5, 0.5)}), FILLING, {"vector_length"}),
+        (with_fields(with_both(), **{NEWER.field: struct.pack("<2e", 1, float("nan"))}), NEWER, {"vector_finite"}),
+        (with_fields(with_both(), **{NEWER.field: None}), FILLING, {"vector"}),
+        (with_fields(whole(), **{NEWER.field: struct.pack("<2e", 1, 1)}), FILLING, {"vector"}),
+        (with_fields(with_both(), embedding_model=SETTINGS.space.model), NEWER, {"embedding_model"}),
+    ],
+)
+def test_of_two_spaces_each_is_looked_at(reading, second, found_wrong):
+    spaces = SPACES if second is None else (*SPACES, second)
+    assert {finding.check.value for finding in diagnose(reading, spaces).wrong} == found_wrong
 
 
 def test_a_check_that_rests_on_something_unreadable_is_left_out():
@@ -261,9 +296,9 @@ def test_a_check_that_rests_on_something_unreadable_is_left_out():
 
 
 def test_a_diagnosis_as_json_says_whether_it_is_ok():
-    document = json.loads(diagnose(with_fields(whole(), expires_ms="1"), SETTINGS).model_dump_json())
+    document = json.loads(diagnose(with_fields(whole(), expires_ms="1"), SPACES).model_dump_json())
     assert document["ok"] is False
-    assert Diagnosis.model_validate(document).wrong == diagnose(with_fields(whole(), expires_ms="1"), SETTINGS).wrong
+    assert Diagnosis.model_validate(document).wrong == diagnose(with_fields(whole(), expires_ms="1"), SPACES).wrong
 
 
 def test_every_check_has_its_mend_and_its_row_in_the_docs():

@@ -13,23 +13,27 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
 from emendo_client.errors import EmendoError, from_document
 from emendo_config.redis_io import as_text
+from emendo_config.registry import SpaceRecord, SpaceState, registered_spaces
 from emendo_workers import scripts
-from emendo_workers.commits import applied_result, commit_command
+from emendo_workers.commits import Spaces, applied_result, commit_command, listed_after
 from emendo_workers.decide import Change, apply_operation, base_version
 from emendo_workers.history import effect_of, snapshot_at, snapshot_before, texts_of
 from emendo_workers.merging import Merger
 from emendo_workers.operations import Operation
 from emendo_workers.outcomes import ItemOutcome
 from emendo_workers.reconcile import Merges, NeedsMerge, is_delete
+from emendo_workers.reembedding.backfill import backfill
+from emendo_workers.retry import is_transient
 from emendo_workers.services import Services
-from emendo_workers.state import MemoryState, Snapshot, parse_state
+from emendo_workers.state import MemoryState, Snapshot, listed_spaces, parse_state
+from emendo_workers.text_vectors import TextVectors
 
 logger = logging.getLogger(__name__)
 
@@ -44,15 +48,18 @@ class _Unit:
     """One memory and the batch's operations on it, in the order of submission.
 
     Attributes:
+        spaces: the memory's `embedding_space`.
         changes: decided upon one another, not yet committed.
+        vectors: of the text that remains after them, where they are needed.
         idle: outcomes that rest on those changes; if these are not committed, they are decided anew, too.
     """
 
     memory_id: str
     waiting: list[Operation]
     state: MemoryState | None = None
-    has_vector: bool = False
+    spaces: str = ""
     changes: list[Change] = field(default_factory=list)
+    vectors: list[tuple[SpaceRecord, bytes]] = field(default_factory=list)
     idle: list[ItemOutcome] = field(default_factory=list)
     queued: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -63,7 +70,7 @@ def apply_operations(
     *,
     merger: Merger | None = None,
     cancelled: AbstractSet[str] = frozenset(),
-    vectors: Mapping[str, bytes | EmendoError] | None = None,
+    vectors: TextVectors | None = None,
 ) -> list[ItemOutcome]:
     """Carries the operations out; an outcome for each, in their order.
 
@@ -72,12 +79,12 @@ def apply_operations(
         services: the worker's.
         merger: merges texts; without one, operations that need it are handed over (see `ItemOutcome`).
         cancelled: jobs that are cancelled already: of them only what was done before is found.
-        vectors: of texts that were embedded already, float32[dimensions] bytes, or the errors that kept them from it.
+        vectors: what was embedded for them already.
 
     Raises:
         RedisError: Redis failed midway; what was committed stays, and a further attempt finds it.
     """
-    return _Batch(operations, services, merger, cancelled, vectors or {}).run()
+    return _Batch(operations, services, merger, cancelled, vectors or TextVectors(services)).run()
 
 
 class _Batch:
@@ -87,7 +94,7 @@ class _Batch:
         services: Services,
         merger: Merger | None,
         cancelled: AbstractSet[str],
-        vectors: Mapping[str, bytes | EmendoError],
+        vectors: TextVectors,
     ) -> None:
         self._operations = operations
         self._services = services
@@ -97,7 +104,9 @@ class _Batch:
         self._token = secrets.token_hex(16)
         self._done: dict[int, ItemOutcome] = {}
         self._committed: set[str] = set()
-        self._vectors: dict[str, bytes | EmendoError] = dict(vectors)
+        self._vectors = vectors
+        self._spaces: tuple[SpaceRecord, ...] = ()
+        self._lacking: set[str] = set()
 
     def run(self) -> list[ItemOutcome]:
         for operation in self._operations:
@@ -117,6 +126,7 @@ class _Batch:
                 # A commit releases its own lock; what is left are memories nothing was committed to.
                 held = [lock for memory_id, lock in locks.items() if memory_id not in self._committed]
                 scripts.run(self._services.data, [scripts.release(lock, self._token) for lock in held])
+        self._complete()
         return [self._done[id(operation)] for operation in self._operations]
 
     def _round(self, units: list[_Unit]) -> list[_Unit]:
@@ -131,31 +141,38 @@ class _Batch:
 
     def _open(self, units: list[_Unit]) -> list[_Unit]:
         keys, services = self._services.keys, self._services
-        replies = scripts.run(
+        registry, *replies = scripts.run(
             services.data,
             [
-                scripts.open_memory(
-                    keys.lock(unit.memory_id),
-                    keys.memory(unit.memory_id),
-                    [keys.applied(unit.memory_id, operation.mark) for operation in unit.waiting],
-                    token=self._token,
-                    ttl_ms=services.lease_ms,
-                )
-                for unit in units
+                ("HGETALL", keys.spaces),
+                *(
+                    scripts.open_memory(
+                        keys.lock(unit.memory_id),
+                        keys.memory(unit.memory_id),
+                        [keys.applied(unit.memory_id, operation.mark) for operation in unit.waiting],
+                        token=self._token,
+                        ttl_ms=services.lease_ms,
+                    )
+                    for unit in units
+                ),
             ],
         )
+        self._spaces = registered_spaces(registry, services.settings)
+        services.pipelines.keep(self._spaces)
         opened = []
         for unit, reply in zip(units, replies, strict=True):
             if reply is None:
                 for operation in list(unit.waiting):
                     self._end(ItemOutcome(operation, busy=True), unit)
                 continue
-            *values, space = reply[0]
+            *values, spaces = reply[0]
             unit.state = parse_state(unit.memory_id, values)
-            unit.has_vector = as_text(space) == services.settings.space.name
+            unit.spaces = as_text(spaces)
             for operation, mark in zip(list(unit.waiting), reply[1], strict=True):
                 applied = as_text(mark) or self._forgotten_effect(operation, unit.state)
                 if applied:
+                    # Its worker may have died before it saw that there is one more space.
+                    self._note_lacking(unit.state, listed_spaces(unit.spaces))
                     self._end(ItemOutcome(operation, result=applied_result(operation, applied)), unit)
             if unit.waiting:
                 opened.append(unit)
@@ -234,18 +251,25 @@ class _Batch:
         return decided[0] if decided else snapshot_at(self._services, operation.memory_id, version)
 
     def _embed(self, units: list[_Unit]) -> None:
-        """Vectors for the texts that remain and are new; a memory whose text has none drops that operation."""
-        wanted = [unit.changes[-1].after.memory for unit in units if unit.changes and _needs_vector(unit)]
-        missing = [text for text in wanted if text not in self._vectors]
-        if missing:
-            self._vectors.update(self._services.embedding.embed(missing))
+        """Vectors for the texts that remain and are new; a memory whose text has none drops that operation.
+
+        A space that is only being filled keeps nobody waiting: what it lacks is found again.
+        """
         for unit in units:
-            if not unit.changes or not _needs_vector(unit):
+            unit.vectors = []
+        # Those that are waited for first: what they refuse need not be paid for in the others.
+        for space in sorted(self._spaces, key=lambda space: space.state is not SpaceState.LIVE):
+            lacking = [unit for unit in units if unit.changes and _needs_vector(unit, space)]
+            if not lacking:
                 continue
-            error = self._vectors[unit.changes[-1].after.memory]
-            if isinstance(error, EmendoError):
-                self._end(ItemOutcome(_who_set_the_text(unit).operation, error=error), unit)
-                unit.changes = []  # decided anew in the next round, without that operation
+            found = self._vectors.find(space, [unit.changes[-1].after.memory for unit in lacking])
+            for unit in lacking:
+                answer = found[unit.changes[-1].after.memory]
+                if not isinstance(answer, EmendoError):
+                    unit.vectors.append((space, answer))
+                elif space.state is SpaceState.LIVE:
+                    self._end(ItemOutcome(_who_set_the_text(unit).operation, error=answer), unit)
+                    unit.changes = []  # decided anew in the next round, without that operation
 
     def _drop_cancelled(self, units: list[_Unit]) -> None:
         """The last look before the commit at whether somebody cancelled one of the jobs."""
@@ -268,24 +292,60 @@ class _Batch:
                 unit.changes = []
 
     def _commit(self, units: list[_Unit]) -> None:
-        commands = []
-        for unit in units:
-            if unit.changes[-1].after.erased:
-                # Before the commit: after it nobody knows the texts any more.
-                self._services.embedding.forget(texts_of(self._services, unit.memory_id))
-            text = unit.changes[-1].after.memory
-            vector = self._vectors.get(text) if _needs_vector(unit) else None
-            assert not isinstance(vector, EmendoError)  # such memories have no changes left
-            commands.append(
-                commit_command(self._services, unit.changes, vector, self._token, names_space=not unit.has_vector)
-            )
-        for unit, reply in zip(units, scripts.run(self._services.data, commands), strict=True):
+        if not units:
+            return
+        # Before the commit: after it nobody knows the texts any more.
+        self._forget([unit.memory_id for unit in units if unit.changes[-1].after.erased])
+        services, known = self._services, self._spaces
+        commands = [
+            commit_command(services, unit.changes, unit.vectors, self._token, spaces=Spaces(unit.spaces, known))
+            for unit in units
+        ]
+        *replies, registry = scripts.run(services.data, [*commands, ("HGETALL", services.keys.spaces)])
+        self._spaces = registered_spaces(registry, services.settings)
+        for unit, reply in zip(units, replies, strict=True):
             if as_text(reply) != "committed":
                 continue  # somebody was faster: the operations wait for the next round
             self._committed.add(unit.memory_id)
+            if self._spaces != known:  # of what was added the vectors were not written
+                listed = listed_after(unit.changes, unit.vectors, Spaces(unit.spaces, known))
+                self._note_lacking(unit.changes[-1].after, listed)
             for change in unit.changes:
                 self._end(ItemOutcome(change.operation, result=change.result()), unit)
             self._end_idle(unit)
+
+    def _forget(self, memory_ids: Sequence[str]) -> None:
+        """Drops the cached vectors of every text the memories ever had, of every space."""
+        texts = [text for memory_id in memory_ids for text in texts_of(self._services, memory_id)]
+        if texts:
+            for space in self._spaces:
+                self._services.pipeline_of(space).forget(texts)
+
+    def _note_lacking(self, state: MemoryState, listed: AbstractSet[str]) -> None:
+        written = {space.name for space in self._spaces if space.is_written}
+        if state.hash and not written <= listed:
+            self._lacking.add(state.id)
+
+    def _complete(self) -> None:
+        """Gives what was changed the vectors of spaces that were opened meanwhile.
+
+        Whoever fills such a space may have looked for memories that lack it before they were committed, so no job ends
+        without this; one that dies before it is tried again, and finds its applied mark.
+        """
+        if not self._lacking:
+            return
+        for space in self._spaces:
+            if not space.is_written:
+                continue
+            for memory_id, answer in backfill(self._services, sorted(self._lacking), space).items():
+                if isinstance(answer, EmendoError) and space.state is SpaceState.LIVE and is_transient(answer):
+                    self._put_off(memory_id, answer)
+
+    def _put_off(self, memory_id: str, error: EmendoError) -> None:
+        for operation in self._operations:
+            outcome = self._done[id(operation)]
+            if operation.memory_id == memory_id and outcome.is_change:
+                self._done[id(operation)] = ItemOutcome(operation, result=outcome.result, error=error)
 
     def _end(self, outcome: ItemOutcome, unit: _Unit | None = None) -> None:
         self._done[id(outcome.operation)] = outcome
@@ -315,12 +375,14 @@ def _nothing_done(state: MemoryState) -> dict[str, Any]:
     return {"memory_id": state.id, "event": None, "version": state.version, "error": None}
 
 
-def _needs_vector(unit: _Unit) -> bool:
+def _needs_vector(unit: _Unit, space: SpaceRecord) -> bool:
     """False for metadata-only and same-text changes: they must not pay for an embedding."""
     first, last = unit.changes[0], unit.changes[-1]
-    if last.after.erased:
+    if last.after.erased or not space.is_written:
         return False
-    return last.after.hash != first.before.hash or (not unit.has_vector and not last.after.is_deleted)
+    if last.after.hash != first.before.hash:
+        return True
+    return not last.after.is_deleted and space.name not in listed_spaces(unit.spaces)
 
 
 def _who_set_the_text(unit: _Unit) -> Change:

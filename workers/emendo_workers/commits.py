@@ -4,38 +4,52 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from emendo_client.records import expires_ms, metadata_tags
 from emendo_config.compact import compact_json
+from emendo_config.registry import SpaceRecord, newest_listed
+from emendo_config.spaces import VECTOR_PREFIX
 from emendo_workers import scripts
 from emendo_workers.decide import Change
 from emendo_workers.operations import Operation
 from emendo_workers.services import Services
-from emendo_workers.state import SPACE_FIELD, MemoryState, Stamps, metadata_json
+from emendo_workers.state import SPACE_FIELD, MemoryState, Stamps, listed_spaces, metadata_json, spaces_value
+
+# Vectors of one text by space, each in its space's datatype.
+Vectors = Sequence[tuple[SpaceRecord, bytes]]
+
+
+class Spaces(NamedTuple):
+    """The memory's `embedding_space` before, and the spaces there are."""
+
+    listed: str
+    registered: Sequence[SpaceRecord]
 
 
 def commit_command(
-    services: Services, changes: Sequence[Change], vector: bytes | None, token: str, *, names_space: bool
+    services: Services, changes: Sequence[Change], vectors: Vectors, token: str, *, spaces: Spaces
 ) -> scripts.Command:
     """The commit of one memory's changes, decided one upon the other.
 
     Args:
         services: keys, settings.
         changes: at least one, oldest first.
-        vector: of the remaining text, float32[dimensions]; None when the stored one is still right.
+        vectors: of the remaining text, in the spaces' form; of a space that is missing here the stored one is kept
+            when the text is the same, and removed when it is not.
         token: the memory lock's.
-        names_space: False when the stored vector is of the same space, whose name stands beside it.
+        spaces: what it was decided with.
     """
     keys, before, after = services.keys, changes[0].before, changes[-1].after
     horizon = changes[-1].operation.submitted - services.settings.job_ttl * 1_000_000
     # Of what is erased nothing stays that could be left as it is.
     fields, removed = _hash_fields(MemoryState(after.id) if after.erased else before, after, horizon)
-    if vector is not None:
-        space = services.settings.space
-        fields += [space.field, vector]
-        if names_space:
-            fields += ["embedding_model", space.model, SPACE_FIELD, space.name]
+    if not after.erased:
+        for space, vector in vectors:
+            fields += [space.field, vector]
+        named, dropped = _space_fields(changes, vectors, spaces)
+        fields += named
+        removed += dropped
     memory_id = after.id
     return scripts.commit(
         keys.memory(memory_id),
@@ -44,6 +58,7 @@ def commit_command(
         keys.conflict(memory_id),
         [keys.applied(memory_id, change.operation.mark) for change in changes],
         based_on=before.version,
+        spaces=spaces.listed,
         token=token,
         ttl=services.settings.job_ttl,
         fields=fields,
@@ -58,6 +73,28 @@ def commit_command(
         resolved=[change.resolved for change in changes if change.resolved],
         erase=after.erased,
     )
+
+
+def listed_after(changes: Sequence[Change], vectors: Vectors, spaces: Spaces) -> frozenset[str]:
+    """The spaces whose vectors are of the remaining text, once these changes and vectors are written."""
+    written = frozenset(space.name for space, _ in vectors)
+    if changes[-1].after.hash != changes[0].before.hash:
+        return written
+    listed = listed_spaces(spaces.listed)
+    return written | (listed & {space.name for space in spaces.registered}) if written else listed
+
+
+def _space_fields(changes: Sequence[Change], vectors: Vectors, spaces: Spaces) -> tuple[list[Any], list[str]]:
+    """Fields to set and fields to remove when other spaces are listed than before; mostly nothing."""
+    listed = listed_after(changes, vectors, spaces)
+    value = spaces_value(listed)
+    if value == spaces.listed:
+        return [], []
+    removed = [f"{VECTOR_PREFIX}{name}" for name in listed_spaces(spaces.listed) - listed]
+    if not value:
+        return [], [*removed, SPACE_FIELD]
+    newest = newest_listed(spaces.registered, listed)
+    return [SPACE_FIELD, value, *(("embedding_model", newest.space.model) if newest else ())], removed
 
 
 # Ends the event of an applied mark whose submission left something for a person to decide.

@@ -23,12 +23,12 @@ _PERIODS = 8
 
 
 class EmbeddingCache:
-    """The vectors of one space; thread-safe."""
+    """The vectors of one space, the settings' when none is named; thread-safe."""
 
-    def __init__(self, data: redis.Redis, keys: Keys, settings: Settings) -> None:
+    def __init__(self, data: redis.Redis, keys: Keys, settings: Settings, space: str = "") -> None:
         self._data = data
         self._keys = keys
-        self._space = settings.space.name
+        self._space = space or settings.space.name
         self._ttl = settings.embedding_cache_ttl
         self._most = settings.embedding_cache_bytes
         self._length = max(1, self._ttl // _PERIODS)

@@ -15,6 +15,7 @@ from emendo_workers.state import OPENED_FIELDS
 
 Command = tuple[Any, ...]
 _NAMES = (
+    "backfill",
     "breaker",
     "claim",
     "close",
@@ -212,6 +213,19 @@ def open_memory(lock: str, memory: str, applied: Sequence[str], *, token: str, t
     return _call("open", (lock, memory, *applied), (token, ttl_ms))
 
 
+def backfill(memory: str, *, text_hash: str, space: str, field: str, vector: bytes, model: str) -> Command:
+    """→ b"done", b"changed" or b"gone".
+
+    Args:
+        memory: key name.
+        text_hash: of the text the vector is of.
+        space, field: the embedding space's names.
+        vector: in the space's datatype.
+        model: the memory's `embedding_model` from now on; empty leaves it.
+    """
+    return _call("backfill", (memory,), (text_hash, space, field, vector, model))
+
+
 def commit(
     memory: str,
     history: str,
@@ -220,6 +234,7 @@ def commit(
     applied: Sequence[str],
     *,
     based_on: int,
+    spaces: str,
     token: str,
     ttl: int,
     fields: Sequence[Any],
@@ -234,6 +249,7 @@ def commit(
     Args:
         memory, history, lock, conflicts, applied: key names; one applied mark for each change.
         based_on: the version the decision was based on, 0 for a new memory.
+        spaces: `embedding_space` the decision was based on, empty for none.
         token: the lock's.
         ttl: seconds the applied marks are kept.
         fields: field, value, field, value … of the hash.
@@ -243,7 +259,7 @@ def commit(
         resolved: marks of the conflicts that wait no more.
         erase: leave nothing but `fields`, and no content in the history.
     """
-    values: list[Any] = [based_on, token, ttl, int(erase)]
+    values: list[Any] = [based_on, token, ttl, int(erase), spaces]
     for part in (fields, removed, disputed, resolved):
         values += (len(part), *part)
     for mark, entry in changes:

@@ -16,17 +16,15 @@ from emendo_client.embeddings import create_embedder
 from emendo_config import Keys, Settings
 from emendo_config.index import ensure_index
 from emendo_config.redis_io import connect
+from emendo_config.registry import SpaceRecord, find_space
 from emendo_workers.breaker import Breaker
 from emendo_workers.chat import GuardedChatModel
 from emendo_workers.embedding import EmbeddingPipeline
-from emendo_workers.embedding_cache import EmbeddingCache
-from emendo_workers.embedding_requests import EmbeddingRequests
 from emendo_workers.events import JobEvents
-from emendo_workers.gate import Gate
 from emendo_workers.keeper import Keeper
 from emendo_workers.merging import ChatMerger, Merger
-from emendo_workers.pacing import Pacer
 from emendo_workers.slots import FEWEST, Slots
+from emendo_workers.spaces import SpacePipelines
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +51,8 @@ class Services:
         self.chat_slots = Slots(self.bell.ring, settings.inference_drains or FEWEST)
         self.events = JobEvents(app, enabled=settings.task_events)
         self.embedder = create_embedder(settings)
-        provider = settings.embedding_provider
-        gate = Gate(self.control, Breaker(self.keys, settings, provider), Pacer(self.keys, settings, provider))
-        self.embedding = EmbeddingPipeline(
-            EmbeddingRequests(self.embedder, settings, gate), EmbeddingCache(self.data, self.keys, settings), settings
-        )
+        self.pipelines = SpacePipelines(self.data, self.control, self.keys, settings)
+        self.embedding = self.pipelines.make(settings.space, settings.space.name, self.embedder)
         self.chat: ChatModel | None = None
         self.merger: Merger | None = None
         if settings.has_chat_model:
@@ -73,9 +68,14 @@ class Services:
             ConfigurationError: the embedder cannot work here, or the store was written with another model or dimension.
         """
         self.embedder.prepare()
-        ensure_index(self.data, self.settings)
+        active = ensure_index(self.data, self.settings)
         self.keeper.start()
         space = self.settings.space
+        if find_space([active], space) is None:
+            logger.warning(
+                "the settings name another embedding space than the one that is searched",
+                extra={"settings": space.name, "active": active.name},
+            )
         logger.info(
             "worker ready",
             extra={
@@ -86,11 +86,22 @@ class Services:
             },
         )
 
+    def pipeline_of(self, space: SpaceRecord) -> EmbeddingPipeline:
+        """The way from texts to the space's vectors, float32[dimensions] whatever its datatype.
+
+        Raises:
+            ConfigurationError: its provider is not installed here.
+        """
+        if space.embedded_as == self.settings.space.name:
+            return self.embedding
+        return self.pipelines.of(space)
+
     def stop(self) -> None:
         """Gives everything back."""
         self.keeper.stop()
         self.events.close()
         self.embedding.close()
+        self.pipelines.close()
         self.embedder.close()
         if self.chat is not None:
             self.chat.close()

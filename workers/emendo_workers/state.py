@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from emendo_config.compact import compact_json
 
-# The field that names the embedding space of the stored vector.
+# The field that lists the embedding spaces whose vector fields hold the vector of the current text.
 SPACE_FIELD = "embedding_space"
 
 # The fields a decision is based on, in the order they are read.
@@ -152,6 +152,16 @@ def parse_state(memory_id: str, values: Sequence[bytes | None]) -> MemoryState:
         Stamps.from_json(stamps),
         erased == "1",
     )
+
+
+def listed_spaces(value: str) -> frozenset[str]:
+    """The names in a memory's `embedding_space`."""
+    return frozenset(filter(None, value.split(",")))
+
+
+def spaces_value(names: Iterable[str]) -> str:
+    """The `embedding_space` of a memory that has these spaces' vectors."""
+    return ",".join(sorted(names))
 
 
 def metadata_json(metadata: dict[str, Any]) -> str:

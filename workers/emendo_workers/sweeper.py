@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from emendo_client.batches import BatchRequest
 from emendo_client.errors import EmendoError, JobError
-from emendo_config.index import ensure_index, indexed_space
+from emendo_config.index import indexed_space, restore_indexes
 from emendo_config.redis_io import as_text
 from emendo_workers import scripts
 from emendo_workers.services import Services
@@ -116,7 +116,7 @@ class Sweeper:
         self._index_seen = time.monotonic()
         if indexed_space(self._services.data, self._services.keys) is None:
             logger.error("the search index is gone; it is made anew")
-            ensure_index(self._services.data, self._services.settings)
+            restore_indexes(self._services.data, self._services.settings)
 
     def _close_abandoned(self) -> None:
         """Batch jobs whose caller went away while it sent items end with what they have."""

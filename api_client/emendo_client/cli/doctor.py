@@ -20,8 +20,9 @@ from emendo_client.cli.output import json_option, print_json, print_table
 from emendo_client.errors import EmendoError
 from emendo_client.health import CircuitBreaker, check
 from emendo_config import ConfigurationError, Keys, Settings
-from emendo_config.index import indexed_space
+from emendo_config.index import find_active, indexed_space
 from emendo_config.redis_io import connect
+from emendo_config.registry import find_space, registered_spaces
 from emendo_config.settings import redact_url
 
 # Variables of ours that are no settings.
@@ -161,17 +162,37 @@ def _data_redis(connection: Redis, settings: Settings) -> Iterator[Finding]:
         yield Finding("search", "fail", "the server has no search module", "use Redis 8, or emendo redis")
         return
     yield Finding("search", "ok", "the search module answers")
-    indexed = indexed_space(connection, Keys(settings.key_prefix))
-    wanted = (settings.space.field, settings.space.dimensions)
+    yield from _spaces(connection, settings)
+    yield from _durability(connection, info)
+
+
+def _spaces(connection: Redis, settings: Settings) -> Iterator[Finding]:
+    """Which embedding space is searched, which others there are, and whether the settings name one of them."""
+    keys, wanted = Keys(settings.key_prefix), settings.space
+    indexed = indexed_space(connection, keys)
     if indexed is None:
         yield Finding("index", "warn", "there is none yet", "start a worker: it makes the index")
-    elif indexed != wanted:
-        yield Finding(
-            "index", "fail", f"holds {indexed[0]}, settings ask for {wanted[0]}", "set the embedding settings back"
-        )
+        return
+    registry: Any = connection.hgetall(keys.spaces)
+    try:
+        records = registered_spaces(registry, settings)
+        active = find_active(indexed, records)
+    except ConfigurationError as error:
+        yield Finding("index", "fail", error.message, error.suggestion or "")
+        return
+    described = f"{active.name}, {active.space.dimensions} dimensions"
+    named = find_space(records, wanted)
+    if named is None:
+        mend = "set the embedding settings back; emendo reembed changes the model"
+        yield Finding("index", "fail", f"holds {active.name}, settings ask for {wanted.name}", mend)
+    elif find_space([active], wanted) is None:
+        mend = f"set EMENDO_EMBEDDING_MODEL={active.space.model} and EMENDO_EMBEDDING_DIMENSIONS to the active space's"
+        yield Finding("index", "warn", f"{described}; the settings name {named.name}", mend)
     else:
-        yield Finding("index", "ok", f"{indexed[0]}, {indexed[1]} dimensions")
-    yield from _durability(connection, info)
+        yield Finding("index", "ok", described)
+    if len(records) > 1:
+        listed = ", ".join(f"{record.name} ({record.state})" for record in records)
+        yield Finding("spaces", "ok", listed)
 
 
 def _durability(connection: Redis, info: dict[str, Any]) -> Iterator[Finding]:

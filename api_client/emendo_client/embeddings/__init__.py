@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from emendo_client.embeddings.base import Embedder, Embeddings
-from emendo_config import Settings
+from emendo_config import ConfigurationError, Settings
+from emendo_config.spaces import EmbeddingSpace
 
 __all__ = ["Embedder", "Embeddings", "create_embedder"]
 
 
-def create_embedder(settings: Settings) -> Embedder:
-    """The embedder the settings choose; heavy libraries are imported only here.
+def create_embedder(settings: Settings, space: EmbeddingSpace | None = None) -> Embedder:
+    """The embedder of a space, by default of the settings' own; heavy libraries are imported only here.
 
     Raises:
-        ConfigurationError: the local embedder is chosen, but the `[local]` extra is not installed.
+        ConfigurationError: the space is of a provider there is no embedder for.
     """
-    if settings.embedding_provider == "local":
+    wanted = space or settings.space
+    if wanted.provider == "local":
         from emendo_client.embeddings.local import LocalEmbedder
 
         return LocalEmbedder()
     from emendo_client.embeddings.openai import OpenAIEmbedder
 
-    return OpenAIEmbedder(settings)
+    if wanted.provider != "openai":
+        raise ConfigurationError(
+            f"there is no embedder for the provider {wanted.provider!r}", suggestion="run a release that has one"
+        )
+    return OpenAIEmbedder(settings, wanted)

@@ -17,6 +17,7 @@ from emendo_client.errors import EmbeddingError
 from emendo_client.provider_errors import EMBEDDING, translate
 from emendo_client.rate_limits import read_rate_limits
 from emendo_config import Settings
+from emendo_config.spaces import EmbeddingSpace
 
 # Asked through the client's plain `post`, which leaves building and reading the documents to us: its typed method
 # looks at every text and makes an object of every vector, and takes twice as long as all the rest of a request.
@@ -30,9 +31,9 @@ _NO_KEY = "none"
 class OpenAIEmbedder:
     """One `openai` client per process and kind; thread-safe."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._model = settings.embedding_model
-        self._dimensions = settings.embedding_dimensions
+    def __init__(self, settings: Settings, space: EmbeddingSpace) -> None:
+        self._model = space.model
+        self._dimensions = space.dimensions
         self._options: dict[str, Any] = {
             "api_key": settings.embedding_api_key.get_secret_value() or _NO_KEY,
             "base_url": settings.embedding_base_url or None,

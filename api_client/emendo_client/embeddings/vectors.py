@@ -1,4 +1,4 @@
-"""Vectors as they are stored: float32, little-endian, nothing but numbers."""
+"""Vectors as they are stored: little-endian, nothing but numbers, float32 unless their space is of another datatype."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from typing import Any
 
 import pybase64
 
+from emendo_client.errors import EmbeddingError
+
+# How the struct module calls the elements of a datatype.
+_CODES = {"float32": "f", "float16": "e"}
 # The last byte, with either sign, of elements of at least 2^127: only among these are infinity and NaN.
 _HUGE = (0x7F, 0xFF)
 
@@ -28,6 +32,30 @@ def little_endian(embedding: Any) -> bytes:
     if sys.byteorder == "big":
         floats.byteswap()
     return floats.tobytes()
+
+
+def elements(vector: bytes, datatype: str) -> tuple[float, ...]:
+    """A vector's numbers, from bytes of this datatype (float32 or float16)."""
+    code = _CODES[datatype]
+    return struct.unpack(f"<{len(vector) // struct.calcsize(code)}{code}", vector)
+
+
+def converted(vector: bytes, datatype: str, wanted: str) -> bytes:
+    """A vector's bytes in another datatype (float32 or float16).
+
+    Raises:
+        EmbeddingError: an element is too large for it.
+    """
+    if datatype == wanted:
+        return vector
+    numbers = elements(vector, datatype)
+    try:
+        return struct.pack(f"<{len(numbers)}{_CODES[wanted]}", *numbers)
+    except OverflowError:
+        raise EmbeddingError(
+            f"an element of the vector is too large for {wanted}",
+            suggestion="keep this model's vectors as float32",
+        ) from None
 
 
 def are_finite(vectors: Sequence[bytes]) -> bool:

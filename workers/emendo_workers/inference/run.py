@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from emendo_client.errors import EmendoError
+from emendo_client.errors import EmendoError, VectorStoreError
 from emendo_workers.apply import apply_operations
 from emendo_workers.inference.likeness import Added
 from emendo_workers.inference.planning import MEMORY_CHANGED, MEMORY_GONE, Candidate, Limits, Plan
@@ -176,7 +176,11 @@ class _Run:
             for index, each in enumerate(task.facts)
             if (vector := self._vectors.of(each.text)) is not None
         ]
-        found = search(self._services, [(about, vector) for _, _, about, vector in questions])
+        asked = [(about, vector) for _, _, about, vector in questions]
+        try:
+            found = search(self._services, self._vectors.space, asked)
+        except VectorStoreError as error:  # the next attempt begins in the new space
+            return failures | dict.fromkeys((task for task in tasks if task not in failures), error)
         for (task, index, _, vector), known in zip(questions, found, strict=True):
             task.facts[index] = replace(task.facts[index], vector=vector, known=known)
         return failures
@@ -197,7 +201,7 @@ class _Run:
             self._embed_what_is_new(pending)
             waiting = [(task, place) for task in pending for place in task.waiting]
             operations = [task.work.operations[place] for task, place in waiting]
-            outcomes = apply_operations(operations, self._services, cancelled=cancelled, vectors=self._vectors.found)
+            outcomes = apply_operations(operations, self._services, cancelled=cancelled, vectors=self._vectors.texts)
             for (task, place), outcome in zip(waiting, outcomes, strict=True):
                 task.outcomes[place] = outcome
             pending = [task for task in pending if self._decide_anew(task)]

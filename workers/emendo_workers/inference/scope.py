@@ -6,15 +6,21 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from redis.exceptions import ResponseError
+
 from emendo_client import records
+from emendo_client.embeddings.vectors import converted
+from emendo_client.errors import VectorStoreError
 from emendo_client.filters import scoped
 from emendo_client.operations import scope_name
 from emendo_client.reads import nearest
 from emendo_client.records import text_hash
+from emendo_config.registry import SpaceRecord
 from emendo_workers import scripts
 from emendo_workers.inference.types import Known, Neighbour
 from emendo_workers.operations import Operation
 from emendo_workers.services import Services
+from emendo_workers.spaces import searched_space
 
 
 def scope_of(operation: Operation) -> str:
@@ -41,10 +47,18 @@ def locked(services: Services, scopes: Sequence[str]) -> Iterator[set[str]]:
             scripts.run(services.data, [scripts.release(lock, token) for lock in held.values()])
 
 
-def search(services: Services, questions: Sequence[tuple[Operation, bytes]]) -> list[list[Known]]:
-    """What is known in the scope of each operation that is nearest to its vector (float32[dimensions]), nearest first.
+def search(services: Services, space: SpaceRecord, questions: Sequence[tuple[Operation, bytes]]) -> list[list[Known]]:
+    """What is known in the scope of each operation that is nearest to its vector, nearest first.
 
     As `client.search` with the operation's ids finds it: a memory that has more ids than were given is found, too.
+
+    Args:
+        services: the worker's.
+        space: the active one.
+        questions: vectors as float32[dimensions] bytes, of that space.
+
+    Raises:
+        VectorStoreError: another space is the active one by now.
     """
     settings, keys = services.settings, services.keys
     commands = [
@@ -52,14 +66,18 @@ def search(services: Services, questions: Sequence[tuple[Operation, bytes]]) -> 
             nearest(
                 keys,
                 scoped(about.project, about.user_id, about.agent_id, about.run_id, None, all_users=False),
-                settings.space.field,
-                vector,
+                space.field,
+                converted(vector, "float32", space.datatype),
                 settings.inference_neighbours,
             )
         )
         for about, vector in questions
     ]
-    return [
-        [Known(Neighbour(hit.id, hit.memory, hit.version), hit.score) for hit in hits]
-        for _, hits in (records.memories_found(reply, scored=True) for reply in scripts.run(services.data, commands))
-    ]
+    try:
+        replies = scripts.run(services.data, commands)
+    except ResponseError as error:
+        if searched_space(services).name == space.name:
+            raise
+        raise VectorStoreError("another embedding space became the active one", error_code="SPACE_SWITCHED") from error
+    found = (records.memories_found(reply, scored=True, metric=space.metric)[1] for reply in replies)
+    return [[Known(Neighbour(hit.id, hit.memory, hit.version), hit.score) for hit in hits] for hits in found]

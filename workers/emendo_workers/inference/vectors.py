@@ -10,17 +10,22 @@ from emendo_workers.inference.tasks import Task
 from emendo_workers.metering import Meter
 from emendo_workers.retry import is_transient
 from emendo_workers.services import Services
+from emendo_workers.spaces import searched_space
+from emendo_workers.text_vectors import TextVectors
 
 
 class Vectors:
-    """Texts and their vectors.
+    """Texts and their vectors in the space that is searched.
 
     Attributes:
+        texts: all there are, for who commits them.
+        space: the active one when the attempt began.
         found: float32[dimensions] bytes by text, or the error that kept it from having one.
     """
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        self.texts = TextVectors(services)
+        self.space = searched_space(services)
         self.found: dict[str, bytes | EmendoError] = {}
 
     def of(self, text: str) -> bytes | None:
@@ -35,7 +40,7 @@ class Vectors:
         if not texts:
             return
         meter = Meter()
-        self.found |= self._services.embedding.embed(texts, meter)
+        self.found |= self.texts.embed(self.space, texts, meter)
         whole = sum(len(text) for some in missing.values() for text in some)
         requests = meter.requests
         for task, some in missing.items():

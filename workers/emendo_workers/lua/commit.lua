@@ -1,25 +1,27 @@
--- Changes one memory: hash, vector, history, waiting conflicts and applied marks in one atomic step, if nobody was
+-- Changes one memory: hash, vectors, history, waiting conflicts and applied marks in one atomic step, if nobody was
 -- faster.
 --
 -- KEYS  1 memory   2 history   3 lock   4 conflicts   5... applied marks, one for each change
 -- ARGV  1 version the decision was based on (0: no such memory)   2 lock token   3 applied TTL (s)
---       4 erase? (1 or 0)
+--       4 erase? (1 or 0)   5 `embedding_space` the decision was based on ('': none)
 --       five lists, each a count and then as many values: fields of the hash to set (field, value, ...),
 --       fields to remove, conflicts to add (mark, document, ...), conflicts to remove (marks);
 --       next, for each change: applied value (`<event>:<version>`), number of history values, then field, value pairs
--- Returns 'committed', or 'stale' when the version is another or one of the jobs was applied before;
+-- Returns 'committed', or 'stale' when the version or the spaces are others or one of the jobs was applied before;
 -- then nothing was changed. Releases the lock when it committed and the lock is still ours.
 --
--- Safety rests on this version check and the marks, not on the lock: a lost lock costs work, never a change.
+-- A backfill adds a space without a new version; a change that does not know it would leave it an old text's vector.
+-- Safety rests on these checks and the marks, not on the lock: a lost lock costs work, never a change.
 -- A history entry's id is its version (`<version>-0`), so that any version is found without a search, and the
 -- stream itself refuses a version that was written before.
 -- Erasing leaves the given fields and, of each history entry, when, what and by whom: no content stays.
 local memory, history, lock, conflicts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local FIRST_MARK = 5
-if (redis.call('HGET', memory, 'version') or '0') ~= ARGV[1] then return 'stale' end
+local version, spaces = unpack(redis.call('HMGET', memory, 'version', 'embedding_space'))
+if (version or '0') ~= ARGV[1] or (spaces or '') ~= ARGV[5] then return 'stale' end
 if redis.call('EXISTS', unpack(KEYS, FIRST_MARK)) > 0 then return 'stale' end
 
-local at = 5
+local at = 6
 local function take()
   local count = tonumber(ARGV[at])
   local from = at + 1

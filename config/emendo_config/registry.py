@@ -1,0 +1,181 @@
+"""The registry of embedding spaces: which there are, how each is indexed, and which of them every write keeps right.
+
+Written by `ensure_index` (a store's first space) and by a re-embed; read by all others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from emendo_config.compact import compact_json
+from emendo_config.errors import ConfigurationError
+from emendo_config.keys import Keys
+from emendo_config.settings import Settings
+from emendo_config.spaces import EmbeddingSpace
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_ELEMENT_BYTES = {"float32": 4, "float16": 2}
+
+
+class SpaceState(StrEnum):
+    """What a space means to who changes a memory."""
+
+    FILLING = "filling"  # its vector is written where its provider answers; memories may lack it
+    LIVE = "live"  # complete: no change is made without its vector
+    DROPPING = "dropping"  # not written any more; what is left of it is being removed
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceRecord:
+    """One registered space.
+
+    Raises:
+        ValueError: the datatype is none of those.
+
+    Attributes:
+        algorithm: of its index: flat, hnsw or svs-vamana.
+        metric: by which its vectors are compared: cosine, ip or l2.
+        datatype: of a stored vector's elements, little-endian: float32 or float16.
+        copy_of: the space whose vectors these are, stored or indexed in another way; empty when its texts are
+            embedded for itself.
+    """
+
+    space: EmbeddingSpace
+    algorithm: str = "flat"
+    metric: str = "cosine"
+    datatype: str = "float32"
+    state: SpaceState = SpaceState.LIVE
+    copy_of: str = ""
+
+    def __post_init__(self) -> None:
+        if self.datatype not in _ELEMENT_BYTES:
+            raise ValueError(f"no such datatype: {self.datatype!r}; there are {', '.join(_ELEMENT_BYTES)}")
+
+    @property
+    def name(self) -> str:
+        """The space's name."""
+        return self.space.name
+
+    @property
+    def field(self) -> str:
+        """The hash field that holds its vector: datatype[dimensions]."""
+        return self.space.field
+
+    @property
+    def embedded_as(self) -> str:
+        """The space under whose name its texts are embedded and their vectors cached."""
+        return self.copy_of or self.space.name
+
+    @property
+    def vector_bytes(self) -> int:
+        """How long a stored vector is."""
+        return self.space.dimensions * _ELEMENT_BYTES[self.datatype]
+
+    @property
+    def is_written(self) -> bool:
+        """True when a change of a memory's text writes its vector."""
+        return self.state is not SpaceState.DROPPING
+
+    def to_json(self) -> str:
+        """As the registry keeps it."""
+        space = self.space
+        document = {
+            "provider": space.provider,
+            "model": space.model,
+            "dimensions": space.dimensions,
+            "generation": space.generation,
+            "algorithm": self.algorithm,
+            "metric": self.metric,
+            "datatype": self.datatype,
+            "state": self.state.value,
+        }
+        return compact_json(document | ({"copy_of": self.copy_of} if self.copy_of else {}))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> SpaceRecord:
+        """The inverse of `to_json`.
+
+        Raises:
+            ConfigurationError: it is no such document.
+        """
+        try:
+            document = json.loads(text)
+            space = EmbeddingSpace(*(document.pop(name) for name in ("provider", "model", "dimensions", "generation")))
+            return cls(space, **{**document, "state": SpaceState(document["state"])})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"an embedding space of the registry cannot be read ({type(error).__name__})",
+                suggestion="it may have been written by a newer release: run the same one everywhere",
+            ) from None
+
+
+def parse_registry(fields: Mapping[Any, bytes]) -> tuple[SpaceRecord, ...]:
+    """The reply of HGETALL as records, the oldest space first.
+
+    Raises:
+        ConfigurationError: one of them cannot be read.
+    """
+    records = [_parsed(text) for text in fields.values()]
+    return tuple(sorted(records, key=lambda record: (record.space.generation, record.name)))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: bytes) -> SpaceRecord:
+    # Once for a document: every batch reads the registry twice.
+    return SpaceRecord.from_json(text)
+
+
+def registered_spaces(fields: Mapping[Any, bytes], settings: Settings) -> tuple[SpaceRecord, ...]:
+    """The same; without a registry, the one space it would begin with.
+
+    There is none where all workers are of an older release, or none has started yet.
+    """
+    return parse_registry(fields) or (SpaceRecord(settings.space, settings.index_algorithm),)
+
+
+def read_registry(redis: Redis, keys: Keys) -> tuple[SpaceRecord, ...]:
+    """The registered spaces, the oldest first; none in a store nobody has written to yet."""
+    fields: Any = redis.hgetall(keys.spaces)
+    return parse_registry(fields)
+
+
+def save_space(redis: Redis, keys: Keys, record: SpaceRecord) -> None:
+    """Registers a space, or changes what is said of it."""
+    redis.hset(keys.spaces, record.name, record.to_json())
+
+
+def remove_space(redis: Redis, keys: Keys, name: str) -> None:
+    """Takes a space off the registry."""
+    redis.hdel(keys.spaces, name)
+
+
+def find_space(records: Iterable[SpaceRecord], space: EmbeddingSpace) -> SpaceRecord | None:
+    """The newest of the records with this provider, model and dimension, whatever its generation."""
+    wanted = (space.provider, space.model, space.dimensions)
+    found = [
+        record
+        for record in records
+        if (record.space.provider, record.space.model, record.space.dimensions) == wanted and record.is_written
+    ]
+    return found[-1] if found else None
+
+
+def newest_listed(records: Iterable[SpaceRecord], listed: Collection[str]) -> SpaceRecord | None:
+    """Of the spaces a memory has a vector of the newest: its model is the memory's `embedding_model`."""
+    return max(
+        (record for record in records if record.name in listed),
+        key=lambda record: record.space.generation,
+        default=None,
+    )
+
+
+def next_generation(records: Iterable[SpaceRecord]) -> int:
+    """The generation of the next space: above every other one's, so that spaces can be told by age."""
+    return 1 + max((record.space.generation for record in records), default=0)
