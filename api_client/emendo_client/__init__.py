@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Progress,
         SearchHit,
     )
+    from emendo_client.reembedding.models import Migration, MigrationPhase, ReembedPlan
     from emendo_config import Settings
 
 __all__ = [
@@ -59,8 +60,11 @@ __all__ = [
     "JobStatus",
     "Memory",
     "MemoryClient",
+    "Migration",
+    "MigrationPhase",
     "Page",
     "Progress",
+    "ReembedPlan",
     "SearchHit",
     "Settings",
 ]
@@ -75,6 +79,9 @@ _HOMES = {
     "Health": "emendo_client.health",
     "Job": "emendo_client.job",
     "MemoryClient": "emendo_client.client",
+    "Migration": "emendo_client.reembedding.models",
+    "MigrationPhase": "emendo_client.reembedding.models",
+    "ReembedPlan": "emendo_client.reembedding.models",
     "Settings": "emendo_config",
 }
 

@@ -31,6 +31,8 @@ class JobRequest:
     Attributes:
         routing_id: decides the shard; the memory's id, so that one memory's jobs stay in order.
         payload: `{"operations": [...]}` as JSON.
+        shard: where it is worked; default: the memory's.
+        begins_migration: it changes all of the store, and is refused while another such job does.
     """
 
     job_id: str
@@ -43,10 +45,12 @@ class JobRequest:
     consistency: str = "eventual"
     idempotency_key: str | None = None
     degraded_reason: str = ""
+    shard: str = ""
+    begins_migration: bool = False
 
     def accept_call(self, settings: Settings, keys: Keys) -> tuple[list[str], list[str | int]]:
         """KEYS and ARGV of `accept.lua` for this request."""
-        shard = shard_of(self.routing_id, settings)
+        shard = self.shard or shard_of(self.routing_id, settings)
         names = [
             keys.job(self.job_id),
             keys.inbox(shard),
@@ -55,8 +59,10 @@ class JobRequest:
             keys.clock,
             keys.shards,
         ]
-        if self.idempotency_key:
-            names.append(keys.idempotency(self.project, self.idempotency_key))
+        if self.idempotency_key or self.begins_migration:
+            names.append(keys.idempotency(self.project, self.idempotency_key) if self.idempotency_key else "")
+        if self.begins_migration:
+            names.append(keys.migration)
         record: dict[str, str | int] = {
             "kind": self.kind,
             "project": self.project,
@@ -67,6 +73,9 @@ class JobRequest:
         }
         if self.degraded_reason:
             record["degraded"] = self.degraded_reason
+        if self.begins_migration:
+            # It will have chunks, which count its items; and it takes steps to cancel, even before it has begun.
+            record |= {"items": 0, "chunks": 0}
         values: list[str | int] = [
             self.job_id,
             shard,

@@ -21,12 +21,16 @@ class Operation:
     Attributes:
         job_id: of the whole job; what the history says.
         submitted: when it was accepted, in microseconds of the control Redis's clock, unique.
-        op: add, update, delete, restore, resolve or expire; invalid for a batch's item that was refused.
+        op: add, update, delete, restore, resolve or expire; invalid for a batch's item that was refused; embed and
+            migrate are those of a re-embedding.
         item: its place in a batch job; None otherwise.
         hard: of a delete: nothing of the content stays.
         deleted_before: of a delete: only if the memory was deleted or had expired before (microseconds).
         conflict, choice: of a resolve: the mark of the submission that waits, and what becomes of it.
         error: of an invalid one: what is wrong, as `EmendoError.to_dict` gives it.
+        space: of an embed: the space whose vector the memory is to get.
+        anew: of an embed: although it has it.
+        goal, wanted, filters, allow_missing: of a migrate: see `emendo_client.reembedding.steering`.
         strong: the caller waits until the commit is as safe as the settings ask for.
     """
 
@@ -52,6 +56,12 @@ class Operation:
     conflict: str | None = None
     choice: str | None = None
     error: dict[str, Any] | None = None
+    space: str = ""
+    anew: bool = False
+    goal: str = ""
+    wanted: dict[str, Any] | None = None
+    filters: dict[str, Any] | None = None
+    allow_missing: bool = False
     strong: bool = False
 
     @property

@@ -143,7 +143,7 @@ def _vectors(
 ) -> dict[str, bytes]:
     """The vector of each memory in the space's form; where there is none, the error is noted as the outcome."""
     texts = list({each.text: None for each in found if each.vector is None})
-    embedded = services.pipeline_of(space).embed(texts) if texts else {}
+    embedded = services.background.of(space).embed(texts) if texts else {}
     vectors: dict[str, bytes] = {}
     for each in found:
         answer = embedded[each.text] if each.vector is None else each.vector[1]
