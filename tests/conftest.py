@@ -23,8 +23,8 @@ pytest_plugins = ["emendo_client.testing.fixtures"]
 
 # Keys that stay by design; everything else must expire by itself.
 PERMANENT = re.compile(
-    r"(memory|history|conflict):\{.+\}|clock|shards|spaces|feed|dead|delayed|workers|accepting|inbox:[\w-]+|(jobs|conflicts):.+"
-    r"|_kombu.*|interactive|bulk|inference|maintenance|unacked.*"
+    r"(memory|history|conflict):\{.+\}|clock|shards|spaces|feed|dead|delayed|workers|accepting|migration(-failures)?|inbox:[\w-]+"
+    r"|(jobs|conflicts):.+|_kombu.*|interactive|bulk|inference|maintenance|unacked.*"
 )
 
 

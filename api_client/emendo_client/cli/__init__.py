@@ -29,6 +29,7 @@ _COMMANDS = {
     "jobs": "jobs:jobs",
     "purge": "purge:purge",
     "redis": "processes:redis",
+    "reembed": "reembed:reembed",
     "restore": "memories:restore",
     "search": "memories:search",
     "up": "up:up",

@@ -100,18 +100,8 @@ def _verify(migration: Migration) -> Reached:
     if not migration.has("compared"):
         return _waiting(verify(migration))
     switch(migration)
+    logger.info("re-embedded", extra={"job": migration.job_id, "space": migration.text("target")})
     return None
-
-
-def _settle(migration: Migration) -> Reached:
-    """Once more by all memories: a worker that stood still since before may have written one without the new space."""
-    if migration.has("settled"):
-        return _succeeded(migration)
-    reached = next_page(migration)
-    if reached is True:
-        migration.advance({"settled": 1})
-        logger.info("re-embedded", extra={"job": migration.job_id, "space": migration.text("target")})
-    return _waiting(reached)
 
 
 def _begin_cancelling(migration: Migration) -> Reached:
@@ -193,11 +183,10 @@ _STEPS: Mapping[str, Mapping[MigrationPhase, Step]] = {
         _Phase.BACKFILL: _pass_on,
         _Phase.CATCHING_UP: _pass_on,
         _Phase.VERIFYING: _verify,
-        _Phase.SWITCHED: _settle,
         _Phase.CANCELLING: _cancel,
         _Phase.CANCELLED: _was_cancelled,
         _Phase.FAILED: _had_failed,
-        **dict.fromkeys((_Phase.REPAIRED, _Phase.DROPPING, _Phase.DROPPED), _succeeded),
+        **dict.fromkeys((_Phase.REPAIRED, _Phase.SWITCHED, _Phase.DROPPING, _Phase.DROPPED), _succeeded),
         **dict.fromkeys((_Phase.ROLLING_BACK, _Phase.ROLLED_BACK), _succeeded),
     },
     FINALIZE: {

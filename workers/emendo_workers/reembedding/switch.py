@@ -9,7 +9,6 @@ from emendo_client.models import Event
 from emendo_client.reembedding.models import MigrationPhase
 from emendo_config.registry import SpaceState, save_space
 from emendo_workers.reembedding.migration import Migration
-from emendo_workers.reembedding.pages import first_pass
 from emendo_workers.services import Services
 
 
@@ -19,7 +18,7 @@ def switch(migration: Migration) -> None:
     save_space(services.data, services.keys, replace(target, state=SpaceState.LIVE))
     point_alias(services, target.name)
     migration.advance(
-        {"phase": MigrationPhase.SWITCHED, "switched_at": f"{time.time():.6f}", **first_pass()},
+        {"phase": MigrationPhase.SWITCHED, "switched_at": f"{time.time():.6f}"},
         told=feed_entry(migration, target.name),
     )
 

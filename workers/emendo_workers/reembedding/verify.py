@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +19,8 @@ from emendo_workers.services import Services
 SAMPLE = 50
 NEAREST = 10
 _SCOPE = ("user_id", "agent_id", "run_id")
-# Looks at the counts, some while Redis still fills the index.
-_LOOKS = 100
+# Seconds the counts may differ, while memories come and go; and seconds between two looks.
+PATIENCE = 60.0
 _LOOK = 0.2
 
 
@@ -27,21 +28,25 @@ def verify(migration: Migration) -> Wait | bool:
     """True when the indexes agree, and the recall is noted.
 
     Raises:
-        VectorStoreError: (INDEXES_DIFFER) they do not, however often they are counted.
+        VectorStoreError: (INDEXES_DIFFER) they have not agreed for PATIENCE seconds.
     """
     services, keys = migration.services, migration.services.keys
     source, target = migration.registered(migration.text("source")), migration.target
     assert source is not None  # the old space is registered until the new one is active
     indexes = [keys.index(source.name), keys.index(target.name)]
+    if _is_indexing(services, indexes[1]):
+        return Wait(_LOOK)
     sizes = _sizes(services, indexes)
-    if sizes[0] != sizes[1] or _is_indexing(services, indexes[1]):
-        if migration.number("looks") >= _LOOKS:
+    if sizes[0] != sizes[1]:
+        if not migration.has("differ_since"):
+            migration.advance({"differ_since": time.time()})
+        elif time.time() - migration.seconds("differ_since") > PATIENCE:
+            migration.advance({"differ_since": None})  # asked to go on, it is as patient again
             raise VectorStoreError(
                 f"the old index has {sizes[0]} memories and the new one {sizes[1]}",
                 error_code="INDEXES_DIFFER",
                 suggestion="emendo doctor --deep names memories that Redis could not index",
             )
-        migration.advance({"looks": migration.number("looks") + 1})
         return Wait(_LOOK)
     recall = _recall(services, indexes, source, target, sizes[0])
     migration.advance({"recall": None if recall is None else f"{recall:.4f}", "compared": 1})
