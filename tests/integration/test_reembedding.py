@@ -22,6 +22,7 @@ from spaces import assert_right, listed, right_vector, stored_vector
 from emendo_client import AsyncMemoryClient, MemoryClient
 from emendo_client.errors import AuthenticationError, ConflictError, EmbeddingError, JobTimeoutError, ValidationError
 from emendo_client.testing import Fault
+from emendo_client.testing.limits import Limits
 from emendo_config.registry import read_registry
 from emendo_workers.housekeeping import keep_house
 from emendo_workers.sweeper import Sweeper
@@ -166,7 +167,7 @@ def test_what_cannot_be_is_refused_at_once(services, client, wanted, problem, dr
 
 
 def test_a_provider_without_the_model_fails_at_the_plan_and_nothing_is_changed(services, client, store, openai_server):
-    openai_server.limits.models = {"text-embedding-3-small"}
+    openai_server.limits = Limits(models=frozenset({"text-embedding-3-small"}))
     before = (registered(services), indexes(services))
     with pytest.raises((EmbeddingError, ValidationError, ConflictError, AuthenticationError)):
         client.reembed("another-model", 32, dry_run=True)
