@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -24,7 +25,13 @@ from emendo_client.errors import AuthenticationError, ConflictError, EmbeddingEr
 from emendo_client.testing import Fault
 from emendo_client.testing.limits import Limits
 from emendo_config.registry import read_registry
+from emendo_workers import drain as drains
 from emendo_workers.housekeeping import keep_house
+from emendo_workers.operations import Work
+from emendo_workers.reembedding.chunks import embed_chunk
+from emendo_workers.reembedding.migration import Migration
+from emendo_workers.reembedding.steps import take_steps
+from emendo_workers.reembedding.switch import point_alias, switch
 from emendo_workers.sweeper import Sweeper
 
 
@@ -343,3 +350,114 @@ async def test_the_async_client_does_the_same(services, client, store):
         worked(services, client.job(back.id))
         with pytest.raises(ConflictError):
             await other.finalize_reembed()
+
+
+# Two at once, and what is left of a step that died.
+
+
+def test_of_two_workers_at_the_same_step_one_moves_on(services, client, store):
+    client.reembed(dimensions=32)
+    until_phase(services, client, "verifying")
+    work = Work("none", "0-0", "reembed", "default", 1, 1, [])
+    first, second = Migration(services, work), Migration(services, work)
+    for migration in (first, second):
+        switch(migration)
+    assert migrations_told(services) == [client.migration().target]
+    stale = services.control.hget(services.keys.migration, "switched_at")
+    second.advance({"switched_at": 0, "phase": "planned"}, told={"event": "MIGRATE", "space": "none"}, is_over=True)
+    assert services.control.hget(services.keys.migration, "switched_at") == stale
+    assert client.migration().active
+    assert len(migrations_told(services)) == 1
+
+
+def test_cancelled_just_when_the_alias_had_moved_it_moves_back(services, client, store):
+    first = active_space(services)
+    job = client.reembed(dimensions=32)
+    until_phase(services, client, "verifying")
+    point_alias(services, client.migration().target)  # and the worker died
+    with pytest.raises(JobTimeoutError):
+        job.cancel(timeout=0.0)
+    assert worked(services, job).status == "cancelled"
+    assert_only(services, store, first)
+
+
+def test_before_the_old_vectors_go_every_memory_has_its_new_one(services, client, store):
+    space = reembedded(services, client, dimensions=32)
+    key = services.keys.memory(store[0])
+    services.data.hset(key, "embedding_space", client.migration().source)
+    services.data.hdel(key, space.field)
+    assert worked(services, client.finalize_reembed()).status == "succeeded"
+    assert_only(services, store, space)
+
+
+def test_chunks_of_a_paused_one_wait_and_spend_no_attempts(services, client, store, openai_server):
+    job = client.reembed(dimensions=32)
+    until_phase(services, client, "backfill")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drains, "_OTHERWISE", {"migrate": take_steps, "embed": paused_first(client)})
+        drain_all(services)
+        let_time_pass(services)
+        drain_all(services)
+    for memory_id in store:
+        assert client.migration().target not in listed(services, memory_id)
+    client.resume_reembed()
+    assert worked(services, job).status == "succeeded"
+
+
+def paused_first(client):
+    def embed(work, services):
+        client.pause_reembed()
+        outcome = embed_chunk(work, services)
+        assert outcome.refund
+        return outcome
+
+    return embed
+
+
+def test_what_ended_well_leaves_no_record(services, client, store):
+    with_settings(services, client, chunk_items=1)
+    job = client.reembed(dimensions=32)
+    assert worked(services, job).status == "succeeded"
+    records = {raw.decode() for raw in services.control.scan_iter(match=services.keys.job(f"{job.id}*"))}
+    assert records == {services.keys.job(job.id)}
+    info = job.info()
+    assert (info.items, info.done, info.chunks) == (4, 4, 4)
+
+
+# The command line.
+
+
+def test_the_command_line_plans_and_shows(services, client, store, cli):
+    code, out, _ = cli(services.settings, "reembed", "--dimensions", "32", "--dry-run", "--json")
+    assert (code, json.loads(out)["memories"]) == (0, 4)
+    code, out, _ = cli(services.settings, "reembed", "--dimensions", "32", "--dry-run")
+    assert code == 0
+    assert "no limit is set" in out
+    assert cli(services.settings, "reembed", "status")[1] == "there was no re-embedding lately\n"
+
+    code, out, _ = cli(services.settings, "reembed", "--dimensions", "32", "--no-wait", "--json")
+    job = client.job(json.loads(out)["job_id"])
+    assert cli(services.settings, "reembed", "pause")[0] == 0
+    assert client.migration().paused
+    assert cli(services.settings, "reembed", "resume")[0] == 0
+    code, _, err = cli(services.settings, "reembed", "--dimensions", "48", "--json")
+    assert (code, json.loads(err)["details"]) == (1, {"job_id": job.id})
+    worked(services, job)
+    code, out, _ = cli(services.settings, "reembed", "status", "--json")
+    assert (code, json.loads(out)["phase"], json.loads(out)["done"]) == (0, "switched", 4)
+    assert "recall@10" in cli(services.settings, "reembed", "status")[1]
+
+    assert cli(services.settings, "reembed", "finalize", "--no-wait")[0] == 2, "nobody is there to be asked"
+    code, out, _ = cli(services.settings, "reembed", "rollback", "--no-wait", "--json")
+    worked(services, client.job(json.loads(out)["job_id"]))
+    assert client.migration().phase == "rolled_back"
+
+
+def test_the_command_line_mends_a_part(services, client, store, cli):
+    assert cli(services.settings, "reembed", "--only", "colour=red")[0] == 1
+    code, out, _ = cli(
+        services.settings, "reembed", "--only", "user_id=ana", "--only", "missing", "--no-wait", "--json"
+    )
+    assert code == 0
+    worked(services, client.job(json.loads(out)["job_id"]))
+    assert client.migration().phase == "repaired"
