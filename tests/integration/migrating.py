@@ -79,17 +79,22 @@ def migrations_told(services: Services) -> list[str]:
 
 
 def until_phase(services: Services, client: MemoryClient, phase: str) -> None:
-    """Takes single steps, and works what they queue, until the re-embedding is there."""
+    """Takes single steps until the re-embedding is there."""
+    until(services, lambda: client.migration().phase == phase)
+
+
+def until(services: Services, reached: Callable[[], bool]) -> None:
+    """Takes single steps, and works what they queue, until something holds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reembedding_steps, "STEP_SECONDS", 0.0)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            if client.migration().phase == phase:
+            if reached():
                 return
             let_time_pass(services)
             for shard in sorted(as_text(raw) for raw in services.control.smembers(services.keys.shards)):
                 Drain(services, shard).run()
-    raise AssertionError(f"it is {client.migration()}")
+    raise AssertionError(f"it never came to pass: {services.control.hgetall(services.keys.migration)}")
 
 
 def die_at(patch: Any, step: int) -> None:

@@ -14,6 +14,7 @@ from migrating import (
     migrations_told,
     reembedded,
     registered,
+    until,
     until_phase,
     work_until,
     worked,
@@ -63,6 +64,7 @@ def test_all_the_way_from_one_size_to_another(services, client, first, second):
     for memory_id in ids:
         assert_right(services, memory_id, old, space)
     assert client.search("fact 7 about the sea", user_id="ana")[0].memory == "fact 7 about the sea"
+    assert {record.state for record in read_registry(services.data, services.keys)} == {"live"}
     far = job.progress()
     assert (far.done, far.total, far.failed, far.phase) == (20, 20, 0, "switched")
     state = client.migration()
@@ -204,9 +206,20 @@ def test_paused_it_stands_still_and_resumed_it_goes_on(services, client, store):
     assert worked(services, job).status == "succeeded"
 
 
+def test_paused_before_it_began_it_does_not_begin_to_look(services, client):
+    job = client.reembed(dimensions=32)
+    client.pause_reembed()
+    for _ in range(5):
+        drain_all(services)
+        let_time_pass(services)
+    assert client.migration().phase == "backfill"
+    client.resume_reembed()
+    assert worked(services, job).status == "succeeded"
+
+
 def test_cancelled_it_leaves_nothing(services, client, store):
     first = active_space(services)
-    job = client.reembed(dimensions=32)
+    job = client.reembed("text-embedding-3-large", 32)
     until_phase(services, client, "verifying")
     with pytest.raises(JobTimeoutError):
         job.cancel(timeout=0.0)
@@ -246,6 +259,7 @@ def test_the_switch_is_refused_while_a_memory_lacks_its_vector(services, client,
     assert info.error["details"] == {"missing": 1}
     assert list(client.migration().failures) == [store[1]]
     assert "fact" not in str(client.migration())
+    assert [letter.job_id for letter in client.dead_letters()] == [job.id]
     assert active_space(services) == first
     assert migrations_told(services) == []
 
@@ -320,9 +334,12 @@ def test_only_the_chosen_ones_are_mended(services, client, store, openai_server)
 
 def test_the_old_space_goes_when_its_grace_is_over(services, client, store):
     space = reembedded(services, client, dimensions=32)
-    now = time.time()
+    now, before = time.time(), len(client.jobs())
     keep_house(services, now + services.settings.reembed_grace - 60)
+    drain_all(services)
+    let_time_pass(services)
     assert client.migration().phase == "switched"
+    assert len(client.jobs()) == before
     for _ in range(3):  # beat may ask more than once
         keep_house(services, now + services.settings.reembed_grace + 60)
     work_until(services, lambda: client.migration().phase == "dropped")
@@ -387,6 +404,18 @@ def test_before_the_old_vectors_go_every_memory_has_its_new_one(services, client
     services.data.hset(key, "embedding_space", client.migration().source)
     services.data.hdel(key, space.field)
     assert worked(services, client.finalize_reembed()).status == "succeeded"
+    assert_only(services, store, space)
+
+
+def test_what_is_written_into_a_space_that_goes_is_removed_too(services, client, store):
+    space = reembedded(services, client, dimensions=32)
+    old = client.migration().source
+    job = client.finalize_reembed()
+    until_phase(services, client, "dropping")
+    until(services, lambda: services.control.hget(services.keys.migration, "cursor") == b"end")
+    # By a worker that had read the registry before.
+    services.data.hset(services.keys.memory(store[0]), mapping={f"vector_{old}": b"\0" * 256})
+    assert worked(services, job).status == "succeeded"
     assert_only(services, store, space)
 
 
