@@ -26,7 +26,7 @@ from emendo_workers.submitting import converse, submit_batch
 _SCAN_COUNT = 1_000
 _SCANS = 10
 # Chunks queued for each maintenance shard, so that none of them waits for the next step.
-_CHUNKS_A_SHARD = 8
+_CHUNKS_A_SHARD = 32
 # Seconds until a step looks again at chunks that are being worked.
 _LOOK = 0.1
 # A provider that refuses so many memories refuses them all.
