@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import time
-
 import pytest
-from intake import added, drain, drain_all, let_time_pass, with_settings
+from intake import added, drain, drain_all, with_settings
 from migrating import (
     active_space,
     assert_only,
@@ -14,7 +11,6 @@ from migrating import (
     migrations_told,
     reembedded,
     registered,
-    until,
     until_phase,
     work_until,
     worked,
@@ -22,27 +18,10 @@ from migrating import (
 from spaces import assert_right, listed, right_vector, stored_vector
 
 from emendo_client import AsyncMemoryClient, MemoryClient
-from emendo_client.errors import AuthenticationError, ConflictError, EmbeddingError, JobTimeoutError, ValidationError
+from emendo_client.errors import AuthenticationError, ConflictError, EmbeddingError, ValidationError
 from emendo_client.testing import Fault
 from emendo_client.testing.limits import Limits
 from emendo_config.registry import read_registry
-from emendo_workers import drain as drains
-from emendo_workers.housekeeping import keep_house
-from emendo_workers.operations import Work
-from emendo_workers.reembedding.chunks import embed_chunk
-from emendo_workers.reembedding.migration import Migration
-from emendo_workers.reembedding.steps import take_steps
-from emendo_workers.reembedding.switch import point_alias, switch
-from emendo_workers.sweeper import Sweeper
-
-
-@pytest.fixture
-def store(services, client):
-    """Ids of five memories: one deleted, one erased."""
-    ids = [added(services, client, f"fact {n} about the sea") for n in range(5)]
-    drain(services, client.delete(ids[3]))
-    drain(services, client.delete(ids[4], hard=True))
-    return ids[:4]
 
 
 def before_and_after(services, client, ids):
@@ -191,106 +170,6 @@ def test_a_provider_without_the_model_fails_at_the_plan_and_nothing_is_changed(s
     assert worked(services, client.reembed(dimensions=32)).status == "succeeded"
 
 
-def test_paused_it_stands_still_and_resumed_it_goes_on(services, client, store):
-    job = client.reembed(dimensions=32)
-    until_phase(services, client, "backfill")
-    client.pause_reembed()
-    for _ in range(5):
-        drain_all(services)
-        let_time_pass(services)
-    state = client.migration()
-    assert (state.phase, state.paused) == ("backfill", True)
-    Sweeper(services).sweep()  # it is put aside for a while by now
-    client.resume_reembed()
-    assert not client.migration().paused
-    assert worked(services, job).status == "succeeded"
-
-
-def test_paused_before_it_began_it_does_not_begin_to_look(services, client):
-    job = client.reembed(dimensions=32)
-    client.pause_reembed()
-    for _ in range(5):
-        drain_all(services)
-        let_time_pass(services)
-    assert client.migration().phase == "backfill"
-    client.resume_reembed()
-    assert worked(services, job).status == "succeeded"
-
-
-def test_cancelled_it_leaves_nothing(services, client, store):
-    first = active_space(services)
-    job = client.reembed("text-embedding-3-large", 32)
-    until_phase(services, client, "verifying")
-    with pytest.raises(JobTimeoutError):
-        job.cancel(timeout=0.0)
-    assert worked(services, job).status == "cancelled"
-    assert_only(services, store, first)
-    assert client.get(store[0]).embedding_model == first.space.model
-    assert migrations_told(services) == []
-
-
-def test_cancelled_before_it_began_it_lets_the_next_one_begin(services, client, store):
-    job = client.reembed(dimensions=32)
-    with pytest.raises(JobTimeoutError):
-        job.cancel(timeout=0.0)
-    assert worked(services, job).status == "cancelled"
-    assert worked(services, client.reembed(dimensions=48)).status == "succeeded"
-
-
-def test_rolled_back_the_old_space_answers_with_what_was_written_since(services, client, store):
-    first = active_space(services)
-    reembedded(services, client, dimensions=32)
-    drain(services, client.update(store[0], "fact 0 was corrected"))
-    assert worked(services, client.rollback_reembed()).status == "succeeded"
-    assert_only(services, store, first)
-    assert client.search("fact 0 was corrected", user_id="ana")[0].id == store[0]
-    assert client.migration().phase == "rolled_back"
-    with pytest.raises(ConflictError):
-        client.rollback_reembed()
-
-
-def test_the_switch_is_refused_while_a_memory_lacks_its_vector(services, client, store, openai_server):
-    first = active_space(services)
-    openai_server.faults.add(Fault("bad_request", rate=1.0, match="fact 1"))
-    job = client.reembed(dimensions=32)
-    info = worked(services, job)
-    assert info.status == "failed"
-    assert info.error["code"] == "MISSING_VECTORS"
-    assert info.error["details"] == {"missing": 1}
-    assert list(client.migration().failures) == [store[1]]
-    assert "fact" not in str(client.migration())
-    assert [letter.job_id for letter in client.dead_letters()] == [job.id]
-    assert active_space(services) == first
-    assert migrations_told(services) == []
-
-    openai_server.faults.clear()
-    client.resume_reembed()
-    assert worked(services, job).status == "succeeded"
-    assert client.migration().failures == {}
-    assert_right(services, store[1], first, active_space(services))
-
-
-def test_it_goes_on_without_what_cannot_be_embedded_when_told_so(services, client, store, openai_server):
-    openai_server.faults.add(Fault("bad_request", rate=1.0, match="fact 1"))
-    job = client.reembed(dimensions=32)
-    worked(services, job)
-    client.resume_reembed(allow_missing=True)
-    assert worked(services, job).status == "succeeded"
-    space = active_space(services)
-    assert space.space.dimensions == 32
-    assert space.name not in listed(services, store[1])
-    assert client.migration().failed == 1
-
-
-def test_a_failed_one_is_cleared_up(services, client, store, openai_server):
-    first = active_space(services)
-    openai_server.faults.add(Fault("bad_request", rate=1.0, match="fact 1"))
-    worked(services, client.reembed(dimensions=32))
-    assert worked(services, client.rollback_reembed()).status == "succeeded"
-    assert_only(services, store, first)
-    assert client.migration().phase == "cancelled"
-
-
 def test_a_provider_that_is_away_for_a_while_fails_nothing(services, client, store, openai_server):
     openai_server.faults.add(Fault("unavailable", times=4))
     assert worked(services, client.reembed(dimensions=32)).status == "succeeded"
@@ -332,20 +211,6 @@ def test_only_the_chosen_ones_are_mended(services, client, store, openai_server)
     assert_right(services, other, active_space(services))
 
 
-def test_the_old_space_goes_when_its_grace_is_over(services, client, store):
-    space = reembedded(services, client, dimensions=32)
-    now, before = time.time(), len(client.jobs())
-    keep_house(services, now + services.settings.reembed_grace - 60)
-    drain_all(services)
-    let_time_pass(services)
-    assert client.migration().phase == "switched"
-    assert len(client.jobs()) == before
-    for _ in range(3):  # beat may ask more than once
-        keep_house(services, now + services.settings.reembed_grace + 60)
-    work_until(services, lambda: client.migration().phase == "dropped")
-    assert_only(services, store, space)
-
-
 def test_every_project_is_re_embedded(services, client, store):
     with MemoryClient(services.settings, project="another") as other:
         theirs = added(services, other, "a fact of theirs")
@@ -369,80 +234,6 @@ async def test_the_async_client_does_the_same(services, client, store):
             await other.finalize_reembed()
 
 
-# Two at once, and what is left of a step that died.
-
-
-def test_of_two_workers_at_the_same_step_one_moves_on(services, client, store):
-    client.reembed(dimensions=32)
-    until_phase(services, client, "verifying")
-    work = Work("none", "0-0", "reembed", "default", 1, 1, [])
-    first, second = Migration(services, work), Migration(services, work)
-    for migration in (first, second):
-        switch(migration)
-    assert migrations_told(services) == [client.migration().target]
-    stale = services.control.hget(services.keys.migration, "switched_at")
-    second.advance({"switched_at": 0, "phase": "planned"}, told={"event": "MIGRATE", "space": "none"}, is_over=True)
-    assert services.control.hget(services.keys.migration, "switched_at") == stale
-    assert client.migration().active
-    assert len(migrations_told(services)) == 1
-
-
-def test_cancelled_just_when_the_alias_had_moved_it_moves_back(services, client, store):
-    first = active_space(services)
-    job = client.reembed(dimensions=32)
-    until_phase(services, client, "verifying")
-    point_alias(services, client.migration().target)  # and the worker died
-    with pytest.raises(JobTimeoutError):
-        job.cancel(timeout=0.0)
-    assert worked(services, job).status == "cancelled"
-    assert_only(services, store, first)
-
-
-def test_before_the_old_vectors_go_every_memory_has_its_new_one(services, client, store):
-    space = reembedded(services, client, dimensions=32)
-    key = services.keys.memory(store[0])
-    services.data.hset(key, "embedding_space", client.migration().source)
-    services.data.hdel(key, space.field)
-    assert worked(services, client.finalize_reembed()).status == "succeeded"
-    assert_only(services, store, space)
-
-
-def test_what_is_written_into_a_space_that_goes_is_removed_too(services, client, store):
-    space = reembedded(services, client, dimensions=32)
-    old = client.migration().source
-    job = client.finalize_reembed()
-    until_phase(services, client, "dropping")
-    until(services, lambda: services.control.hget(services.keys.migration, "cursor") == b"end")
-    # By a worker that had read the registry before.
-    services.data.hset(services.keys.memory(store[0]), mapping={f"vector_{old}": b"\0" * 256})
-    assert worked(services, job).status == "succeeded"
-    assert_only(services, store, space)
-
-
-def test_chunks_of_a_paused_one_wait_and_spend_no_attempts(services, client, store, openai_server):
-    job = client.reembed(dimensions=32)
-    until_phase(services, client, "backfill")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drains, "_OTHERWISE", {"migrate": take_steps, "embed": paused_first(client)})
-        drain_all(services)
-        let_time_pass(services)
-        drain_all(services)
-    for memory_id in store:
-        assert client.migration().target not in listed(services, memory_id)
-    client.resume_reembed()
-    assert worked(services, job).status == "succeeded"
-
-
-def paused_first(client):
-    def embed(work, services):
-        client.pause_reembed()
-        outcome = embed_chunk(work, services)
-        assert outcome.refund
-        return outcome
-
-    return embed
-
-
 def test_what_ended_well_leaves_no_record(services, client, store):
     with_settings(services, client, chunk_items=1)
     job = client.reembed(dimensions=32)
@@ -451,42 +242,3 @@ def test_what_ended_well_leaves_no_record(services, client, store):
     assert records == {services.keys.job(job.id)}
     info = job.info()
     assert (info.items, info.done, info.chunks) == (4, 4, 4)
-
-
-# The command line.
-
-
-def test_the_command_line_plans_and_shows(services, client, store, cli):
-    code, out, _ = cli(services.settings, "reembed", "--dimensions", "32", "--dry-run", "--json")
-    assert (code, json.loads(out)["memories"]) == (0, 4)
-    code, out, _ = cli(services.settings, "reembed", "--dimensions", "32", "--dry-run")
-    assert code == 0
-    assert "no limit is set" in out
-    assert cli(services.settings, "reembed", "status")[1] == "there was no re-embedding lately\n"
-
-    code, out, _ = cli(services.settings, "reembed", "--dimensions", "32", "--no-wait", "--json")
-    job = client.job(json.loads(out)["job_id"])
-    assert cli(services.settings, "reembed", "pause")[0] == 0
-    assert client.migration().paused
-    assert cli(services.settings, "reembed", "resume")[0] == 0
-    code, _, err = cli(services.settings, "reembed", "--dimensions", "48", "--json")
-    assert (code, json.loads(err)["details"]) == (1, {"job_id": job.id})
-    worked(services, job)
-    code, out, _ = cli(services.settings, "reembed", "status", "--json")
-    assert (code, json.loads(out)["phase"], json.loads(out)["done"]) == (0, "switched", 4)
-    assert "recall@10" in cli(services.settings, "reembed", "status")[1]
-
-    assert cli(services.settings, "reembed", "finalize", "--no-wait")[0] == 2, "nobody is there to be asked"
-    code, out, _ = cli(services.settings, "reembed", "rollback", "--no-wait", "--json")
-    worked(services, client.job(json.loads(out)["job_id"]))
-    assert client.migration().phase == "rolled_back"
-
-
-def test_the_command_line_mends_a_part(services, client, store, cli):
-    assert cli(services.settings, "reembed", "--only", "colour=red")[0] == 1
-    code, out, _ = cli(
-        services.settings, "reembed", "--only", "user_id=ana", "--only", "missing", "--no-wait", "--json"
-    )
-    assert code == 0
-    worked(services, client.job(json.loads(out)["job_id"]))
-    assert client.migration().phase == "repaired"
