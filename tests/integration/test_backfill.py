@@ -116,7 +116,7 @@ def test_another_generation_of_the_same_model_is_embedded_anew(services, client,
 
 def test_a_chunk_whose_worker_died_before_it_wrote_is_not_paid_for_twice(services, client, openai_server, monkeypatch):
     cached = services.settings.model_copy(update={"embedding_cache_ttl": 60})
-    services.background = SpacePipelines(services.data, services.control, services.keys, cached)
+    services.pipelines = SpacePipelines(services.data, services.control, services.keys, cached)
     memory_id = added(services, client)
     space = open_space(services)
     openai_server.clear_requests()
@@ -132,7 +132,7 @@ def test_a_chunk_whose_worker_died_before_it_wrote_is_not_paid_for_twice(service
         with pytest.raises(Killed):
             backfill(services, [memory_id], space)
     assert len(openai_server.requests) == 1
-    services.background.close()  # the next worker has nothing in its process
+    services.pipelines.close()  # the next worker has nothing in its process
     assert backfill(services, [memory_id], space) == {memory_id: Backfilled.DONE}
     assert len(openai_server.requests) == 1
 

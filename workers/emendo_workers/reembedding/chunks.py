@@ -43,11 +43,14 @@ def embed_chunk(work: Work, services: Services) -> Outcome:
 def _backfill(work: Work, services: Services) -> Mapping[str, Backfilled | EmendoError]:
     ids = [operation.memory_id for operation in work.waiting]
     name = work.operations[0].space
-    space = next((each for each in read_registry(services.data, services.keys) if each.name == name), None)
+    records = read_registry(services.data, services.keys)
+    services.background.keep(records)
+    space = next((each for each in records if each.name == name), None)
     if space is None or not space.is_written:  # it was cancelled, and this chunk is late
         return dict.fromkeys(ids, Backfilled.GONE)
     try:
-        return backfill(services, ids, space, anew=work.operations[0].anew)
+        anew = work.operations[0].anew
+        return backfill(services, ids, space, anew=anew, pipeline_of=services.background.of)
     except ConfigurationError as error:
         return dict.fromkeys(ids, error)
 
