@@ -23,8 +23,8 @@ pytest_plugins = ["emendo_client.testing.fixtures"]
 
 # Keys that stay by design; everything else must expire by itself.
 PERMANENT = re.compile(
-    r"(memory|history|conflict):\{.+\}|clock|shards|spaces|usage|feed|dead|delayed|workers|accepting|inbox:[\w-]+|(jobs|conflicts|project):.+"
-    r"|_kombu.*|interactive|bulk|inference|maintenance|unacked.*"
+    r"(memory|history|conflict):\{.+\}|clock|shards|spaces|usage|feed|dead|delayed|workers|accepting|migration(-failures)?"
+    r"|inbox:[\w-]+|(jobs|conflicts|project):.+|_kombu.*|interactive|bulk|inference|maintenance|unacked.*"
 )
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         SearchHit,
         Usage,
     )
+    from emendo_client.reembedding.models import Migration, MigrationPhase, ReembedPlan
     from emendo_config import Settings
 
 __all__ = [
@@ -62,9 +63,12 @@ __all__ = [
     "JobStatus",
     "Memory",
     "MemoryClient",
+    "Migration",
+    "MigrationPhase",
     "Page",
     "Progress",
     "ProjectRules",
+    "ReembedPlan",
     "SearchHit",
     "Settings",
     "Usage",
@@ -81,6 +85,9 @@ _HOMES = {
     "InferenceUsage": "emendo_client.health",
     "Job": "emendo_client.job",
     "MemoryClient": "emendo_client.client",
+    "Migration": "emendo_client.reembedding.models",
+    "MigrationPhase": "emendo_client.reembedding.models",
+    "ReembedPlan": "emendo_client.reembedding.models",
     "Settings": "emendo_config",
 }
 

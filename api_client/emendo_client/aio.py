@@ -8,6 +8,7 @@ from typing import Any
 
 from emendo_client import dead_letters, diagnosis_reads, health, project_rules, reads, validation
 from emendo_client.aio_job import AsyncJob
+from emendo_client.aio_reembedding_calls import AsyncReembedding
 from emendo_client.aio_submitting import AsyncSubmitting
 from emendo_client.dead_letters import LetterFilter
 from emendo_client.diagnosis import Diagnosis
@@ -26,7 +27,7 @@ from emendo_client.models import (
 from emendo_client.reads import MAX_PAGE, MAX_PAGE_SIZE, MAX_SEARCH_LIMIT
 
 
-class AsyncMemoryClient(AsyncSubmitting):
+class AsyncMemoryClient(AsyncSubmitting, AsyncReembedding):
     """`MemoryClient` for asyncio: the same methods and errors, awaited. Use it from one event loop.
 
     Args:

@@ -27,7 +27,7 @@ CHUNK_BYTES = 512 * 1024
 _CLOSING = 1_000_000_000
 # Chunks accepted in one round trip.
 APPEND_CHUNKS = 8
-COMPLETE, ABANDONED = "complete", "abandoned"
+COMPLETE, ABANDONED, UNSEALED = "complete", "abandoned", "none"
 # The fields an item may have; the first one it must have.
 UPDATE_FIELDS = ("memory_id", "text", "metadata", "actor_id", "role", "expected_version", "on_conflict")
 DELETE_FIELDS = ("memory_id", "hard", "actor_id", "expected_version")
@@ -60,7 +60,8 @@ class Append:
     """Some chunks in a row, accepted in one step.
 
     Attributes:
-        seal: empty while more will come; COMPLETE for the last call, ABANDONED when its caller sends no more.
+        seal: empty while more will come; COMPLETE for the last call, ABANDONED when its caller sends no more, UNSEALED
+            for a job that ends by its own word.
     """
 
     chunks: list[Chunk]

@@ -23,10 +23,11 @@ from emendo_client.models import (
     SearchHit,
 )
 from emendo_client.reads import MAX_PAGE, MAX_PAGE_SIZE, MAX_SEARCH_LIMIT
+from emendo_client.reembedding_calls import Reembedding
 from emendo_client.submitting import Submitting
 
 
-class MemoryClient(Submitting):
+class MemoryClient(Submitting, Reembedding):
     """Adds, updates, deletes, restores and reads the memories of one project. Thread-safe.
 
     Writes return a `Job` as soon as Redis has accepted it; workers carry it out. Bad input raises

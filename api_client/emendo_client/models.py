@@ -38,6 +38,7 @@ class Event(StrEnum):
     RESTORE = "RESTORE"
     SUPERSEDED = "SUPERSEDED"
     EXPIRE = "EXPIRE"
+    MIGRATE = "MIGRATE"  # in the feed only: searches go through another embedding space
 
 
 class _Model(BaseModel):
@@ -261,8 +262,17 @@ class ProjectRules(_Model):
 
 
 class Progress(_Model):
-    """How far a job is, in items."""
+    """How far a job is, in items.
+
+    Attributes:
+        phase, failed, rate, eta: of a re-embedding only: where it stands, memories it failed at, memories a second,
+            seconds left.
+    """
 
     done: int
     total: int
     status: JobStatus
+    phase: str | None = None
+    failed: int = 0
+    rate: float | None = None
+    eta: float | None = None

@@ -10,6 +10,7 @@ from emendo_client.errors import ConflictError, JobNotFoundError, MemoryNotFound
 from emendo_client.filters import Filter
 from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobStatus, Memory, Page, Progress, SearchHit
 from emendo_client.records import JOB_FIELDS, MEMORY_FIELDS, split_conflict_id
+from emendo_client.reembedding.reading import migration
 from emendo_client.steps import Batch, Command, Steps
 from emendo_config import Keys, Settings
 from emendo_config.index import find_active, vector_field
@@ -122,6 +123,11 @@ def progress(keys: Keys, project: str, job_id: str) -> Steps[Progress]:
     """How many of a job's items are done."""
     document = yield from _job_document(keys, project, job_id)
     status, total = JobStatus(document["status"]), document["items"]
+    if document["kind"] == "reembed":
+        far = yield from migration(keys, grace=0)
+        if far is not None and far.job_id == job_id:
+            found = far.model_dump(include={"done", "total", "phase", "failed", "rate", "eta"})
+            return Progress(status=status, **found)
     done = total if status.is_final else document["done"]
     return Progress(done=done, total=total, status=status)
 
@@ -226,13 +232,15 @@ def no_memory(memory_id: str) -> MemoryNotFoundError:
 
 
 def shards_of(keys: Keys, project: str, job_id: str) -> Steps[dict[str, str]]:
-    """The job's record, or the records of its chunks, and their shards."""
+    """The records a job is worked by, and their shards: its own, or its chunks', or, re-embedding, both."""
     (found,) = yield Batch("control", [("HMGET", keys.job(job_id), "shard", "chunks", "project")])
     shard, chunks, owner = map(as_text, found)
     if owner != project:
         raise no_job(job_id)
-    if not chunks:
-        return {job_id: shard}
+    own = {job_id: shard} if shard else {}
+    if not int(chunks or 0):
+        return own
     chunk_ids = [f"{job_id}:{number}" for number in range(int(chunks))]
     replies = yield Batch("control", [("HGET", keys.job(chunk_id), "shard") for chunk_id in chunk_ids])
-    return {chunk_id: as_text(reply) for chunk_id, reply in zip(chunk_ids, replies, strict=True) if reply is not None}
+    found = {chunk_id: as_text(reply) for chunk_id, reply in zip(chunk_ids, replies, strict=True) if reply is not None}
+    return own | found

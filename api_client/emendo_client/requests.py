@@ -32,6 +32,8 @@ class JobRequest:
     Attributes:
         routing_id: decides the shard: what must stay in order, one memory's jobs or one scope's inferences, has one.
         payload: `{"operations": [...]}` as JSON.
+        shard: where it is worked; default: the memory's.
+        begins_migration: it changes all of the store, and is refused while another such job does.
     """
 
     job_id: str
@@ -44,10 +46,12 @@ class JobRequest:
     consistency: str = "eventual"
     idempotency_key: str | None = None
     queue: str = INTERACTIVE
+    shard: str = ""
+    begins_migration: bool = False
 
     def accept_call(self, settings: Settings, keys: Keys) -> tuple[list[str], list[str | int]]:
         """KEYS and ARGV of `accept.lua` for this request."""
-        shard = shard_of(self.routing_id, settings, self.queue)
+        shard = self.shard or shard_of(self.routing_id, settings, self.queue)
         names = [
             keys.job(self.job_id),
             keys.inbox(shard),
@@ -56,8 +60,10 @@ class JobRequest:
             keys.clock,
             keys.shards,
         ]
-        if self.idempotency_key:
-            names.append(keys.idempotency(self.project, self.idempotency_key))
+        if self.idempotency_key or self.begins_migration:
+            names.append(keys.idempotency(self.project, self.idempotency_key) if self.idempotency_key else "")
+        if self.begins_migration:
+            names.append(keys.migration)
         record: dict[str, str | int] = {
             "kind": self.kind,
             "project": self.project,
@@ -66,6 +72,9 @@ class JobRequest:
             "payload": self.payload,
             **consistency_fields(self.consistency),
         }
+        if self.begins_migration:
+            # It will have chunks, which count its items; and it takes steps to cancel, even before it has begun.
+            record |= {"items": 0, "chunks": 0}
         values: list[str | int] = [
             self.job_id,
             shard,

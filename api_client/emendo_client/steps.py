@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Command = Sequence[Any]
-_SCRIPTS = ("accept", "append", "cancel", "discard", "read", "replay")
+_SCRIPTS = ("accept", "append", "cancel", "discard", "read", "replay", "steer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,15 @@ def accept(settings: Settings, keys: Keys, request: JobRequest) -> Steps[tuple[s
     """Accepts the job: its id, and the shard whose bell the caller must ring, unless it is rung already.
 
     Raises:
-        ConflictError: the idempotency key was used for another request.
+        ConflictError: the idempotency key was used for another request, or another migration is under way.
     """
     names, values = request.accept_call(settings, keys)
     (reply,) = yield Batch("control", [script("accept", names, values)])
     outcome, job_id = as_text(reply[0]), as_text(reply[1])
     if outcome == "conflict":
         raise _key_reused(job_id)
+    if outcome == "held":
+        raise _migration_under_way(job_id)
     return job_id, [str(values[1])] if reply[2] else []
 
 
@@ -97,6 +99,16 @@ def _key_reused(job_id: str) -> ConflictError:
         error_code="IDEMPOTENCY_KEY_REUSED",
         details={"job_id": job_id},
         suggestion="use a new key for a new request",
+    )
+
+
+def _migration_under_way(job_id: str) -> ConflictError:
+    return ConflictError(
+        "another re-embedding is under way",
+        error_code="MIGRATION_UNDER_WAY",
+        details={"job_id": job_id},
+        suggestion="migration() shows how far it is; wait for it, cancel it, or end it with finalize_reembed() "
+        "or rollback_reembed()",
     )
 
 

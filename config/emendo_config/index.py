@@ -138,7 +138,7 @@ def indexed_space(redis: Redis, keys: Keys) -> tuple[str, int] | None:
     try:
         info = redis.execute_command("FT.INFO", keys.index_alias)
     except ResponseError as error:
-        if _is_unknown_index(error):
+        if is_unknown_index(error):
             return None
         raise
     return vector_field(info)
@@ -195,7 +195,8 @@ def _chain(error: BaseException | None) -> str:
     return " ".join(messages)
 
 
-def _is_unknown_index(error: ResponseError) -> bool:
+def is_unknown_index(error: ResponseError) -> bool:
+    """True when Redis says that there is no such index."""
     message = str(error).lower()
     return "unknown index" in message or "no such index" in message
 

@@ -152,6 +152,16 @@ class Keys:
         """Sorted set: live worker processes by the time of their last heartbeat (milliseconds)."""
         return f"{self.prefix}workers"
 
+    @property
+    def migration(self) -> str:
+        """Hash: the store's re-embedding: which job, from where to where, how far, paused or not."""
+        return f"{self.prefix}migration"
+
+    @property
+    def migration_failures(self) -> str:
+        """Hash: the error code of each memory the re-embedding failed at, by the memory's id."""
+        return f"{self.prefix}migration-failures"
+
     def breaker(self, provider: str) -> str:
         """Hash with TTL: failures in a row, and until when the provider is left alone."""
         return f"{self.prefix}breaker:{provider}"

@@ -82,6 +82,16 @@ class Settings(BaseSettings):
     embedding_gather_ms: float = Field(5.0, ge=0, le=100, description="Small requests wait so long for one another.")
     embedding_parallel: int = Field(8, ge=1, le=64, description="Provider requests one worker makes at once.")
 
+    maintenance_share: float = Field(
+        0.5, gt=0, le=1, description="Share of the provider's limits that re-embedding may use; 1 shares all of them."
+    )
+    embedding_price: float | None = Field(
+        None, ge=0, description="Of a million tokens, in your currency; the plan of a re-embedding shows its cost."
+    )
+    reembed_grace: float = Field(
+        604_800.0, ge=0, description="Seconds the old vectors are kept after a re-embedding, for a rollback."
+    )
+
     breaker_failures: int = Field(5, ge=1, description="Failures in a row that open the circuit breaker.")
     breaker_pause: float = Field(5.0, gt=0, description="Seconds a failing provider is left alone; doubles.")
     breaker_longest_pause: float = Field(60.0, gt=0, description="Longest such pause, in seconds.")

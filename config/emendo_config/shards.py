@@ -11,6 +11,9 @@ import zlib
 from emendo_config.queues import BULK, INFERENCE, INTERACTIVE, MAINTENANCE, QUEUES
 from emendo_config.settings import Settings
 
+# The re-embedding's own shard: its next step must not stand behind the chunks that it queued itself.
+MIGRATION_SHARD = f"{MAINTENANCE}-migration"
+
 
 def shard_of(routing_id: str, settings: Settings, queue: str = INTERACTIVE) -> str:
     """The shard of a memory (or of a job that makes new ones): stable over processes and releases.

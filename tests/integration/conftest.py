@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from inferring import Model, started
+from intake import added, drain
 
 from emendo_client import MemoryClient
 from emendo_client.cli import run
@@ -57,3 +58,12 @@ def cli(monkeypatch, capfd):
         return code, written.out, written.err
 
     return call
+
+
+@pytest.fixture
+def store(services, client):
+    """Ids of five memories: one deleted, one erased."""
+    ids = [added(services, client, f"fact {n} about the sea") for n in range(5)]
+    drain(services, client.delete(ids[3]))
+    drain(services, client.delete(ids[4], hard=True))
+    return ids[:4]

@@ -28,10 +28,13 @@ from emendo_workers.drain import Drain
 SECRET = "4711-seafood"
 REFUSED = "unspeakable"
 WELCOME = (ValidationError, MemoryNotFoundError, JobError, ConflictError)
+NOTHING_TO_GIVE = {"close", "health", "batch", "migration", "pause_reembed", "rollback_reembed", "finalize_reembed"}
+# For who runs the system, and concern all tenants at once: what they refuse is in test_reembedding.py.
+OPERATORS = {"reembed", "resume_reembed"}
 METHODS = sorted(
     name
     for name, method in inspect.getmembers(MemoryClient, inspect.isfunction)
-    if not name.startswith("_") and name not in {"close", "health", "batch"}  # nothing to give them
+    if not name.startswith("_") and name not in NOTHING_TO_GIVE | OPERATORS
 )
 
 OURS = {"self", "on_progress"}

@@ -40,11 +40,15 @@ from emendo_workers.erasure import forget_erased, forget_late
 from emendo_workers.inference.run import infer
 from emendo_workers.operations import Work, parse_work
 from emendo_workers.outcomes import ItemOutcome, Outcome, judge, poisoned
+from emendo_workers.reembedding.chunks import embed_chunk
+from emendo_workers.reembedding.steps import take_steps
 from emendo_workers.services import Services
 from emendo_workers.slots import Slots
 
 logger = logging.getLogger(__name__)
 
+# What does not change memories has a way of its own.
+_OTHERWISE = {"embed": embed_chunk, "migrate": take_steps}
 GROUP = "workers"
 # One name for every reader: the bell says who reads, and a successor finds what its predecessor left.
 READER = "drain"
@@ -217,6 +221,9 @@ class Drain:
 
     def _attempt(self, works: list[Work]) -> list[Outcome]:
         services = self._services
+        otherwise = _OTHERWISE.get(works[0].operations[0].op) if works[0].operations else None
+        if otherwise is not None:
+            return [otherwise(work, services) for work in works]
         worked = self._applied([work for work in works if not work.is_inferred])
         inferred = [work for work in works if work.is_inferred]
         worked += infer(inferred, services) if inferred else []

@@ -1,20 +1,25 @@
-"""The periodic work beat asks for: lists that name what is gone are trimmed, expired memories are marked."""
+"""The periodic work beat asks for: lists are trimmed, expired memories marked, old embedding spaces removed."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
+from emendo_client import writes
 from emendo_client.records import split_conflict_id
+from emendo_client.reembedding import reading, steering
 from emendo_config.redis_io import as_text
 from emendo_workers.expiry import expire_memories
 from emendo_workers.services import Services
+from emendo_workers.submitting import converse
 
 logger = logging.getLogger(__name__)
 
+_HOUR = 3_600.0
+
 
 def keep_house(services: Services, now: float) -> dict[str, int]:
-    """Trims lists that name what is gone, and marks memories that have expired.
+    """Trims lists that name what is gone, marks memories that have expired, and ends a re-embedding's grace.
 
     Args:
         services: the worker's.
@@ -33,8 +38,21 @@ def keep_house(services: Services, now: float) -> dict[str, int]:
         lists += 1
         removed += _drop_resolved(services, conflicts)
     kept = {"lists": lists, "removed": removed, "expired": expire_memories(services, now)}
+    _end_grace(services, now)
     logger.info("house kept", extra=kept)
     return kept
+
+
+def _end_grace(services: Services, now: float) -> None:
+    """Asks for the old space of a re-embedding to be removed, when it was kept long enough."""
+    migration = converse(services, reading.migration(services.keys, services.settings.reembed_grace))
+    if migration is None or migration.drops_at is None or migration.drops_at.timestamp() > now:
+        return
+    # One that failed is asked for again an hour later.
+    key = f"grace:{migration.job_id}:{int(now // _HOUR)}"
+    request = steering.request(services.settings.project, steering.FINALIZE, idempotency_key=key)
+    _, rings = converse(services, writes.accept(services.settings, services.keys, request))
+    services.bell.ring_each(rings)
 
 
 def _drop_resolved(services: Services, conflicts: Any) -> int:

@@ -23,12 +23,15 @@ class Operation:
         submitted: when it was accepted, in microseconds of the control Redis's clock, unique.
         op: add, update, delete, hold (a delete that waits for a person), restore, resolve or expire; infer, of which
             a plan of others is made; none, for a fact that the memory says already; invalid for a batch's item that
-            was refused.
+            was refused; embed and migrate are those of a re-embedding.
         item: its place in a batch job or in a plan, in a chunk's plan `<chunk>.<n>`; None otherwise.
         hard: of a delete: nothing of the content stays.
         deleted_before: of a delete: only if the memory was deleted or had expired before (microseconds).
         conflict, choice: of a resolve: the mark of the submission that waits, and what becomes of it.
         error: of an invalid one: what is wrong, as `EmendoError.to_dict` gives it.
+        space: of an embed: the space whose vector the memory is to get.
+        anew: of an embed: although it has it.
+        goal, wanted, filters, allow_missing: of a migrate: see `emendo_client.reembedding.steering`.
         strong: the caller waits until the commit is as safe as the settings ask for.
         reason, source, prompt: of what a chat model decided: why, the message that caused it, the prompts' version.
         messages, dry_run: of an infer: the conversation, and whether nothing is to be changed.
@@ -59,6 +62,12 @@ class Operation:
     conflict: str | None = None
     choice: str | None = None
     error: dict[str, Any] | None = None
+    space: str = ""
+    anew: bool = False
+    goal: str = ""
+    wanted: dict[str, Any] | None = None
+    filters: dict[str, Any] | None = None
+    allow_missing: bool = False
     strong: bool = False
     reason: str | None = None
     source: str | None = None

@@ -71,7 +71,9 @@ class Outcome:
 
     @property
     def is_dead(self) -> bool:
-        """True when there is something to replay."""
+        """True when there is something to replay; a re-embedding comes by again by itself."""
+        if self.work.operations and self.work.operations[0].op == "embed":
+            return False
         codes = [_code(item) for item in self.results]
         return self.status.is_final and any(code and code not in _NOTHING_TO_REPLAY for code in codes)
 

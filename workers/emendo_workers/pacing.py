@@ -60,13 +60,16 @@ class Reservation:
 class Pacer:
     """One provider's pace; builds commands for the control plane and reads their replies; thread-safe.
 
-    One bucket serves all who call the provider. Should some of them have to leave room for others, they get
-    an argument of `reserve`: how much the bucket must hold before they may go (see `pace.lua`).
+    One bucket serves all who call the provider.
+
+    Args:
+        share: of the limits, which this pacer's callers may use; below 1 they leave room for others (see `pace.lua`).
     """
 
-    def __init__(self, keys: Keys, settings: Settings, provider: str) -> None:
+    def __init__(self, keys: Keys, settings: Settings, provider: str, share: float = 1.0) -> None:
         self._keys = keys
         self._provider = provider
+        self._share = share
         self._settings = Limits(
             settings.embedding_requests_per_minute or 0,
             settings.embedding_tokens_per_minute or 0,
@@ -79,13 +82,13 @@ class Pacer:
     def largest_request(self) -> int:
         """How many tokens one request should hold at most, by the limits last seen.
 
-        As many as the bucket, or as the even share of a request where few requests are allowed.
+        As many as the bucket (its share of it), or as the even part of a request where few requests are allowed.
         """
         requests, tokens = self._limits
         if not tokens:
             return sys.maxsize
-        share = tokens / requests if requests else 0.0
-        return max(1, int(max(_capacity(tokens), share)))
+        part = tokens / requests if requests else 0.0
+        return max(1, int(max(self._share * _capacity(tokens), part)))
 
     def reserve(self, reservation_id: str, tokens: int, longest_wait: float) -> scripts.Command:
         """Asks for one request of about so many tokens, unless its turn is more than `longest_wait` seconds away."""
@@ -99,6 +102,7 @@ class Pacer:
             burst_ms=int(BURST * 1_000),
             mark_ttl_ms=self._mark_ttl_ms,
             idle_ttl_ms=IDLE_TTL * 1_000,
+            share=self._share,
         )
 
     def reserved(self, reservation_id: str, tokens: int, longest_wait: float, reply: list[int]) -> Reservation:
@@ -162,6 +166,7 @@ class Pacer:
             unit_ms=(request_ms, token_ms),
             mark_ttl_ms=self._mark_ttl_ms,
             idle_ttl_ms=IDLE_TTL * 1_000,
+            share=self._share,
         )
 
 

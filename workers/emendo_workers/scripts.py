@@ -15,11 +15,13 @@ from emendo_workers.state import OPENED_FIELDS
 
 Command = tuple[Any, ...]
 _NAMES = (
+    "advance",
     "backfill",
     "breaker",
     "claim",
     "close",
     "commit",
+    "drop",
     "finish",
     "learn",
     "open",
@@ -68,6 +70,7 @@ def pace(
     burst_ms: int,
     mark_ttl_ms: int,
     idle_ttl_ms: int,
+    share: float,
 ) -> Command:
     """→ [wait (ms), 1 when reserved, requests, tokens a minute the provider told of].
 
@@ -78,8 +81,10 @@ def pace(
         longest_ms: a longer wait reserves nothing.
         burst_ms: how much of what was not used is kept, as time at the limit.
         mark_ttl_ms, idle_ttl_ms: how long the mark, and a pace nobody uses, are kept.
+        share: of the limits, which the caller's class may use; 1 for all of them.
     """
-    return _call("pace", (key, mark, breaker_key), (*limits, tokens, longest_ms, burst_ms, mark_ttl_ms, idle_ttl_ms))
+    values = (*limits, tokens, longest_ms, burst_ms, mark_ttl_ms, idle_ttl_ms, share)
+    return _call("pace", (key, mark, breaker_key), values)
 
 
 def learn(
@@ -93,6 +98,7 @@ def learn(
     unit_ms: tuple[float, float],
     mark_ttl_ms: int,
     idle_ttl_ms: int,
+    share: float,
 ) -> Command:
     """→ 1, or 0 when this answer has been learnt from before.
 
@@ -104,9 +110,11 @@ def learn(
         pause_ms: how long all workers are to pause.
         unit_ms: one request and one token, as time at the limit; 0 without a limit.
         mark_ttl_ms, idle_ttl_ms: how long the mark, and a pace nobody uses, are kept.
+        share: of the limits, which the caller's class may use; 1 for all of them.
     """
     remaining = ["" if value is None else value for value in remaining_ms]
-    return _call("learn", (key, mark), (*limits, overrun_ms, *remaining, pause_ms, *unit_ms, mark_ttl_ms, idle_ttl_ms))
+    values = (*limits, overrun_ms, *remaining, pause_ms, *unit_ms, mark_ttl_ms, idle_ttl_ms, share)
+    return _call("learn", (key, mark), values)
 
 
 def claim(bell: str, owner: str, lease_ms: int) -> Command:
@@ -224,6 +232,46 @@ def backfill(memory: str, *, text_hash: str, space: str, field: str, vector: byt
         model: the memory's `embedding_model` from now on; empty leaves it.
     """
     return _call("backfill", (memory,), (text_hash, space, field, vector, model))
+
+
+def drop(memory: str, *, space: str, field: str, model: str) -> Command:
+    """→ 1 when there was something of the space.
+
+    Args:
+        memory: key name.
+        space, field: the embedding space's names.
+        model: the memory's `embedding_model` from now on.
+    """
+    return _call("drop", (memory,), (space, field, model))
+
+
+def advance(
+    keys: Keys,
+    job_id: str,
+    revision: int,
+    *,
+    feed_length: int,
+    ttl: int,
+    is_over: bool,
+    fields: Sequence[Any],
+    removed: Sequence[str],
+    told: Sequence[str],
+) -> Command:
+    """→ 1 when the re-embedding was moved on.
+
+    Args:
+        job_id, revision: as they were read.
+        feed_length: changes the feed keeps.
+        ttl: seconds the state is kept when it is over.
+        is_over: another re-embedding may begin.
+        fields: field, value, field, value … of its state.
+        removed: fields to remove.
+        told: field, value, … of an entry of the feed.
+    """
+    values: list[Any] = [job_id, revision, feed_length, ttl, int(is_over)]
+    for part in (fields, removed, told):
+        values += (len(part), *part)
+    return _call("advance", (keys.migration, keys.feed, keys.migration_failures), values)
 
 
 def commit(

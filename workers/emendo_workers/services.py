@@ -53,6 +53,14 @@ class Services:
         self.embedder = create_embedder(settings)
         self.pipelines = SpacePipelines(self.data, self.control, self.keys, settings)
         self.embedding = self.pipelines.make(settings.space, settings.space.name, self.embedder)
+        # Re-embedding leaves room for what people wait for; and it comes by each text once, so it remembers none.
+        self.background = SpacePipelines(
+            self.data,
+            self.control,
+            self.keys,
+            settings.model_copy(update={"embedding_lru_bytes": 0}),
+            settings.maintenance_share,
+        )
         self.chat: ChatModel | None = None
         self.merger: Merger | None = None
         if settings.has_chat_model:
@@ -102,6 +110,7 @@ class Services:
         self.events.close()
         self.embedding.close()
         self.pipelines.close()
+        self.background.close()
         self.embedder.close()
         if self.chat is not None:
             self.chat.close()

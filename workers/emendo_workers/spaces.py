@@ -29,13 +29,19 @@ class SpacePipelines:
     """Pipelines by the name their texts are embedded under, made when they are first needed; thread-safe.
 
     Spaces of one provider share its gate.
+
+    Args:
+        share: of the provider's limits, which what is embedded here may use.
     """
 
-    def __init__(self, data: redis.Redis, control: redis.Redis, keys: Keys, settings: Settings) -> None:
+    def __init__(
+        self, data: redis.Redis, control: redis.Redis, keys: Keys, settings: Settings, share: float = 1.0
+    ) -> None:
         self._data = data
         self._control = control
         self._keys = keys
         self._settings = settings
+        self._share = share
         self._gates: dict[str, Gate] = {}
         self._made: dict[str, tuple[EmbeddingPipeline, Embedder]] = {}
         self._lock = threading.RLock()
@@ -86,7 +92,8 @@ class SpacePipelines:
         with self._lock:
             if provider not in self._gates:
                 breaker = Breaker(self._keys, self._settings, provider)
-                self._gates[provider] = Gate(self._control, breaker, Pacer(self._keys, self._settings, provider))
+                pacer = Pacer(self._keys, self._settings, provider, self._share)
+                self._gates[provider] = Gate(self._control, breaker, pacer)
             return self._gates[provider]
 
 

@@ -31,6 +31,7 @@ _COMMANDS = {
     "project": "project:project",
     "purge": "purge:purge",
     "redis": "processes:redis",
+    "reembed": "reembed:reembed",
     "restore": "memories:restore",
     "search": "memories:search",
     "up": "up:up",

@@ -2,7 +2,8 @@
 --
 -- KEYS  1 job record   2 the project's jobs   3 clock   4 shards seen   5 accepting   6 idempotency record, or ''
 --       then for each chunk: its record, inbox, bell
--- ARGV  1 job id   2 first call? (1 or 0)   3 seal: 'complete' or 'abandoned' in the last call, else ''
+-- ARGV  1 job id   2 first call? (1 or 0)   3 seal: 'complete' or 'abandoned' in the last call, else ''; 'none' for
+--       a job that ends by its own word, not with its last chunk
 --       4 fingerprint   5 idempotency TTL (s)   6 ring TTL (ms)
 --       two lists, each a count and then field, value pairs: of the job's record, of each chunk's record
 --       then for each chunk: its id, shard, number of items, payload
@@ -74,10 +75,10 @@ for i = 7, #KEYS, 3 do
     reply[#reply + 1] = shard  -- said already, but the answer may have been lost
   end
 end
-if seal ~= '' then
+if seal == 'complete' or seal == 'abandoned' then
   redis.call('HSET', job, 'sealed', seal)
   redis.call('ZREM', accepting, job_id)
-else
+elseif seal == '' then
   redis.call('ZADD', accepting, milliseconds, job_id)
 end
 return reply

@@ -6,6 +6,7 @@
 --       4 requests, 5 tokens that remain, as time at the limit (ms; '': it does not say, or there is no limit)
 --       6 how long all workers pause (ms)   7, 8 one request, one token, as time at the limit (ms; 0: no limit)
 --       9 how long the mark, 10 how long an idle pace is kept (ms)
+--       11 share of the limits the caller's class may use (1: all of them)
 -- Returns 1, or 0 when this answer has been learnt from before.
 --
 -- What remains can only lower the bucket, since calls under way are counted here and not there yet. After a pause the
@@ -27,6 +28,11 @@ for i, what in ipairs({'requests', 'tokens'}) do
   if remaining ~= '' then spent[i] = math.max(spent[i], now - remaining) end
   if pause > 0 then spent[i] = math.max(spent[i], paused - unit) end
   redis.call('HSET', pace, what, string.format('%.4f', spent[i]), 'limit_' .. what, ARGV[i])
+end
+local share = tonumber(ARGV[11])
+if share < 1 then
+  local shared = (tonumber(redis.call('HGET', pace, 'shared_tokens')) or 0) + ARGV[3] / share
+  redis.call('HSET', pace, 'shared_tokens', string.format('%.4f', shared))
 end
 if paused > now then redis.call('HSET', pace, 'paused', string.format('%.4f', paused)) end
 local latest = math.max(now, paused, spent[1], spent[2])

@@ -1,1 +1,1 @@
-"""Moving a store from one embedding space to another, while it is read and written."""
+"""Re-embedding a store that is in use: a job that takes one bounded step after another (`steps.py`)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,6 +12,7 @@ from emendo_client.errors import EmendoError
 from emendo_config.redis_io import as_text
 from emendo_config.registry import SpaceRecord, newest_listed, read_registry
 from emendo_workers import scripts
+from emendo_workers.embedding import EmbeddingPipeline
 from emendo_workers.services import Services
 from emendo_workers.state import SPACE_FIELD, listed_spaces
 
@@ -45,7 +46,12 @@ class _Found:
 
 
 def backfill(
-    services: Services, memory_ids: Sequence[str], space: SpaceRecord, *, anew: bool = False
+    services: Services,
+    memory_ids: Sequence[str],
+    space: SpaceRecord,
+    *,
+    anew: bool = False,
+    pipeline_of: Callable[[SpaceRecord], EmbeddingPipeline] | None = None,
 ) -> dict[str, Backfilled | EmendoError]:
     """Writes the space's vector of each memory's current text, where it is missing; what became of each.
 
@@ -57,6 +63,7 @@ def backfill(
         memory_ids: of any project; one list is embedded together.
         space: a registered one.
         anew: write it where it is listed, too: to mend what is stored.
+        pipeline_of: gives the space's way from texts to vectors; default: the one that changes of memories take.
 
     Returns:
         For each id what became of it, or the error that kept its text from being embedded.
@@ -72,7 +79,7 @@ def backfill(
         if not waiting:
             break
         found = _read(services, waiting, space, others, outcomes, anew=anew)
-        vectors = _vectors(services, found, space, outcomes)
+        vectors = _vectors(pipeline_of or services.pipeline_of, found, space, outcomes)
         ready = [each for each in found if each.memory_id in vectors]
         replies = scripts.run(
             services.data,
@@ -139,11 +146,14 @@ def _read(
 
 
 def _vectors(
-    services: Services, found: Sequence[_Found], space: SpaceRecord, outcomes: dict[str, Backfilled | EmendoError]
+    pipeline_of: Callable[[SpaceRecord], EmbeddingPipeline],
+    found: Sequence[_Found],
+    space: SpaceRecord,
+    outcomes: dict[str, Backfilled | EmendoError],
 ) -> dict[str, bytes]:
     """The vector of each memory in the space's form; where there is none, the error is noted as the outcome."""
     texts = list({each.text: None for each in found if each.vector is None})
-    embedded = services.pipeline_of(space).embed(texts) if texts else {}
+    embedded = pipeline_of(space).embed(texts) if texts else {}
     vectors: dict[str, bytes] = {}
     for each in found:
         answer = embedded[each.text] if each.vector is None else each.vector[1]
