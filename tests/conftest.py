@@ -42,15 +42,26 @@ def no_leaked_keys(request: pytest.FixtureRequest) -> Iterator[None]:
         dead = {record.decode() for record in connection.zrange(keys.dead, 0, -1)}
         dead |= {record.partition(":")[0] for record in dead}  # a batch job stays as long as its dead chunks
         leaked = []
-        for raw in connection.scan_iter(match=f"{settings.key_prefix}*", count=1_000):
+        left = list(connection.scan_iter(match=f"{settings.key_prefix}*", count=1_000))
+        for raw in left:
             name = raw.decode().removeprefix(settings.key_prefix)
             job_id = name.removeprefix("job:")
             stays = PERMANENT.fullmatch(name) or job_id in dead or _unfinished(connection, raw, name)
             if not stays and connection.ttl(raw) == -1:
                 leaked.append(name)
+        _remove(connection, settings.key_prefix, left)
         assert not leaked, f"keys without an expiry: {leaked}"
     finally:
         connection.close()
+
+
+def _remove(connection, prefix, names) -> None:  # type: ignore[no-untyped-def]
+    """What a test leaves behind: a thousand of them would make each new index, and each look at all keys, slow."""
+    for index in connection.execute_command("FT._LIST"):
+        if index.decode().startswith(prefix):
+            connection.execute_command("FT.DROPINDEX", index)
+    for first in range(0, len(names), 1_000):
+        connection.unlink(*names[first : first + 1_000])
 
 
 def _unfinished(connection, raw, name) -> bool:  # type: ignore[no-untyped-def]

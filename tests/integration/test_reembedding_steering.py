@@ -18,8 +18,9 @@ from migrating import (
 )
 from spaces import assert_right, listed
 
-from emendo_client.errors import ConflictError, JobTimeoutError
+from emendo_client.errors import ConflictError, JobTimeoutError, NetworkError
 from emendo_client.testing import Fault
+from emendo_config.registry import read_registry
 from emendo_workers import drain as drains
 from emendo_workers.housekeeping import keep_house
 from emendo_workers.operations import Work
@@ -213,3 +214,27 @@ def paused_first(client):
         return outcome
 
     return embed
+
+
+def test_once_the_last_pass_has_begun_no_change_is_made_without_the_new_vector(services, client, store, monkeypatch):
+    """Else one would slip in behind the pass, and no search would find it after the switch."""
+    first = active_space(services)
+    job = client.reembed("text-embedding-3-large", 32)
+    until_phase(services, client, "verifying")
+    (target,) = [record for record in read_registry(services.data, services.keys) if record.name != first.name]
+    with monkeypatch.context() as patch:
+        away = NetworkError("the provider is away", error_code="PROVIDER_UNAVAILABLE")
+        patch.setattr(services.pipeline_of(target), "embed", lambda texts, meter=None: dict.fromkeys(texts, away))
+        change = client.update(store[0], "changed just before the switch")
+        drain(services, change)
+        assert change.status() == "retrying"
+        assert listed(services, store[0]) == sorted([first.name, target.name]), "and what was there is right"
+    assert worked(services, job).status == "succeeded"
+    assert worked(services, change).status == "succeeded"
+    assert_right(services, store[0], first, target)
+
+
+def test_a_store_in_which_nothing_is_to_be_filled_is_still_looked_through_once_more(services, client):
+    client.reembed(dimensions=32)
+    until_phase(services, client, "verifying")
+    assert services.control.hget(services.keys.migration, "pass") == b"2"

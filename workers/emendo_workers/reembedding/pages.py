@@ -58,7 +58,7 @@ def next_page(migration: Migration) -> Wait | bool:
         if not found:
             return True
         if failed < found:
-            migration.advance(_another_pass(migration, account))
+            migration.advance(another_pass(migration))
             return False
         if migration.has("allow_missing"):
             return True
@@ -125,14 +125,15 @@ def _chunk(number: int, memory_ids: list[str], selection: Selection) -> Chunk:
     )
 
 
-def _another_pass(migration: Migration, account: Account) -> dict[str, Any]:
+def another_pass(migration: Migration) -> dict[str, Any]:
+    """The state's fields before the next pass."""
     phase = MigrationPhase.CATCHING_UP if migration.phase is MigrationPhase.BACKFILL else migration.phase
     return {
         "phase": phase,
         "pass": migration.number("pass") + 1,
         "cursor": 0,
         "found": 0,
-        "failed_before": account.failed,
+        "failed_before": migration.account().failed,
     }
 
 
@@ -141,7 +142,7 @@ def _missing_vectors(migration: Migration, account: Account) -> EmendoError:
     missing = account.failed - migration.number("failed_before")
     codes: Any = services.control.hvals(services.keys.migration_failures)
     counted = ", ".join(f"{count} × {as_text(code)}" for code, count in Counter(codes).most_common(_CODES_SHOWN))
-    migration.advance(_another_pass(migration, account))  # which begins when somebody asks to go on
+    migration.advance(another_pass(migration))  # which begins when somebody asks to go on
     return EmendoError(
         f"{missing} memories cannot be embedded ({counted or 'for reasons the logs have'})",
         error_code="MISSING_VECTORS",

@@ -16,6 +16,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from emendo_client.errors import ConflictError, EmendoError, from_document
 from emendo_client.models import JobStatus
@@ -23,13 +24,14 @@ from emendo_client.reembedding.models import MigrationPhase
 from emendo_client.reembedding.steering import FINALIZE, ROLL_BACK, SWITCH
 from emendo_config.compact import compact_json
 from emendo_config.redis_io import as_text
+from emendo_config.registry import SpaceState, save_space
 from emendo_workers import retry
 from emendo_workers.operations import Work
 from emendo_workers.outcomes import Outcome, failed
 from emendo_workers.reembedding.chunks import PAUSED_LOOK
 from emendo_workers.reembedding.drop import first_drop, next_drop
 from emendo_workers.reembedding.migration import Migration, Wait
-from emendo_workers.reembedding.pages import first_pass, next_page
+from emendo_workers.reembedding.pages import another_pass, first_pass, next_page
 from emendo_workers.reembedding.planning import make_plan, open_target
 from emendo_workers.reembedding.switch import feed_entry, point_alias, switch
 from emendo_workers.reembedding.verify import verify
@@ -90,6 +92,12 @@ def _pass_on(migration: Migration) -> Reached:
     reached = next_page(migration)
     if reached is True and migration.filters is not None:
         migration.advance({"phase": _Phase.REPAIRED}, is_over=True)
+    elif reached is True and not migration.has("complete_from"):
+        # From here on no change is made without the new vector; what was made before, one more pass finds.
+        services = migration.services
+        save_space(services.data, services.keys, replace(migration.target, state=SpaceState.LIVE))
+        another = another_pass(migration)
+        migration.advance({**another, "complete_from": another["pass"]})
     elif reached is True:
         migration.advance({"phase": _Phase.VERIFYING})
     return _waiting(reached)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from emendo_client.models import Event
 from emendo_client.reembedding.models import MigrationPhase
-from emendo_config.registry import SpaceState, save_space
 from emendo_workers.reembedding.migration import Migration
 from emendo_workers.services import Services
 
 
 def switch(migration: Migration) -> None:
-    """Verifying → switched: searches answer from the new space, whose writes no change may do without from now on."""
-    services, target = migration.services, migration.target
-    save_space(services.data, services.keys, replace(target, state=SpaceState.LIVE))
-    point_alias(services, target.name)
+    """Verifying → switched: searches answer from the new space."""
+    target = migration.target
+    point_alias(migration.services, target.name)
     migration.advance(
         {"phase": MigrationPhase.SWITCHED, "switched_at": f"{time.time():.6f}"},
         told=feed_entry(migration, target.name),
