@@ -156,6 +156,11 @@ def remove_space(redis: Redis, keys: Keys, name: str) -> None:
     redis.hdel(keys.spaces, name)
 
 
+def named_space(records: Iterable[SpaceRecord], name: str) -> SpaceRecord | None:
+    """The record of that name."""
+    return next((record for record in records if record.name == name), None)
+
+
 def find_space(records: Iterable[SpaceRecord], space: EmbeddingSpace) -> SpaceRecord | None:
     """The newest of the records with this provider, model and dimension, whatever its generation."""
     wanted = (space.provider, space.model, space.dimensions)

@@ -20,6 +20,10 @@ class TextVectors:
         self._services = services
         self._found: dict[str, dict[str, Answer]] = {}
 
+    def known(self, space: SpaceRecord) -> dict[str, Answer]:
+        """What was embedded for the space so far, by text, as `embed` gives it."""
+        return self._found.setdefault(space.embedded_as, {})
+
     def find(self, space: SpaceRecord, texts: Sequence[str]) -> dict[str, Answer]:
         """The texts' vectors in the space's form, or the errors that kept them from having one; one request for all."""
         found = self.embed(space, texts)
@@ -33,7 +37,7 @@ class TextVectors:
             texts: of which those that are not known yet are embedded.
             meter: is told what that cost.
         """
-        known = self._found.setdefault(space.embedded_as, {})
+        known = self.known(space)
         missing = [text for text in dict.fromkeys(texts) if text not in known]
         if missing:
             try:

@@ -11,7 +11,7 @@ from emendo_workers.metering import Meter
 from emendo_workers.retry import is_transient
 from emendo_workers.services import Services
 from emendo_workers.spaces import searched_space
-from emendo_workers.text_vectors import TextVectors
+from emendo_workers.text_vectors import Answer, TextVectors
 
 
 class Vectors:
@@ -20,13 +20,16 @@ class Vectors:
     Attributes:
         texts: all there are, for who commits them.
         space: the active one when the attempt began.
-        found: float32[dimensions] bytes by text, or the error that kept it from having one.
     """
 
     def __init__(self, services: Services) -> None:
         self.texts = TextVectors(services)
         self.space = searched_space(services)
-        self.found: dict[str, bytes | EmendoError] = {}
+
+    @property
+    def found(self) -> Mapping[str, Answer]:
+        """float32[dimensions] bytes by text, or the error that kept it from having one."""
+        return self.texts.known(self.space)
 
     def of(self, text: str) -> bytes | None:
         """The text's vector, if it has one."""
@@ -40,7 +43,7 @@ class Vectors:
         if not texts:
             return
         meter = Meter()
-        self.found |= self.texts.embed(self.space, texts, meter)
+        self.texts.embed(self.space, texts, meter)
         whole = sum(len(text) for some in missing.values() for text in some)
         requests = meter.requests
         for task, some in missing.items():

@@ -7,7 +7,7 @@ from typing import Any
 
 from emendo_client.errors import ConfigurationError, EmendoError
 from emendo_client.models import JobStatus
-from emendo_config.registry import read_registry
+from emendo_config.registry import named_space, read_registry
 from emendo_workers.operations import Work
 from emendo_workers.outcomes import ItemOutcome, Outcome, judge
 from emendo_workers.reembedding.backfill import Backfilled, backfill
@@ -42,10 +42,9 @@ def embed_chunk(work: Work, services: Services) -> Outcome:
 
 def _backfill(work: Work, services: Services) -> Mapping[str, Backfilled | EmendoError]:
     ids = [operation.memory_id for operation in work.waiting]
-    name = work.operations[0].space
     records = read_registry(services.data, services.keys)
     services.background.keep(records)
-    space = next((each for each in records if each.name == name), None)
+    space = named_space(records, work.operations[0].space)
     if space is None or not space.is_written:  # it was cancelled, and this chunk is late
         return dict.fromkeys(ids, Backfilled.GONE)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from emendo_client.reembedding.models import MigrationPhase
 from emendo_config.redis_io import as_text
-from emendo_config.registry import SpaceRecord, read_registry
+from emendo_config.registry import SpaceRecord, named_space, read_registry
 from emendo_workers import scripts
 from emendo_workers.operations import Operation, Work
 from emendo_workers.services import Services
@@ -89,8 +89,7 @@ class Migration:
 
     def registered(self, name: str) -> SpaceRecord | None:
         """A space of the registry."""
-        records = read_registry(self.services.data, self.services.keys)
-        return next((record for record in records if record.name == name), None)
+        return named_space(read_registry(self.services.data, self.services.keys), name)
 
     def account(self) -> Account:
         """What became of this job's chunks so far."""
