@@ -166,6 +166,33 @@ def test_a_killed_worker_process_leaves_a_plan_that_another_one_carries_out(emen
         assert model.asked == [EXTRACT, DECIDE]
 
 
+@pytest.mark.chaos
+def test_a_worker_process_killed_between_two_commits_of_a_plan_leaves_the_rest_to_another_one(
+    emendo_redis, openai_server, tmp_path
+):
+    settings = with_chat(settings_for(emendo_redis.url, openai_server.base_url), openai_server)
+    keys, model = Keys(settings.key_prefix), Model(openai_server)
+    with WorkerProcess(settings, tmp_path / "first.log") as first, MemoryClient(settings) as client:
+        (item,) = client.add("I like tea", user_id="ana").wait(raise_on_failure=True).results
+        model.updates("I like coffee.", "I like tea.")
+        openai_server.clear_requests()
+        lock = keys.lock(item.memory_id)
+        client._data.set(lock, "another worker", px=60_000)
+        job = client.add("I like coffee. I sing", user_id="ana")
+        deadline = time.monotonic() + 20
+        while memories(client) != ["I like tea.", "I sing."]:
+            assert time.monotonic() < deadline
+        first.kill()
+        client._data.delete(lock)
+        with WorkerProcess(settings, tmp_path / "second.log"):
+            result = job.wait(40)
+        assert result.status == "succeeded"
+        assert [done.decision for done in result.results] == ["UPDATE", "ADD"]
+        assert memories(client) == ["I like coffee.", "I sing."]
+        assert [len(client.history(done.memory_id)) for done in result.results] == [2, 1]
+        assert model.asked == [EXTRACT, DECIDE]
+
+
 # Others are faster.
 
 
