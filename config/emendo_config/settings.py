@@ -78,7 +78,7 @@ class Settings(BaseSettings):
 
     embedding_lru_bytes: int = Field(64 << 20, ge=0, description="Vectors a process keeps of a space, in bytes.")
     embedding_cache_ttl: int = Field(3_600, ge=0, description="Seconds Redis keeps a text's vector; 0 keeps none.")
-    embedding_cache_bytes: int = Field(256 << 20, ge=0, description="Vectors Redis keeps of a space, in bytes, about.")
+    embedding_cache_bytes: int = Field(64 << 20, ge=0, description="Vectors Redis keeps of a space, in bytes, about.")
     embedding_gather_ms: float = Field(5.0, ge=0, le=100, description="Small requests wait so long for one another.")
     embedding_parallel: int = Field(8, ge=1, le=64, description="Provider requests one worker makes at once.")
 

@@ -12,7 +12,8 @@ from typing import Self
 import noop_app
 import redis
 
-from emendo_client.bench.bed import CONCURRENCY, Bed
+from emendo_client.bench.bed import Bed
+from emendo_config.queues import WORKER_THREADS
 from emendo_config.redis_io import connect
 
 _WAIT = 600
@@ -33,7 +34,7 @@ class NoopWorker:
     def __enter__(self) -> Self:
         command = [
             *(sys.executable, "-m", "celery", "-A", "noop_app", "worker", "--pool", "threads"),
-            *("--concurrency", str(CONCURRENCY), "--without-gossip", "--without-mingle", "--without-heartbeat"),
+            *("--concurrency", str(WORKER_THREADS), "--without-gossip", "--without-mingle", "--without-heartbeat"),
         ]
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(

@@ -11,14 +11,14 @@ from seeds import users
 from throughput import warm_store
 
 from emendo_client.bench import searches, updates
-from emendo_client.bench.bed import CONCURRENCY
 from emendo_client.bench.spread import Spread, percentile
 from emendo_client.bench.store import Store
 from emendo_client.bench.visibility import visible_after
 from emendo_client.testing.vectors import embed
+from emendo_config.queues import WORKER_THREADS
 
 STORED = (2_000, 20_000, 100_000, 200_000)
-THREADS = (1, 2, 4, 8, 16, 32)
+THREADS = (1, 2, 4, WORKER_THREADS, 16, 32)
 _UPDATES, _VISIBLE, _VISIBLE_RATE, _SEARCHES = 2_000, 250, 50.0, 200
 
 
@@ -39,7 +39,7 @@ def _over_size(plan: Plan) -> Iterator[dict[str, Any]]:
 def _over_concurrency(plan: Plan) -> Iterator[dict[str, Any]]:
     for threads in THREADS:
         with warm_store(plan.bed, plan.size(_UPDATES), concurrency=threads) as store:
-            yield {**_point(plan, threads, store), "default": threads == CONCURRENCY}
+            yield {**_point(plan, threads, store), "default": threads == WORKER_THREADS}
 
 
 def _point(plan: Plan, x: int, store: Store) -> dict[str, Any]:

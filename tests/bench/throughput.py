@@ -11,10 +11,10 @@ from plan import Plan
 from seeds import seed
 
 from emendo_client.bench import updates
-from emendo_client.bench.bed import CONCURRENCY, Bed
+from emendo_client.bench.bed import Bed
 from emendo_client.bench.readings import Gathered
 from emendo_client.bench.store import Store
-from emendo_config.queues import BULK, INTERACTIVE
+from emendo_config.queues import BULK, INTERACTIVE, WORKER_THREADS
 from emendo_config.shards import shards_of
 
 SINGLES, BATCH, PEER = 4_000, 20_000, 500
@@ -85,4 +85,4 @@ def _others(plan: Plan, gathered: Gathered, count: int, in_flight: int) -> None:
 
 def _in_flight(plan: Plan, store: Store, queue: str) -> int:
     """How many provider requests the product can have at once, one for each drain; the bare script gets as many."""
-    return plan.in_flight or min(CONCURRENCY, shards_of(queue, store.settings))
+    return plan.in_flight or min(WORKER_THREADS, shards_of(queue, store.settings))

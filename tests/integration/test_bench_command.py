@@ -8,11 +8,9 @@ import os
 import pytest
 
 from emendo_client.bench import updates
-from emendo_client.bench.bed import CONCURRENCY
 from emendo_client.bench.machine import resident_bytes
 from emendo_client.bench.product import ROWS, fill
 from emendo_client.bench.store import MeasurementError, Store
-from emendo_client.cli.processes import worker
 from emendo_config.redis_io import connect
 
 
@@ -92,11 +90,6 @@ def test_an_unknown_figure_is_a_wrong_usage(cli):
     code, _, err = cli(None, "bench", "--only", "nonsense")
     assert code == 2
     assert "there are singles, requests" in err
-
-
-def test_the_bed_runs_the_worker_as_the_command_line_does():
-    (option,) = [parameter for parameter in worker.params if parameter.name == "concurrency"]
-    assert option.default == CONCURRENCY
 
 
 def test_resident_memory_is_that_of_the_process():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -60,14 +61,30 @@ def test_errors_are_not_kept(services, openai_server):
     assert isinstance(worker.embed(["a"])["a"], bytes)
 
 
-def test_the_cache_in_redis_stays_within_its_bytes_and_says_how_many(services, openai_server):
-    worker = pipeline(services, embedding_lru_bytes=0, embedding_cache_bytes=3 * 4 * services.settings.space.dimensions)
+def test_the_cache_in_redis_stays_within_its_bytes_and_says_how_many(services, openai_server, monkeypatch):
+    vector = 4 * services.settings.space.dimensions
+    # Eight periods, three vectors each.
+    worker = pipeline(services, embedding_lru_bytes=0, embedding_cache_ttl=8_000, embedding_cache_bytes=8 * 3 * vector)
+    now = 1_000_500.0
+    monkeypatch.setattr(time, "time", lambda: now)
     worker.embed(["a", "b"])
-    worker._cache._seen = (0.0, 0)  # read a while ago
     worker.embed(["c", "d", "e"])
-    kept = [text for text in "abcde" if worker._cache.get([text_hash(text)])]
-    assert len(kept) == 3
-    assert worker._cache.size() == 3 * 4 * services.settings.space.dimensions
+    assert kept(worker, "abcde") == "abc"
+    assert worker._cache.size() == 3 * vector
+    # Another worker knows of it, too.
+    pipeline(services, embedding_cache_ttl=8_000, embedding_cache_bytes=8 * 3 * vector).embed(["f"])
+    assert kept(worker, "abcdef") == "abc"
+    # A burst leaves room for what comes later.
+    now += 1_000
+    worker.embed(["g", "h", "i", "j"])
+    assert kept(worker, "abcdefghij") == "abcghi"
+    assert worker._cache.size() == 6 * vector
+    now += 8_000  # what was kept at first is over by then
+    assert worker._cache.size() == 3 * vector
+
+
+def kept(worker: EmbeddingPipeline, texts: str) -> str:
+    return "".join(text for text in texts if worker._cache.get([text_hash(text)]))
 
 
 def test_a_text_somebody_is_asking_for_is_waited_for(services, openai_server):

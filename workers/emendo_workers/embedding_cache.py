@@ -1,7 +1,8 @@
 """Vectors in Redis, for all workers: a text that was embedded a while ago is not paid for again.
 
-Bounded in time by a TTL, and in bytes by a count for each period: when the periods that may still be alive hold as
-much as they may, nothing is added until the oldest is over. Keys name the space and the text's hash.
+Bounded in time by a TTL, and in bytes by a share for each period a TTL is divided into: what comes after a period's
+share is used up is not kept, so a burst of new texts, which would fill the cache in seconds at a cost that rivals the
+updates' own, leaves room for the texts of later. Keys name the space and the text's hash.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ class EmbeddingCache:
         self._keys = keys
         self._space = space or settings.space.name
         self._ttl = settings.embedding_cache_ttl
-        self._most = settings.embedding_cache_bytes
+        self._share = settings.embedding_cache_bytes // _PERIODS
         self._length = max(1, self._ttl // _PERIODS)
-        self._seen = (0.0, 0)  # when the size was read, and what it was
+        self._seen = (0, 0.0, 0)  # a period, when its bytes were read, and how many they were
 
     @property
     def is_on(self) -> bool:
         """False when the settings keep nothing."""
-        return bool(self._ttl and self._most)
+        return bool(self._ttl and self._share)
 
     def get(self, digests: Sequence[str]) -> dict[str, bytes]:
         """Those of the vectors that are here."""
@@ -50,25 +51,23 @@ class EmbeddingCache:
         """Keeps the vectors, as far as there is room."""
         if not self.is_on or not vectors:
             return
-        read, size = self._seen
-        if time.monotonic() - read > _SIZE_IS_NEW:
-            size = self.size()
-            self._seen = (time.monotonic(), size)
-        room = (self._most - size) // len(next(iter(vectors.values())))
+        period = self._period
+        room = (self._share - self._kept_in(period)) // len(next(iter(vectors.values())))
         kept = dict(itertools.islice(vectors.items(), max(0, room)))
         if not kept:
             return
-        count = self._keys.embedding_bytes(self._space, self._period)
+        count = self._keys.embedding_bytes(self._space, period)
         commands: list[tuple[Any, ...]] = [
-            ("SET", self._keys.embedding(self._space, digest), vector, "EX", self._ttl)
-            for digest, vector in kept.items()
-        ]
-        commands += [
             ("INCRBY", count, sum(map(len, kept.values()))),
             ("EXPIRE", count, self._ttl + 2 * self._length),
         ]
+        commands += [
+            ("SET", self._keys.embedding(self._space, digest), vector, "EX", self._ttl)
+            for digest, vector in kept.items()
+        ]
         # Repeated by a retry, it counts bytes twice: the cache keeps a little less, no more.
-        round_trip(self._data, commands)
+        size, *_ = round_trip(self._data, commands)
+        self._seen = (period, time.monotonic(), size)
 
     def forget(self, digests: Sequence[str]) -> None:
         """Removes the vectors of texts that were erased."""
@@ -81,6 +80,15 @@ class EmbeddingCache:
         periods = [self._keys.embedding_bytes(self._space, now - back) for back in range(_PERIODS + 1)]
         counts: Any = self._data.mget(periods)
         return sum(int(count or 0) for count in counts)
+
+    def _kept_in(self, period: int) -> int:
+        """Bytes kept in the period, as it was a moment ago."""
+        seen, read, size = self._seen
+        if seen != period or time.monotonic() - read > _SIZE_IS_NEW:
+            count: Any = self._data.get(self._keys.embedding_bytes(self._space, period))
+            size = int(count or 0)
+            self._seen = (period, time.monotonic(), size)
+        return size
 
     @property
     def _period(self) -> int:

@@ -18,11 +18,11 @@ from emendo_client.local.embedded_redis import EmbeddedRedis
 from emendo_client.testing.remote import RemoteOpenAIServer, start_server_process
 from emendo_client.testing.worker import WorkerProcess
 from emendo_config import Settings
+from emendo_config.queues import WORKER_THREADS
 from emendo_config.redis_io import connect
 
 LATENCY_MS = 50.0
 DIMENSIONS = 1536
-CONCURRENCY = 8  # as `emendo worker` has it
 _SETTLE = 120.0  # seconds
 
 
@@ -92,7 +92,7 @@ class Bed:
                 time.sleep(0.05)
 
     @contextmanager
-    def store(self, *, concurrency: int = CONCURRENCY, **more: Any) -> Iterator[Store]:
+    def store(self, *, concurrency: int = WORKER_THREADS, **more: Any) -> Iterator[Store]:
         """A new store without memories, and one worker process for it.
 
         Args:

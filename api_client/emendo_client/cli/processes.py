@@ -12,7 +12,7 @@ import click
 
 from emendo_client.local.ports import LOOPBACK, require_free
 from emendo_config import ConfigurationError, Settings
-from emendo_config.queues import QUEUES
+from emendo_config.queues import QUEUES, WORKER_THREADS
 
 
 def celery_command(*words: str) -> list[str]:
@@ -39,7 +39,7 @@ def redis(port: int, directory: Path) -> None:
 
 @click.command()
 @click.option("--queues", default=",".join(QUEUES), show_default=True, help="Comma-separated.")
-@click.option("--concurrency", type=click.IntRange(1, 256), default=8, show_default=True)
+@click.option("--concurrency", type=click.IntRange(1, 256), default=WORKER_THREADS, show_default=True)
 @click.option("--name", default="", help="Shown in Flower; default: unique for each start.")
 @click.option("--pool", type=click.Choice(["threads", "prefork", "solo"]), default="threads", show_default=True)
 def worker(queues: str, concurrency: int, name: str, pool: str) -> None:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
+from emendo_config.queues import WORKER_THREADS
+
 
 @click.command()
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=Path(".emendo"), show_default=True)
 @click.option("--redis-port", type=int, default=0, help="0 picks a free one; unused when EMENDO_REDIS_URL is set.")
 @click.option("--gateway-port", type=int, default=0, help="0 picks a free one.")
 @click.option("--flower-port", type=int, default=0, help="0 picks a free one.")
-@click.option("--concurrency", type=click.IntRange(1, 256), default=8, show_default=True)
+@click.option("--concurrency", type=click.IntRange(1, 256), default=WORKER_THREADS, show_default=True)
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written when everything answers; JSON.")
 def up(  # noqa: PLR0917  # click passes every option
     directory: Path,

@@ -28,12 +28,15 @@ _DIED = "does not start on this machine"
 # What every Redis of ours runs with (ops/redis/redis.conf says the same). A one-entry stream takes 4.3 KB
 # with the default node size and 0.75 KB with 512 bytes. A memory's hash is one piece of memory when its vector may
 # be part of it (1,100 bytes beyond the vector instead of 2,350, at the same speed); 16 KB hold 4,000 dimensions.
+# Vectors cannot be compressed; an append-only file that is rewritten from 64 MB on is rewritten all the time.
 SERVER_OPTIONS = {
     "appendonly": "yes",
     "maxmemory-policy": "noeviction",
     "stream-node-max-bytes": "512",
     "hash-max-listpack-value": "16384",
     "save": "",
+    "rdbcompression": "no",
+    "auto-aof-rewrite-min-size": "512mb",
 }
 
 

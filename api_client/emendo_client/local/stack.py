@@ -20,6 +20,7 @@ from emendo_client.local.ports import LOOPBACK, free_port, require_free
 from emendo_client.local.supervisor import ProcessSpec, Supervisor
 from emendo_config import Keys, Settings
 from emendo_config.errors import ConfigurationError
+from emendo_config.queues import WORKER_THREADS
 from emendo_config.redis_io import connect
 
 _LOOK_TIMEOUT = 1.0
@@ -44,7 +45,7 @@ class StackOptions:
     redis_port: int = 0
     gateway_port: int = 0
     flower_port: int = 0
-    concurrency: int = 8
+    concurrency: int = WORKER_THREADS
 
 
 def prepare(options: StackOptions) -> tuple[list[ProcessSpec], Addresses]:
