@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     inbox_shards: int = Field(16, ge=1, le=1_024, description="Inbox streams; the same for clients and workers.")
     inference_shards: int = Field(16, ge=1, le=1_024, description="Streams of jobs that need the chat model.")
     bulk_shards: int = Field(8, ge=1, le=256, description="Streams of batch chunks: how many are worked at once.")
-    maintenance_shards: int = Field(4, ge=1, le=256, description="Streams of maintenance work.")
+    maintenance_shards: int = Field(6, ge=1, le=256, description="Streams of maintenance work.")
     chunk_items: int = Field(256, ge=1, le=2_048, description="Items of a batch job worked together.")
     batch_idle: float = Field(300.0, gt=1, description="Seconds without items after which a batch job is closed.")
     drain_batch: int = Field(256, ge=1, le=2_048, description="Jobs one drain takes at a time.")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import capacity
 import latency
+import reembedding
 import throughput
 from plan import Plan
 from redis.exceptions import RedisError
@@ -27,6 +28,7 @@ EXPERIMENTS = {
     "singles": throughput.singles,
     "batch": throughput.batch,
     "metadata": throughput.metadata,
+    "reembed": reembedding.reembed,
     "enqueue": latency.enqueue,
     "visible": latency.visible,
     "search": latency.search,

@@ -27,8 +27,8 @@ def bed(tmp_path_factory):
         yield made
 
 
-def test_the_thirteen_rows_have_names_experiments_and_reaches():
-    assert len(rows.ROWS) == len({row.name for row in rows.ROWS}) == 13
+def test_the_fourteen_rows_have_names_experiments_and_reaches():
+    assert len(rows.ROWS) == len({row.name for row in rows.ROWS}) == 14
     assert {row.experiment for row in rows.ROWS} == set(BENCH["EXPERIMENTS"])
     assert all(part.reach is not None for row in rows.ROWS for part in row.parts)
 
@@ -40,7 +40,7 @@ def test_every_row_is_explained():
 
 def test_rows_against_peers_are_measured_with_peers_only():
     assert [row.name for row in rows.chosen(None, with_peers=True)] == ["singles-mem0", "batch-mem0"]
-    assert len(WITHOUT_PEERS) == 11
+    assert len(WITHOUT_PEERS) == 12
     assert [row.name for row in rows.chosen(["bytes"], with_peers=True)] == ["bytes"]
 
 

@@ -41,7 +41,7 @@ def singles(plan: Plan) -> Gathered:
     for number in range(plan.rounds):
         with warm_store(plan.bed, count) as store:
             run = updates.singles(store, store.ids, f"round {number}")
-            in_flight = _in_flight(plan, store, INTERACTIVE)
+            asked = in_flight(plan, store, INTERACTIVE)
         assert run.requests is not None
         gathered.add("emendo", {"rate": run.rate, "requests": run.requests * 1_000 / run.updates})
         if plan.wants("celery"):
@@ -49,7 +49,7 @@ def singles(plan: Plan) -> Gathered:
             with NoopWorker(plan.bed) as worker:
                 tasks = plan.size(_NOOPS)
                 gathered.add("celery", {"rate": tasks / worker.run(tasks)[0]})
-        _others(plan, gathered, count, in_flight)
+        _others(plan, gathered, count, asked)
     return gathered
 
 
@@ -60,8 +60,8 @@ def batch(plan: Plan) -> Gathered:
     for number in range(plan.rounds):
         with warm_store(plan.bed, count) as store:
             gathered.add("emendo", {"rate": updates.batch(store, store.ids, f"round {number}").rate})
-            in_flight = _in_flight(plan, store, BULK)
-        _others(plan, gathered, count, in_flight)
+            asked = in_flight(plan, store, BULK)
+        _others(plan, gathered, count, asked)
     return gathered
 
 
@@ -75,14 +75,14 @@ def metadata(plan: Plan) -> Gathered:
     return gathered
 
 
-def _others(plan: Plan, gathered: Gathered, count: int, in_flight: int) -> None:
+def _others(plan: Plan, gathered: Gathered, count: int, asked: int) -> None:
     if plan.wants("bare"):
-        gathered.note(f"the bare script had {in_flight} requests in flight", "bare")
-        gathered.add("bare", {"rate": baselines.bare(plan, count, in_flight)})
+        gathered.note(f"the bare script had {asked} requests in flight", "bare")
+        gathered.add("bare", {"rate": baselines.bare(plan, count, asked)})
     if plan.wants("mem0"):
         gathered.add("mem0", {"rate": baselines.mem0(plan, plan.size(PEER))})
 
 
-def _in_flight(plan: Plan, store: Store, queue: str) -> int:
+def in_flight(plan: Plan, store: Store, queue: str) -> int:
     """How many provider requests the product can have at once, one for each drain; the bare script gets as many."""
     return plan.in_flight or min(WORKER_THREADS, shards_of(queue, store.settings))

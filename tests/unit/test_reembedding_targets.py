@@ -64,7 +64,9 @@ def found(
     filters=None, *, digest=b"h", listed=ACTIVE.name, model=ACTIVE.space.model, size=ACTIVE.vector_bytes, **scope
 ):
     values = [digest, listed.encode(), model.encode(), *(scope.get(name, "x").encode() for name in SCOPE)]
-    return Selection(ACTIVE, filters).finds(values, size)
+    selection = Selection(ACTIVE, filters)
+    read, *more = selection.reads("key")
+    return selection.finds(values[: len(read[2:])], *([size] if more else []))
 
 
 def test_a_memory_that_does_not_list_the_space_is_found():

@@ -71,7 +71,7 @@ def estimate_repair(
                 commands += [*selection.reads(key), ("HSTRLEN", key, "memory")]
             replies = iter((yield Batch("data", commands)))
             for values, vector, text in zip(replies, replies, replies, strict=True):
-                if selection.finds(values, int(vector)):
+                if selection.finds(values, vector):
                     found, size = found + 1, size + int(text)
         if not cursor:
             return _plan(settings, active, active, found, size)

@@ -13,7 +13,8 @@ from emendo_config.registry import SpaceRecord
 
 SCOPE = ("project", "user_id", "agent_id", "run_id")
 FLAWS = ("missing", "wrong_model", "wrong_dimensions")
-_FIELDS = ("hash", "embedding_space", "embedding_model", *SCOPE)
+_FIELDS = ("hash", "embedding_space")
+_FIELDS_OF_A_REPAIR = (*_FIELDS, "embedding_model", *SCOPE)
 
 
 def checked_filters(filters: Any) -> dict[str, Any] | None:
@@ -54,22 +55,23 @@ class Selection:
     filters: Mapping[str, Any] | None = None
 
     def reads(self, key: str) -> list[tuple[str, ...]]:
-        """The commands that read what is looked at, of the memory at that key."""
-        return [("HMGET", key, *_FIELDS), ("HSTRLEN", key, self.record.field)]
+        """The commands that read what is looked at, of the memory at that key; as many for each memory."""
+        if self.filters is None:
+            return [("HMGET", key, *_FIELDS)]
+        return [("HMGET", key, *_FIELDS_OF_A_REPAIR), ("HSTRLEN", key, self.record.field)]
 
-    def finds(self, values: Sequence[Any], size: int) -> bool:
+    def finds(self, values: Sequence[Any], size: int = 0) -> bool:
         """Whether the memory needs a vector; one that was erased, or is gone, never does.
 
         Args:
-            values: the reply to the first of `reads`.
-            size: the reply to the second one.
+            values, size: the replies to `reads`.
         """
-        digest, listed, model, *scope = map(as_text, values)
-        if not digest:
+        if not values[0]:
             return False
-        lists_it = self.record.name in listed.split(",")
+        lists_it = self.record.name in as_text(values[1]).split(",")
         if self.filters is None:
             return not lists_it
+        model, *scope = map(as_text, values[2:])
         if any(self.filters.get(name, value) != value for name, value in zip(SCOPE, scope, strict=True)):
             return False
         flaws = {

@@ -16,6 +16,7 @@ for space in string.gmatch(listed or '', '[^,]+') do
   if space ~= ARGV[2] then spaces[#spaces + 1] = space end
 end
 table.sort(spaces)
-redis.call('HSET', KEYS[1], ARGV[3], ARGV[4], 'embedding_space', table.concat(spaces, ','))
-if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'embedding_model', ARGV[5]) end
+local model = ARGV[5] ~= '' and {'embedding_model', ARGV[5]} or {}
+-- In one command: after each the memory is indexed anew, in every index.
+redis.call('HSET', KEYS[1], ARGV[3], ARGV[4], 'embedding_space', table.concat(spaces, ','), unpack(model))
 return 'done'

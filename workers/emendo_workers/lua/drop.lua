@@ -14,8 +14,8 @@ for space in string.gmatch(listed or '', '[^,]+') do
 end
 if removed == 0 then return 0 end
 if #left > 0 then
-  redis.call('HSET', KEYS[1], 'embedding_space', table.concat(left, ','))
-  if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'embedding_model', ARGV[3]) end
+  local model = ARGV[3] ~= '' and {'embedding_model', ARGV[3]} or {}
+  redis.call('HSET', KEYS[1], 'embedding_space', table.concat(left, ','), unpack(model))
 elseif listed then
   redis.call('HDEL', KEYS[1], 'embedding_space', 'embedding_model')
 end

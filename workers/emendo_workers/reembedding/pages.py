@@ -6,6 +6,7 @@ their numbers, and what has its vector by then is not found any more.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from typing import Any
@@ -24,7 +25,9 @@ from emendo_workers.submitting import converse, submit_batch
 
 # Keys one SCAN looks at, and SCANs that make a page: most keys of the database may be none of ours.
 _SCAN_COUNT = 1_000
-_SCANS = 10
+_SCANS = 20
+# Full chunks that make one, too: only the last chunk of a page is smaller, and so is its provider request.
+_CHUNKS_A_PAGE = 8
 # Chunks queued for each maintenance shard, so that none of them waits for the next step.
 _CHUNKS_A_SHARD = 32
 # Seconds until a step looks again at chunks that are being worked.
@@ -100,16 +103,17 @@ def _queue_page(migration: Migration) -> dict[str, Any]:
 
 def _page(migration: Migration, selection: Selection) -> Steps[tuple[int, int, list[str]]]:
     """The cursor after it, how many memories it has, and those of them to embed."""
-    keys, most = migration.services.keys, migration.services.settings.chunk_items
+    keys, most = migration.services.keys, _CHUNKS_A_PAGE * migration.services.settings.chunk_items
     cursor, looked_at = migration.number("cursor"), 0
     found: dict[str, None] = {}
     for _ in range(_SCANS):
         cursor, ids = yield from memory_ids(keys, cursor, _SCAN_COUNT)
         looked_at += len(ids)
         if ids:
-            replies = iter((yield Batch("data", [read for name in ids for read in selection.reads(keys.memory(name))])))
-            pairs = zip(ids, zip(replies, replies, strict=True), strict=True)
-            found.update((name, None) for name, (values, size) in pairs if selection.finds(values, int(size)))
+            reads = [selection.reads(keys.memory(name)) for name in ids]
+            replies = iter((yield Batch("data", list(itertools.chain.from_iterable(reads)))))
+            pairs = zip(ids, reads, strict=True)
+            found.update((name, None) for name, read in pairs if selection.finds(*itertools.islice(replies, len(read))))
         if not cursor or len(found) >= most:
             break
     return cursor, looked_at, list(found)
