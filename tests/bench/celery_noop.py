@@ -13,8 +13,8 @@ import noop_app
 import redis
 
 from emendo_client.bench.bed import Bed
-from emendo_config.queues import WORKER_THREADS
 from emendo_config.redis_io import connect
+from emendo_config.worker_process import WORKER_THREADS
 
 _WAIT = 600
 _WARM_UP = 64

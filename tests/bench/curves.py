@@ -15,7 +15,7 @@ from emendo_client.bench.spread import Spread, percentile
 from emendo_client.bench.store import Store
 from emendo_client.bench.visibility import visible_after
 from emendo_client.testing.vectors import embed
-from emendo_config.queues import WORKER_THREADS
+from emendo_config.worker_process import WORKER_THREADS
 
 STORED = (2_000, 20_000, 100_000, 200_000)
 THREADS = (1, 2, 4, WORKER_THREADS, 16, 32)

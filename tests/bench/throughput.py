@@ -14,8 +14,9 @@ from emendo_client.bench import updates
 from emendo_client.bench.bed import Bed
 from emendo_client.bench.readings import Gathered
 from emendo_client.bench.store import Store
-from emendo_config.queues import BULK, INTERACTIVE, WORKER_THREADS
+from emendo_config.queues import BULK, INTERACTIVE
 from emendo_config.shards import shards_of
+from emendo_config.worker_process import WORKER_THREADS
 
 SINGLES, BATCH, PEER = 4_000, 20_000, 500
 _NOOPS = 2_000

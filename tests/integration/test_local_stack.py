@@ -206,3 +206,13 @@ def test_housekeeping_forgets_jobs_whose_records_expired(services, client):
     assert keep_house(services, tomorrow) == {"lists": 1, "removed": 1, "expired": 0}
     jobs = services.control.zrange(Keys(services.settings.key_prefix).jobs("default"), 0, -1)
     assert jobs == [waiting.id.encode()]
+
+
+def test_a_worker_is_started_with_few_arenas_unless_somebody_says_otherwise(monkeypatch, cli):
+    monkeypatch.setattr(os, "execv", lambda *_: None)
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
+    assert cli(None, "worker")[0] == 0
+    assert os.environ["MALLOC_ARENA_MAX"] == "7"
+    monkeypatch.delenv("MALLOC_ARENA_MAX")
+    assert cli(None, "worker")[0] == 0
+    assert os.environ["MALLOC_ARENA_MAX"] == "2"

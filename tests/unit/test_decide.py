@@ -13,9 +13,10 @@ from emendo_client._time import iso
 from emendo_client.errors import ConflictError, MemoryNotFoundError, ValidationError
 from emendo_client.models import Event
 from emendo_client.records import text_hash
+from emendo_workers.commits import _hash_fields
 from emendo_workers.decide import Change, apply_operation
 from emendo_workers.operations import Operation
-from emendo_workers.state import MemoryState, Snapshot, Stamps
+from emendo_workers.state import MemoryState, Snapshot, Stamps, metadata_json
 
 NOW = 10_000_000
 _serial = itertools.count(1)
@@ -236,3 +237,14 @@ def _run(operations: list[Operation]) -> list[Change]:
         history.append(apply(state, operation))
         state = history[-1].after
     return history
+
+
+@pytest.mark.parametrize("value", [True, 1.0, {"of": True}])
+def test_a_value_that_only_python_takes_for_the_same_is_a_change_in_history_and_hash(value):
+    before = fresh(metadata={"flag": {"of": 1} if isinstance(value, dict) else 1})
+    assert before.metadata == {"flag": value}, "or the test shows nothing"
+    change = apply(before, op("update", 200, metadata={"flag": value}))
+    entry = pairs(change)
+    assert entry["new_metadata"] == metadata_json({"flag": value}) != entry["old_metadata"]
+    fields, _ = _hash_fields(before, change.after, 0)
+    assert dict(zip(fields[::2], fields[1::2], strict=True))["metadata"] == entry["new_metadata"]

@@ -14,7 +14,15 @@ from emendo_workers import scripts
 from emendo_workers.decide import Change
 from emendo_workers.operations import Operation
 from emendo_workers.services import Services
-from emendo_workers.state import SPACE_FIELD, MemoryState, Stamps, listed_spaces, metadata_json, spaces_value
+from emendo_workers.state import (
+    SPACE_FIELD,
+    MemoryState,
+    Stamps,
+    is_same_metadata,
+    listed_spaces,
+    metadata_json,
+    spaces_value,
+)
 
 # Vectors of one text by space, each in its space's datatype.
 Vectors = Sequence[tuple[SpaceRecord, bytes]]
@@ -86,6 +94,8 @@ def listed_after(changes: Sequence[Change], vectors: Vectors, spaces: Spaces) ->
 
 def _space_fields(changes: Sequence[Change], vectors: Vectors, spaces: Spaces) -> tuple[list[Any], list[str]]:
     """Fields to set and fields to remove when other spaces are listed than before; mostly nothing."""
+    if len(vectors) == 1 and vectors[0][0].name == spaces.listed:
+        return [], []
     listed = listed_after(changes, vectors, spaces)
     value = spaces_value(listed)
     if value == spaces.listed:
@@ -161,7 +171,7 @@ def _derived(before: MemoryState, after: MemoryState, horizon: int) -> list[tupl
         ("version", str(after.version)),
         ("stamps", _pruned(after.stamps, horizon).to_json()),
     ]
-    if is_new or after.metadata != before.metadata or after.erased:
+    if is_new or after.erased or not is_same_metadata(after.metadata, before.metadata):
         fields += [
             ("metadata", "" if after.erased else metadata_json(after.metadata)),
             ("metadata_tags", metadata_tags(after.metadata)),
@@ -181,5 +191,7 @@ def _derived(before: MemoryState, after: MemoryState, horizon: int) -> list[tupl
 
 def _pruned(stamps: Stamps, horizon: int) -> Stamps:
     """Without what no submission can be older than any more: the map stays as small as recent edits."""
+    if not stamps.metadata:
+        return stamps
     recent = {key: stamp for key, stamp in stamps.metadata.items() if stamp > horizon}
     return Stamps(stamps.base, stamps.text, stamps.deleted, recent)

@@ -17,7 +17,7 @@ from emendo_client.reads import no_conflict
 from emendo_client.records import text_hash
 from emendo_workers.operations import Operation
 from emendo_workers.reconcile import Merges, conflict_document, held_delete, is_contested, is_delete, reconcile
-from emendo_workers.state import MemoryState, Snapshot, Stamps, metadata_json
+from emendo_workers.state import MemoryState, Snapshot, Stamps, is_same_metadata, metadata_json
 
 MERGING = ("merge", "manual")
 
@@ -56,26 +56,34 @@ class Change:
         """The history entry: field, value, field, value …; absent values are left out."""
         before, after, operation = self.before, self.after, self.operation
         gone = self.event in (Event.DELETE, Event.EXPIRE)
-        entry = {
-            "version": str(after.version),
-            "event": self.event.value,
-            "old_memory": before.memory,
-            "new_memory": "" if gone else after.memory,
-            "old_metadata": metadata_json(before.metadata) if before.version else "",
-            "new_metadata": "" if gone else metadata_json(after.metadata),
-            "created_at": after.created_at,
-            "updated_at": iso(operation.submitted),
-            "is_deleted": "1" if after.is_deleted else "0",
-            "actor_id": operation.actor_id or "",
-            "role": operation.role or "",
-            "job_id": operation.job_id,
-            "item": "" if operation.item is None else str(operation.item),
-            "previous_hash": before.hash,
-            "reason": operation.reason or "",
-            "source": operation.source or "",
-            "prompt_version": operation.prompt or "",
-        }
-        return [part for name, value in entry.items() if value for part in (name, value)]
+        old_metadata = metadata_json(before.metadata)
+        new_metadata = (
+            old_metadata if is_same_metadata(after.metadata, before.metadata) else metadata_json(after.metadata)
+        )
+        fields = [
+            *("version", str(after.version)),
+            *("event", self.event.value),
+            *("created_at", after.created_at),
+            *("updated_at", iso(operation.submitted)),
+            *("is_deleted", "1" if after.is_deleted else "0"),
+            *("job_id", operation.job_id),
+        ]
+        for name, value in (
+            ("old_memory", before.memory),
+            ("new_memory", "" if gone else after.memory),
+            ("old_metadata", old_metadata if before.version else ""),
+            ("new_metadata", "" if gone else new_metadata),
+            ("actor_id", operation.actor_id),
+            ("role", operation.role),
+            ("item", "" if operation.item is None else str(operation.item)),
+            ("previous_hash", before.hash),
+            ("reason", operation.reason),
+            ("source", operation.source),
+            ("prompt_version", operation.prompt),
+        ):
+            if value:
+                fields += (name, value)
+        return fields
 
 
 def apply_operation(

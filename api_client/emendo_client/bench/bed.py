@@ -18,8 +18,8 @@ from emendo_client.local.embedded_redis import EmbeddedRedis
 from emendo_client.testing.remote import RemoteOpenAIServer, start_server_process
 from emendo_client.testing.worker import WorkerProcess
 from emendo_config import Settings
-from emendo_config.queues import WORKER_THREADS
 from emendo_config.redis_io import connect
+from emendo_config.worker_process import WORKER_THREADS
 
 LATENCY_MS = 50.0
 DIMENSIONS = 1536

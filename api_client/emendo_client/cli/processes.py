@@ -12,7 +12,8 @@ import click
 
 from emendo_client.local.ports import LOOPBACK, require_free
 from emendo_config import ConfigurationError, Settings
-from emendo_config.queues import QUEUES, WORKER_THREADS
+from emendo_config.queues import QUEUES
+from emendo_config.worker_process import WORKER_ENVIRONMENT, WORKER_THREADS
 
 
 def celery_command(*words: str) -> list[str]:
@@ -48,6 +49,8 @@ def worker(queues: str, concurrency: int, name: str, pool: str) -> None:
     if unknown:
         raise click.UsageError(f"unknown queues: {', '.join(unknown)}; there are {', '.join(QUEUES)}")
     settings = Settings()
+    for variable, value in WORKER_ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
     become(
         celery_command(
             *("worker", "--pool", pool, "--concurrency", str(concurrency), "--queues", queues),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from emendo_config.queues import WORKER_THREADS
+from emendo_config.worker_process import WORKER_THREADS
 
 
 @click.command()

@@ -20,8 +20,8 @@ from emendo_client.local.ports import LOOPBACK, free_port, require_free
 from emendo_client.local.supervisor import ProcessSpec, Supervisor
 from emendo_config import Keys, Settings
 from emendo_config.errors import ConfigurationError
-from emendo_config.queues import WORKER_THREADS
 from emendo_config.redis_io import connect
+from emendo_config.worker_process import WORKER_THREADS
 
 _LOOK_TIMEOUT = 1.0
 

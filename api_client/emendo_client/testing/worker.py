@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from emendo_config import Keys, Settings
 from emendo_config.redis_io import connect
+from emendo_config.worker_process import WORKER_ENVIRONMENT
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
@@ -77,7 +78,10 @@ class WorkerProcess:
         before = self._signed_on()
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603  # our own command
-                self._command, env=environment(self._settings), stdout=output, stderr=subprocess.STDOUT
+                self._command,
+                env={**WORKER_ENVIRONMENT, **environment(self._settings)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
         deadline = time.monotonic() + START_TIMEOUT
         while not self._signed_on() - before:
