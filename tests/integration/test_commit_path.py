@@ -218,7 +218,8 @@ def test_the_keeper_renews_leases_and_notices_a_lost_one(services, client):
     lock, bell = services.keys.lock(memory_id), services.keys.bell(0)
     services.data.set(lock, "mine", px=100_000)
     services.control.set(bell, "drain:mine:1", px=100_000)
-    with services.keeper.holding([lock], "mine"), services.keeper.draining(bell, "drain:mine:1"):
+    services.keeper.keep(bell, "drain:mine:1")
+    with services.keeper.holding([lock], "mine"):
         services.keeper.renew()
         assert services.data.pttl(lock) <= services.lease_ms
         assert not services.keeper.has_lost("drain:mine:1")
@@ -226,6 +227,11 @@ def test_the_keeper_renews_leases_and_notices_a_lost_one(services, client):
         services.keeper.renew()
         assert services.keeper.has_lost("drain:mine:1")
         assert services.control.pttl(bell) > services.lease_ms, "another's lease is not ours to prolong"
+        services.keeper.let_go(bell, "drain:other:2")
+        assert services.keeper._bells == {bell: "drain:mine:1"}, "that was somebody else's"
+        services.keeper.let_go(bell, "drain:mine:1")
+        assert services.keeper._bells == {}
+        assert not services.keeper.has_lost("drain:mine:1")
     assert services.control.zscore(services.keys.workers, services.worker) > 0
     services.data.delete(lock)
 

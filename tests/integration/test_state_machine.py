@@ -375,8 +375,9 @@ def test_jobs_that_were_in_progress_at_a_death_are_worked_one_at_a_time_in_a_pro
     shard = shard_of_job(services, jobs[0])
     one = Drain(services, shard)
     one._ensure_group()
-    (entries,) = [one._fresh()]
-    services.control.xclaim(one._inbox, GROUP, READER, 0, [entry for entry, _ in entries])  # a second delivery
+    one._claims = [one._claim]
+    entries = one._fresh()
+    services.control.xclaim(one._inbox, GROUP, READER, 0, [entry.id for entry in entries])  # a second delivery
     held = []
     real = Drain._take_over
 

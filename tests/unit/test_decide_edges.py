@@ -14,7 +14,7 @@ from emendo_client.errors import ConflictError, MemoryNotFoundError, ValidationE
 from emendo_client.models import Event
 from emendo_client.records import history_entry, text_hash
 from emendo_workers.decide import Change, apply_operation
-from emendo_workers.operations import Operation, parse_work
+from emendo_workers.operations import Entry, Operation, parse_work
 from emendo_workers.state import STATE_FIELDS, MemoryState, Snapshot, Stamps, metadata_json, parse_state
 
 NOW = 1_800_000_000_000_000
@@ -314,7 +314,7 @@ def test_a_job_is_read_with_its_submission_time_on_every_operation():
     payload = json.dumps(
         {"operations": [{"op": "update", "memory_id": "m", "text": "x"}, {"op": "delete", "memory_id": "n"}]}
     )
-    work = parse_work("j", "1-0", [b"update", b"p", payload.encode(), b"2", b"77", None, None, None])
+    work = parse_work(Entry("inbox", "1-0", "j"), [b"update", b"p", payload.encode(), b"2", b"77", None, None, None])
     assert (work.kind, work.project, work.attempts, work.submitted) == ("update", "p", 2, 77)
     assert work.operations == [
         Operation("j", "p", 77, "update", "m", text="x"),

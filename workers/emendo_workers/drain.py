@@ -1,4 +1,4 @@
-"""One drain of one shard: the state machine at the heart of the system.
+"""One drain of one shard, or of several that joined: the state machine at the heart of the system.
 
 claim ── another holds the shard ──> leave
   |   └── too many of this process wait for the chat model ──> give it back, rung for when one of them ends
@@ -10,6 +10,7 @@ read a batch <────────┐
 start, apply, finish  |
   |                   |
 close ── more ────────┘
+  |        └── batches are small, and this process has many drains: another one takes the shard over (`joining.py`)
   |
   ├── silent: the inbox is empty and the bell is gone
   ├── ring:   the time budget is over, a successor is rung for
@@ -21,7 +22,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Collection, Generator, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -38,7 +39,8 @@ from emendo_workers.apply import apply_operations
 from emendo_workers.durability import make_safe
 from emendo_workers.erasure import forget_erased, forget_late
 from emendo_workers.inference.run import infer
-from emendo_workers.operations import Work, parse_work
+from emendo_workers.joining import QUICK, Claim, Drains
+from emendo_workers.operations import Entry, Work, parse_work
 from emendo_workers.outcomes import ItemOutcome, Outcome, judge, poisoned
 from emendo_workers.reembedding.chunks import embed_chunk
 from emendo_workers.reembedding.steps import take_steps
@@ -58,7 +60,7 @@ _counter = itertools.count(1)
 
 
 class Drain:
-    """The drain of one shard by one task; `run` is all there is to call."""
+    """One task's drain of its shard, and of those it is given meanwhile; `run` is all there is to call."""
 
     def __init__(self, services: Services, shard: str, hostname: str | None = None) -> None:
         self._services = services
@@ -74,13 +76,17 @@ class Drain:
         self._inbox = services.keys.inbox(shard)
         self._bell = services.keys.bell(shard)
         self._owner = f"drain:{services.worker}:{next(_counter)}"
+        self._claim = Claim(shard, self._inbox, self._bell, self._owner)
+        self._claims: list[Claim] = []
+        # What is not quick has batches of one job, and nothing to share.
+        self._drains = services.drains if self._queue == INTERACTIVE else Drains(self._batch)
 
     def run(self) -> int:
         """Works the shard's inbox until it is empty or the time budget is over.
 
         Returns:
-            How many attempts at jobs were made; 0 when another drain has the shard, or when as many drains of its kind
-            as may be run in this process already.
+            How many attempts at jobs were made, of all shards it worked; 0 when another drain has the shard, or when
+            as many drains of its kind as may be run in this process already.
 
         Raises:
             RedisError: Redis failed; the lease runs out and the sweeper rings again.
@@ -91,29 +97,41 @@ class Drain:
         with ExitStack() as taken:
             for slots in self._slots:
                 if not slots.take():
-                    if self._close(over_budget=True) == "ring":
+                    if self._close([self._claim], [self._claim]) == ["ring"]:
                         slots.wait(self._shard)
                     return 0
                 taken.callback(slots.give_back)
             return self._drain()
 
     def _drain(self) -> int:
-        services = self._services
+        services, count = self._services, 0
         ends = time.monotonic() + services.settings.drain_budget
-        count = 0
-        with services.keeper.draining(self._bell, self._owner):
+        self._claims = [self._claim]
+        services.keeper.keep(self._bell, self._owner)
+        self._drains.enter(self._owner)
+        try:
             self._ensure_group()
             with closing(self._recovered()) as recovered:
                 for entries in recovered:
                     count += self._work(entries)
-            while True:
-                count += self._work(self._fresh())
-                verdict = self._close(over_budget=time.monotonic() >= ends or self._makes_room)
-                if verdict != "more":
-                    break
-        if verdict == "ring":
-            services.bell.ring(self._shard)
-        logger.debug("drained", extra={"shard": self._shard, "attempts": count, "end": verdict})
+            while self._claims:
+                began = time.monotonic()
+                size = self._work(self._fresh())
+                count += size
+                is_quick = time.monotonic() - began < QUICK
+                if time.monotonic() >= ends or self._makes_room:
+                    self._close_each(self._claims)
+                else:  # what waits for a slow provider waits in as many threads as there are
+                    self._close_each([] if is_quick else self._claims[1:])
+                self._claims += self._drains.note(self._owner, len(self._claims), size if is_quick else self._batch)
+                if not self._claims:
+                    self._claims = self._drains.leave(self._owner)
+                elif self._drains.join(self._owner, self._claims):
+                    self._claims = []
+        finally:  # when Redis failed: what is still there is left to the sweeper
+            for claim in [*self._claims, *self._drains.abandon(self._owner)]:
+                services.keeper.let_go(claim.bell, claim.owner)
+        logger.debug("drained", extra={"shard": self._shard, "attempts": count})
         return count
 
     @property
@@ -121,28 +139,49 @@ class Drain:
         """True when another shard's drain waits for a slot of this one's."""
         return any(slots.is_wanted for slots in self._slots)
 
-    def _close(self, *, over_budget: bool) -> str:
-        if self._services.keeper.has_lost(self._owner):
-            return "lost"
-        return as_text(
-            self._call(
+    def _close_each(self, given_up: Collection[Claim]) -> None:
+        """Ends what is to end of the shards it works, each by itself; those given up are rung for anew."""
+        keeper = self._services.keeper
+        held = [claim for claim in self._claims if not keeper.has_lost(claim.owner)]
+        verdicts = self._close(held, given_up)
+        stay = [claim for claim, verdict in zip(held, verdicts, strict=True) if verdict == "more"]
+        for claim in set(self._claims).difference(stay):
+            keeper.let_go(claim.bell, claim.owner)
+        self._claims = stay
+        for claim, verdict in zip(held, verdicts, strict=True):
+            if verdict == "ring":
+                self._services.bell.ring(claim.shard)
+
+    def _close(self, claims: Sequence[Claim], given_up: Collection[Claim]) -> list[str]:
+        ring_ttl_ms = int(self._services.settings.ring_ttl * 1000)
+        replies = scripts.run(
+            self._services.control,
+            [
                 scripts.close(
-                    self._bell,
-                    self._inbox,
-                    self._owner,
-                    over_budget=over_budget,
-                    ring_id=self._owner,
-                    ring_ttl_ms=int(self._services.settings.ring_ttl * 1000),
+                    claim.bell,
+                    claim.inbox,
+                    claim.owner,
+                    over_budget=claim in given_up,
+                    ring_id=claim.owner,
+                    ring_ttl_ms=ring_ttl_ms,
                 )
-            )
+                for claim in claims
+            ],
         )
+        return [as_text(reply) for reply in replies]
 
-    def _fresh(self) -> list[tuple[str, str]]:
-        """Up to a batch of entries nobody has read, as (entry id, job id)."""
-        reply = self._services.control.xreadgroup(GROUP, READER, {self._inbox: ">"}, count=self._batch)
-        return _entries(reply)
+    def _fresh(self) -> list[Entry]:
+        """Up to a batch of entries nobody has read, evenly of all shards it works."""
+        count = max(1, self._batch // len(self._claims))
+        streams: Any = {claim.inbox: ">" for claim in self._claims}
+        reply: Any = self._services.control.xreadgroup(GROUP, READER, streams, count=count)
+        return [
+            Entry(as_text(inbox), as_text(entry_id), as_text(raw[b"job"]))
+            for inbox, found in reply or []
+            for entry_id, raw in found
+        ]
 
-    def _recovered(self) -> Generator[list[tuple[str, str]], None, None]:
+    def _recovered(self) -> Generator[list[Entry], None, None]:
         """What a reader that died left unacknowledged: in small groups at first, from the third delivery on alone.
 
         Alone in the whole process, that is. An entry whose deliveries are used up has been killing its workers, and is
@@ -168,17 +207,17 @@ class Drain:
                     else:
                         yield entries
 
-    def _take_over(self, entry_ids: list[Any]) -> list[tuple[str, str]]:
+    def _take_over(self, entry_ids: list[Any]) -> list[Entry]:
         """Claims entries, which counts a delivery; only just before they are worked, so that waiting is not counted."""
         control = self._services.control
         claimed: Any = control.xclaim(self._inbox, GROUP, READER, min_idle_time=0, message_ids=entry_ids)
-        entries = [(as_text(found), as_text(raw[b"job"])) for found, raw in claimed if raw]
-        gone = set(entry_ids) - {entry_id for entry_id, _ in entries}
+        entries = [Entry(self._inbox, as_text(found), as_text(raw[b"job"])) for found, raw in claimed if raw]
+        gone = set(entry_ids) - {entry.id for entry in entries}
         if gone:  # deleted from the stream: nothing left to do for them
             control.xack(self._inbox, GROUP, *gone)
         return entries
 
-    def _work(self, entries: list[tuple[str, str]]) -> int:
+    def _work(self, entries: list[Entry]) -> int:
         """One attempt at each entry's job: start, apply, finish. A failing batch is tried again one by one."""
         works = self._start(entries)
         if not works:
@@ -194,28 +233,29 @@ class Drain:
                 outcomes = [self._unexpected(works[0], error)]
             else:
                 logger.exception("a batch failed; its jobs are tried one by one", extra={"shard": self._shard})
-                return sum(self._work([(work.entry, work.record_id)]) for work in works)
+                return sum(self._work([Entry(work.inbox, work.entry, work.record_id)]) for work in works)
         ended = self._finish(outcomes)
         self._services.events.finished(outcomes, began, self._hostname, ended)
         return len(works)
 
-    def _start(self, entries: list[tuple[str, str]]) -> list[Work]:
+    def _start(self, entries: list[Entry]) -> list[Work]:
         if not entries:
             return []
         keys = self._services.keys
-        records = [(keys.job(record_id), keys.job(job_of(record_id))) for _, record_id in entries]
-        token = f"{self._owner}:{entries[0][0]}:{time.monotonic_ns()}"
+        records = [(keys.job(entry.record_id), keys.job(job_of(entry.record_id))) for entry in entries]
+        token = f"{self._owner}:{entries[0].id}:{time.monotonic_ns()}"
         replies = self._call(scripts.start(records, token, self._services.worker))
         works, settled = [], []
-        for (entry, record_id), values in zip(entries, replies, strict=True):
+        for entry, values in zip(entries, replies, strict=True):
             if values is None:
                 settled.append(entry)
             else:
-                works.append(parse_work(record_id, entry, values, token))
+                works.append(parse_work(entry, values, token))
         if settled:  # cancelled, or finished by a reader that died before it could acknowledge
             pipeline = self._services.control.pipeline()
-            pipeline.xack(self._inbox, GROUP, *settled)
-            pipeline.xdel(self._inbox, *settled)
+            for entry in settled:
+                pipeline.xack(entry.inbox, GROUP, entry.id)
+                pipeline.xdel(entry.inbox, entry.id)
             pipeline.execute()
         return works
 
@@ -251,27 +291,33 @@ class Drain:
         items = [ItemOutcome(operation, error=failure) for operation in work.waiting]
         return judge(work, items, self._services.settings, self._services.rng)
 
-    def _bury(self, entries: list[tuple[str, str]], deliveries: int) -> None:
+    def _bury(self, entries: list[Entry], deliveries: int) -> None:
         self._finish([poisoned(work, deliveries) for work in self._start(entries)])
 
     def _finish(self, outcomes: list[Outcome]) -> dict[str, JobStatus]:
         """Records the outcomes; the batch jobs that ended with them."""
-        if not outcomes:
-            return {}
+        of_inbox: dict[str, list[Outcome]] = {}
+        for outcome in outcomes:
+            of_inbox.setdefault(outcome.work.inbox, []).append(outcome)
+        replies = scripts.run(self._services.control, [self._finishing(inbox, its) for inbox, its in of_inbox.items()])
+        forget_late(outcomes, self._services)
+        return {
+            as_text(ended[at]): JobStatus(as_text(ended[at + 1]))
+            for _, *ended in replies
+            for at in range(0, len(ended), 2)
+        }
+
+    def _finishing(self, inbox: str, outcomes: list[Outcome]) -> scripts.Command:
         keys, settings = self._services.keys, self._services.settings
         works = [outcome.work for outcome in outcomes]
-        _, *ended = self._call(
-            scripts.finish(
-                self._inbox,
-                keys,
-                [(keys.job(work.record_id), keys.job(work.job_id), keys.conflicts(work.project)) for work in works],
-                ttl=settings.job_ttl,
-                feed_length=settings.feed_length,
-                outcomes=[outcome.document() for outcome in outcomes],
-            )
+        return scripts.finish(
+            inbox,
+            keys,
+            [(keys.job(work.record_id), keys.job(work.job_id), keys.conflicts(work.project)) for work in works],
+            ttl=settings.job_ttl,
+            feed_length=settings.feed_length,
+            outcomes=[outcome.document() for outcome in outcomes],
         )
-        forget_late(outcomes, self._services)
-        return {as_text(ended[at]): JobStatus(as_text(ended[at + 1])) for at in range(0, len(ended), 2)}
 
     def _ensure_group(self) -> None:
         try:
@@ -282,7 +328,3 @@ class Drain:
 
     def _call(self, command: scripts.Command) -> Any:
         return scripts.run(self._services.control, [command])[0]
-
-
-def _entries(reply: Any) -> list[tuple[str, str]]:
-    return [(as_text(entry_id), as_text(raw[b"job"])) for _, found in reply or [] for entry_id, raw in found]

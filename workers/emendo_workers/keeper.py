@@ -68,18 +68,18 @@ class Keeper:
             with self._guard:
                 del self._locks[token]
 
-    @contextmanager
-    def draining(self, bell: str, owner: str) -> Iterator[None]:
-        """Renews a claimed bell while the block runs."""
+    def keep(self, bell: str, owner: str) -> None:
+        """Renews a claimed bell from now on, whichever drain works its shard."""
         with self._guard:
             self._bells[bell] = owner
             self._lost.discard(owner)
-        try:
-            yield
-        finally:
-            with self._guard:
+
+    def let_go(self, bell: str, owner: str) -> None:
+        """Renews the bell no more; it may be another drain's by now."""
+        with self._guard:
+            if self._bells.get(bell) == owner:
                 del self._bells[bell]
-                self._lost.discard(owner)
+            self._lost.discard(owner)
 
     def has_lost(self, owner: str) -> bool:
         """True when somebody else may have the shard by now."""

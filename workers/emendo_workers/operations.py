@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from emendo_client.errors import EmendoError
 from emendo_client.records import job_of
@@ -93,6 +93,7 @@ class Work:
     Attributes:
         record_id: of the record: the job's id, for a chunk `<job id>:<n>`.
         entry: the inbox entry that asked for it.
+        inbox: the stream that has the entry.
         documents: the operations as the payload has them.
         head: what the payload says besides them.
         settled: result items of earlier attempts, by operation; these are not worked again.
@@ -113,6 +114,7 @@ class Work:
     cancelled: bool = False
     attempt: str = ""
     strong: bool = False
+    inbox: str = ""
 
     @property
     def job_id(self) -> str:
@@ -156,15 +158,29 @@ class Work:
         )
 
 
-def parse_work(record_id: str, entry: str, values: Sequence[Any], attempt: str = "") -> Work:
+class Entry(NamedTuple):
+    """What an inbox says: work on this record.
+
+    Attributes:
+        inbox: the stream.
+        id: the entry's.
+    """
+
+    inbox: str
+    id: str
+    record_id: str
+
+
+def parse_work(entry: Entry, values: Sequence[Any], attempt: str = "") -> Work:
     """The reply of `start.lua` for one record."""
+    record_id = entry.record_id
     kind, project, payload, attempts, submitted, settled, strong, cancel = values
     document = json.loads(payload)
     results = enumerate(json.loads(settled) if settled else [])
     head = {name: value for name, value in document.items() if name != "operations"}
     return Work(
         record_id=record_id,
-        entry=entry,
+        entry=entry.id,
         kind=as_text(kind),
         project=as_text(project),
         attempts=int(attempts),
@@ -183,6 +199,7 @@ def parse_work(record_id: str, entry: str, values: Sequence[Any], attempt: str =
         cancelled=bool(cancel),
         attempt=attempt,
         strong=bool(strong),
+        inbox=entry.inbox,
     )
 
 

@@ -21,6 +21,7 @@ from emendo_workers.breaker import Breaker
 from emendo_workers.chat import GuardedChatModel
 from emendo_workers.embedding import EmbeddingPipeline
 from emendo_workers.events import JobEvents
+from emendo_workers.joining import Drains
 from emendo_workers.keeper import Keeper
 from emendo_workers.merging import ChatMerger, Merger
 from emendo_workers.slots import FEWEST, Slots
@@ -49,6 +50,7 @@ class Services:
         # For all drains but those somebody waits for, and of these for the ones that ask the chat model.
         self.background_slots = Slots(self.bell.ring)
         self.chat_slots = Slots(self.bell.ring, settings.inference_drains or FEWEST)
+        self.drains = Drains(settings.drain_batch)
         self.events = JobEvents(app, enabled=settings.task_events)
         self.embedder = create_embedder(settings)
         self.pipelines = SpacePipelines(self.data, self.control, self.keys, settings)
