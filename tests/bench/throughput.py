@@ -18,7 +18,7 @@ from emendo_config.queues import BULK, INTERACTIVE
 from emendo_config.shards import shards_of
 from emendo_config.worker_process import WORKER_THREADS
 
-SINGLES, BATCH, PEER = 4_000, 20_000, 500
+SINGLES, BATCH, PEER = 10_000, 20_000, 500
 _NOOPS = 2_000
 _WARM_UP = 64
 
