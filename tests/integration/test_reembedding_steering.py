@@ -19,11 +19,12 @@ from migrating import (
 from spaces import assert_right, listed
 
 from emendo_client.errors import ConflictError, JobTimeoutError, NetworkError
+from emendo_client.reembedding.steering import FINALIZE, ROLL_BACK
 from emendo_client.testing import Fault
 from emendo_config.registry import read_registry
 from emendo_workers import drain as drains
 from emendo_workers.housekeeping import keep_house
-from emendo_workers.operations import Work
+from emendo_workers.operations import Operation, Work
 from emendo_workers.reembedding.chunks import embed_chunk
 from emendo_workers.reembedding.migration import Migration
 from emendo_workers.reembedding.steps import take_steps
@@ -169,6 +170,30 @@ def test_cancelled_just_when_the_alias_had_moved_it_moves_back(services, client,
         job.cancel(timeout=0.0)
     assert worked(services, job).status == "cancelled"
     assert_only(services, store, first)
+
+
+@pytest.mark.parametrize("goal", [FINALIZE, ROLL_BACK])
+def test_a_job_that_was_to_end_another_one_leaves_this_one_alone(services, client, store, goal):
+    """Its worker may have died when that one was over, before it could say so."""
+    reembedded(services, client, dimensions=32)
+    before = services.control.hgetall(services.keys.migration)
+    asked = Operation("old", "default", 1, "migrate", "", goal=goal, migration="another")
+    outcome = take_steps(Work("old", "0-0", "reembed", "default", 1, 1, [asked]), services)
+    assert (outcome.status, outcome.error.error_code) == ("failed", "NO_MIGRATION")
+    assert services.control.hgetall(services.keys.migration) == before
+
+
+def test_a_job_is_over_with_its_re_embedding_so_that_the_next_one_is_not_taken_for_it(services, client, store):
+    cancelled = client.reembed(dimensions=32)
+    until_phase(services, client, "backfill")
+    with pytest.raises(JobTimeoutError):
+        cancelled.cancel(timeout=0.0)
+    until(services, lambda: not client.migration().active)
+    assert cancelled.status() == "cancelled"
+    reembedded(services, client, dimensions=48)
+    ended = client.finalize_reembed()
+    until(services, lambda: not client.migration().active)
+    assert ended.status() == "succeeded"
 
 
 def test_before_the_old_vectors_go_every_memory_has_its_new_one(services, client, store):

@@ -50,7 +50,9 @@ def _end_grace(services: Services, now: float) -> None:
         return
     # One that failed is asked for again an hour later.
     key = f"grace:{migration.job_id}:{int(now // _HOUR)}"
-    request = steering.request(services.settings.project, steering.FINALIZE, idempotency_key=key)
+    request = steering.request(
+        services.settings.project, steering.FINALIZE, migration=migration.job_id, idempotency_key=key
+    )
     _, rings = converse(services, writes.accept(services.settings, services.keys, request))
     services.bell.ring_each(rings)
 

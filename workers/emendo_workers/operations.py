@@ -31,7 +31,7 @@ class Operation:
         error: of an invalid one: what is wrong, as `EmendoError.to_dict` gives it.
         space: of an embed: the space whose vector the memory is to get.
         anew: of an embed: although it has it.
-        goal, wanted, filters, allow_missing: of a migrate: see `emendo_client.reembedding.steering`.
+        goal, wanted, filters, allow_missing, migration: of a migrate: see `emendo_client.reembedding.steering`.
         strong: the caller waits until the commit is as safe as the settings ask for.
         reason, source, prompt: of what a chat model decided: why, the message that caused it, the prompts' version.
         messages, dry_run: of an infer: the conversation, and whether nothing is to be changed.
@@ -68,6 +68,7 @@ class Operation:
     wanted: dict[str, Any] | None = None
     filters: dict[str, Any] | None = None
     allow_missing: bool = False
+    migration: str = ""
     strong: bool = False
     reason: str | None = None
     source: str | None = None

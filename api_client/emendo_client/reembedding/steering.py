@@ -34,10 +34,15 @@ def request(
     wanted: Mapping[str, Any] | None = None,
     filters: Mapping[str, Any] | None = None,
     allow_missing: bool = False,
+    migration: str = "",
     idempotency_key: str | None = None,
 ) -> JobRequest:
-    """The job that re-embeds (SWITCH), removes the old space (FINALIZE), or goes back to it (ROLL_BACK)."""
-    document: dict[str, Any] = {"op": "migrate", "memory_id": "", "goal": goal}
+    """The job that re-embeds (SWITCH), removes the old space (FINALIZE), or goes back to it (ROLL_BACK).
+
+    Args:
+        migration: the job of the re-embedding that is to be ended; such a job leaves every other one alone.
+    """
+    document: dict[str, Any] = {"op": "migrate", "memory_id": "", "goal": goal, "migration": migration}
     if goal == SWITCH:
         document |= {"wanted": dict(wanted or {}), "filters": filters and dict(filters), "allow_missing": allow_missing}
     return JobRequest(
@@ -92,7 +97,7 @@ def ending(keys: Keys, project: str, goal: str, *, idempotency_key: str | None =
     (status,) = yield Batch("control", [("HGET", keys.job(job_id), "status")])
     has_failed = status is None or as_text(status) == JobStatus.FAILED
     if phase in _ENDED_FROM[goal] or (goal == ROLL_BACK and has_failed and phase not in _AFTER_THE_SWITCH):
-        return request(project, goal, idempotency_key=idempotency_key)
+        return request(project, goal, migration=job_id, idempotency_key=idempotency_key)
     raise ConflictError(
         f"the re-embedding is {phase}",
         error_code="MIGRATION_UNDER_WAY",

@@ -67,16 +67,17 @@ def take_steps(work: Work, services: Services) -> Outcome:
             return reached
         if isinstance(reached, Wait):
             return Outcome(work, JobStatus.RETRYING, delay=reached.seconds, refund=True)
-        if time.monotonic() > ends:
-            return Outcome(work, JobStatus.RETRYING, refund=True)
         migration.read()
+        # What is over is told at once: another re-embedding may begin, and this job would find that one.
+        if time.monotonic() > ends and not migration.phase.is_final:
+            return Outcome(work, JobStatus.RETRYING, refund=True)
 
 
 def _step(migration: Migration) -> Reached:
     work, phase, goal = migration.work, migration.phase, migration.operation.goal
+    if migration.job_id != (work.job_id if goal == SWITCH else migration.operation.migration):
+        raise _not_now("another re-embedding has begun since")
     if goal == SWITCH:
-        if migration.job_id != work.job_id:
-            raise _not_now("another re-embedding has begun since")
         if work.cancelled and phase in _BEFORE_THE_SWITCH:
             return _begin_cancelling(migration)
         if migration.has("paused") and phase in _PAUSABLE:
