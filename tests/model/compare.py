@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reference import Entry, ReferenceMemory
+from spaces import right_vector
 
 from emendo_client import MemoryClient
+from emendo_config.redis_io import as_text
+from emendo_config.registry import SpaceRecord
 
 
 def history(entries: Sequence[Any], model: ReferenceMemory) -> None:
@@ -75,6 +78,20 @@ def search(
     same = sum(memory.text == query for memory in expected.values())
     assert [hit.memory for hit in hits[:same]] == [query] * same
     assert all(abs(score - 1) < 1e-5 for score in scores[:same])
+
+
+def vectors(
+    fields: Mapping[bytes, bytes], model: ReferenceMemory, records: Sequence[SpaceRecord], active: SpaceRecord
+) -> None:
+    """A vector for each space the memory lists, the active one among them, and each of its current text."""
+    listed = as_text(fields[b"embedding_space"]).split(",")
+    assert active.name in listed, f"{model.id} is not found by any search"
+    assert {record.name for record in records}.issuperset(listed), "of a space that is gone something is left"
+    stored = {as_text(name) for name in fields if name.startswith(b"vector_")}
+    assert stored == {f"vector_{name}" for name in listed}
+    for record in records:
+        if record.name in listed:
+            assert fields[record.field.encode()] == right_vector(record, model.text), f"not its text's: {record.name}"
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

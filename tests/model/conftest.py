@@ -12,7 +12,7 @@ from emendo_config.celery_app import create_app
 from emendo_config.index import ensure_index
 from emendo_workers.services import Services
 
-pytest.register_assert_rewrite("compare", "world")
+pytest.register_assert_rewrite("compare", "reembedding", "world")
 
 
 @pytest.fixture
@@ -21,6 +21,7 @@ def emendo_settings(emendo_settings: Settings) -> Settings:
     return emendo_settings.model_copy(
         update={
             "inbox_shards": 3,
+            "maintenance_shards": 1,
             "embedding_quick_retries": 0,
             "embedding_cache_ttl": 0,  # else a provider that fails is seldom asked
             "embedding_lru_bytes": 0,

@@ -223,6 +223,36 @@ class ReferenceJob:
         return ("succeeded", "partially_succeeded")[bool(refused)] if refused < len(self.results) else "failed"
 
 
+class ReferenceSpaces:
+    """Which embedding space searches answer from, and which others there are; each by its dimensions."""
+
+    def __init__(self, active: int) -> None:
+        self.active = active
+        self.coming: int | None = None  # being filled; nobody searches it
+        self.kept: int | None = None  # searched before, and still as right as the active one
+        self.are_ending = False  # somebody said which of them is to go
+
+    @property
+    def are_changing(self) -> bool:
+        return self.coming is not None or self.kept is not None or self.are_ending
+
+    def begin(self, dimensions: int) -> None:
+        self.coming = dimensions
+
+    def switch(self) -> None:
+        assert self.coming is not None
+        self.kept, self.active, self.coming = self.active, self.coming, None
+
+    def go_back(self) -> None:
+        assert self.kept is not None
+        self.active, self.kept = self.kept, None
+
+    def settle(self) -> None:
+        """Only the active one is left."""
+        self.coming = self.kept = None
+        self.are_ending = False
+
+
 class ReferenceStore:
     """All projects: their memories, jobs, rules and idempotency keys."""
 

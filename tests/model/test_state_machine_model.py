@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from reference import Ask
+from steering import meanwhile
 from world import PROJECTS, REFUSED, World
 
 from emendo_client.testing.faults import Fault
@@ -99,6 +100,7 @@ faults = st.lists(
     min_size=1,
     max_size=2,
 )
+few = st.integers(0, 8) | st.none()  # steps of a re-embedding; None: all
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -198,6 +200,65 @@ class StoreMachine(RuleBasedStateMachine):
     def bring_back_what_was_put_aside(self, picked) -> None:
         self.world.bring_back(picked)
 
+    # Who runs the system: the store moves to another embedding space and back.
+
+    @rule(number=numbers, call=st.sampled_from(["begin", "begin", "finalize", "roll back"]), steps=few)
+    def re_embed(self, number, call, steps) -> None:
+        if call == "begin":
+            self.world.reembedding.begin(number)
+        else:
+            self.world.reembedding.end(back=call == "roll back")
+        self.world.re_embed(steps)
+
+    @rule(
+        memory=numbers,
+        ask=st.none() | changes,
+        before=st.sampled_from([0, 0, 0, 1, 3, 6]),
+        steps=st.sampled_from([2, 4, None, None]),
+        amid=st.sampled_from(["open_memory", "commit", "commit", "finish"]),
+    )
+    def re_embed_in_the_middle_of_a_change(self, memory, ask, before, steps, amid) -> None:
+        """A worker knows the spaces of a while ago: meanwhile one is opened, filled, or searched already."""
+        self._begin_another(memory, before)
+        shard = self._ask(memory, ask)
+        with meanwhile(amid, lambda: self.world.reembedding.take_steps(steps)):
+            self.world.work([shard])
+        self.world.re_embed(0)
+
+    @rule(
+        memory=numbers,
+        ask=updates,
+        before=st.sampled_from([0, 2, 3, 3, 3, 3, 6]),  # after the third the first chunk waits
+        steps=st.integers(1, 4),
+        amid=st.sampled_from(["backfill", "backfill", "backfill", "finish"]),
+    )
+    def change_in_the_middle_of_a_step(self, memory, ask, before, steps, amid) -> None:
+        """What a worker has embedded is another text by the time it writes the vector, or tells that it has."""
+        self._begin_another(memory, before)
+        shard = self._ask(memory, ask)
+        with meanwhile(amid, lambda: self.world.work([shard])):
+            self.world.reembedding.take_steps(steps)
+        self.world.re_embed(0)
+
+    def _begin_another(self, number: int, steps: int) -> None:
+        """A re-embedding that has just come so far; the one that is under way ends before."""
+        reembedding = self.world.reembedding
+        if reembedding.spaces.are_changing:
+            reembedding.end(back=bool(number % 2))
+            reembedding.finish()
+        reembedding.begin(number)
+        reembedding.take_steps(steps)
+
+    def _ask(self, memory: int, ask: Ask | None) -> int:
+        """Changes a memory, or adds one; the shard on which that waits."""
+        memory_id = self._memory(memory)
+        shard = self.world.shard_of(memory_id)
+        if ask is None:
+            self.world.add(FIRST, shard, [TEXTS[0]], key=None, user_id=USERS[0], metadata=None)
+        else:
+            self.world.change(self.world.owners[memory_id], replace(ask, memory_id=memory_id), None)
+        return shard
+
     # Readers.
 
     @rule(project=projects, scope=scopes, wanted=filters, size=st.integers(1, 5))
@@ -209,6 +270,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.world.compare_search(project, query, scope, wanted)
 
     def teardown(self) -> None:
+        self.world.reembedding.finish()
+        self.world.reembedding.end(back=False)
         self.world.settle()
         for project in PROJECTS:
             self.world.compare_listing(project, {}, None, 4)
@@ -238,11 +301,14 @@ def test_the_store_does_what_the_model_does(services, openai_server):
             worlds.append(self.world)
 
         def teardown(self) -> None:
+            has_failed = sys.exc_info()[0] is not None
             try:
-                if sys.exc_info()[0] is None:  # else a rule has failed already, and that is what counts
+                if not has_failed:  # else that is what counts
+                    has_failed = True
                     super().teardown()
+                    has_failed = False
             finally:
-                self.world.close()
+                self.world.close(failed=has_failed)
 
     run_state_machine_as_test(Machine, settings=effort(30, deep=2_000, stateful_step_count=30))
     assert worlds

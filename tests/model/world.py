@@ -9,21 +9,22 @@ from __future__ import annotations
 import contextlib
 import itertools
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import compare
 import pytest
 from intake import Killed, kill_at, shard_of_job, shard_of_memory
+from reembedding import Reembedding, make_anew
 from reference import CANCELLED, REFUSALS, Ask, Entry, ReferenceJob, ReferenceStore, Refusal
+from steering import attempts_told, landing_on
 
 from emendo_client import Job, MemoryClient
 from emendo_client.errors import ConflictError, JobError, JobTimeoutError, MemoryNotFoundError
 from emendo_client.operations import new_memory_id
 from emendo_client.testing.faults import Fault
 from emendo_client.testing.server import OpenAIServer
-from emendo_workers import scripts
 from emendo_workers.drain import Drain
 from emendo_workers.services import Services
 from emendo_workers.sweeper import Sweeper
@@ -52,10 +53,18 @@ class World:
         self._cancelling: set[str] = set()
         self._attempts: dict[str, int] = {}
         self._clock = itertools.count()
+        self.reembedding = Reembedding(services)
         self._all_is_well()
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:
+        """Takes the memories away, which the next example's re-embeddings would go by; everything, when one failed."""
         self._provider.faults.clear()
+        self.reembedding.close()
+        keys, data = self.services.keys, self.services.data
+        if failed:
+            make_anew(self.services)
+        elif self.memories:
+            data.unlink(*(key(memory_id) for memory_id in self.memories for key in (keys.memory, keys.history)))
         for client in self.clients.values():
             client.close()
 
@@ -73,7 +82,7 @@ class World:
         ]
 
         def submit() -> Job:
-            with self._landing_on(shard, len(messages)):
+            with landing_on([(shard + n) % len(self.shards) for n in range(len(messages))], self.shard_of):
                 return self.clients[project].add(messages, infer=False, idempotency_key=key, **more)
 
         job = self._submit(project, "add", asks, key, submit)
@@ -182,7 +191,7 @@ class World:
         lock = self.services.keys.lock(stalled or "nothing")
         if stalled:
             self.services.data.set(lock, "another worker", px=60_000)
-        with self._attempts_noted():
+        with attempts_told(self._note_attempts):
             for shard in shards:
                 Drain(self.services, self.shards[shard]).run()
         if stalled:
@@ -194,7 +203,7 @@ class World:
     def die(self, shard: int, step: int, *, after: bool) -> None:
         """Drains a shard and dies at the step-th round trip; then the dead worker's leases run out."""
         died = False
-        with pytest.MonkeyPatch.context() as patch, self._attempts_noted():
+        with pytest.MonkeyPatch.context() as patch, attempts_told(self._note_attempts):
             kill_at(patch, step, after=after)
             try:
                 Drain(self.services, self.shards[shard]).run()
@@ -219,8 +228,14 @@ class World:
         Sweeper(self.services).sweep()
         self._aside = [job_id for job_id in self._aside if job_id not in chosen]
 
+    def re_embed(self, steps: int | None) -> None:
+        """Takes steps of the re-embedding that is under way; that they leave the rest alone is seen in the end."""
+        self.reembedding.take_steps(steps)
+        self._compare_spaces()
+
     def settle(self) -> None:
         """Works until nothing is left to work; everything accepted must be final then."""
+        self.reembedding.finish()
         for _ in range(self.services.settings.max_attempts + 1):
             self.bring_back(range(len(self._aside)))
             self.work(range(len(self.shards)))
@@ -235,6 +250,7 @@ class World:
         self._compare_dead_letters()
         for memory_id in self.memories:
             self.compare_memory(memory_id)
+        self._compare_spaces()
 
     def forget(self) -> None:
         """Gives the dead letters up: all examples share one list of them."""
@@ -242,36 +258,10 @@ class World:
             for job_id in self.store.dead_letters(project):
                 client.discard(job_id)
 
-    @contextlib.contextmanager
-    def _landing_on(self, shard: int, count: int) -> Iterator[None]:
-        """New memories belong to this shard and the next ones: an example must be able to fail twice the same way."""
-        real = uuid.uuid4
-        wanted = [(shard + n) % len(self.shards) for n in range(count)]
-
-        def uuid4() -> uuid.UUID:
-            while True:
-                made = real()
-                if [self.shard_of(new_memory_id(str(made), n)) for n in range(count)] == wanted:
-                    return made
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(uuid, "uuid4", uuid4)
-            yield
-
-    @contextlib.contextmanager
-    def _attempts_noted(self) -> Iterator[None]:
-        """Keeps for each job when its last attempt began; those of one batch begin together."""
-        start = scripts.start
-
-        def noted(records: Sequence[tuple[str, str]], *more: Any) -> Any:
-            began = next(self._clock)
-            prefix = self.services.keys.job("")
-            self._attempts.update((job.removeprefix(prefix), began) for _, job in records)
-            return start(records, *more)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(scripts, "start", noted)
-            yield
+    def _note_attempts(self, jobs: Sequence[str]) -> None:
+        """Keeps for each job when its last attempt began."""
+        began, prefix = next(self._clock), self.services.keys.job("")
+        self._attempts.update((job.removeprefix(prefix), began) for job in jobs)
 
     def _freeze(self) -> None:
         # Time stands still: what was put aside comes back when a rule says so, not when the clock does.
@@ -303,7 +293,7 @@ class World:
             info = infos[job.id]
             if info.status == "retrying" and not died:  # a dying drain puts nothing aside: the provider was well
                 if job.id not in self._aside:
-                    excused = (struck and any(ask.sets_text for ask in job.asks)) or (
+                    excused = (struck and any(self._needs_provider(ask) for ask in job.asks)) or (
                         stalled in [ask.memory_id for ask in job.asks]
                     )
                     assert excused, f"put aside for no reason: {job} {info}"
@@ -314,6 +304,10 @@ class World:
                 self._compare_result(job)
         for memory_id in touched:
             self.compare_memory(memory_id)
+
+    def _needs_provider(self, ask: Ask) -> bool:
+        # A change of any kind gives a memory the vector of another space that it lacks.
+        return ask.sets_text or self.reembedding.spaces.are_changing
 
     def _decide(self, memory_id: str, jobs: list[ReferenceJob], infos: dict[str, Any], *, struck: bool) -> None:
         """Everything decided about one memory since the last look: attempt by attempt, each in submission order."""
@@ -347,7 +341,7 @@ class World:
             else:
                 text = job.asks[item].text or ""
                 refused = REFUSED in text or job.asks[item].version is not None
-                assert job.asks[item].sets_text, f"it needs no provider: {code} {job}"
+                assert self._needs_provider(job.asks[item]), f"it needs no provider: {code} {job}"
                 assert refused or struck, f"the provider was well: {code} {job}"
                 job.results[item] = Refusal(code)
 
@@ -381,6 +375,10 @@ class World:
 
     # Reads, compared.
 
+    def _compare_spaces(self) -> None:
+        self.reembedding.compare_spaces()
+        self.reembedding.compare_vectors(list(self.store.memories.values()))
+
     def _history(self, memory_id: str) -> list[Any]:
         for client in self.clients.values():
             with contextlib.suppress(MemoryNotFoundError):
@@ -404,6 +402,7 @@ class World:
             else:
                 compare.state(client.get(memory_id), model)
             assert REFUSED not in model.text, "a text without a vector is the current one"
+            self.reembedding.compare_vectors([model])
 
     def texts(self, project: str) -> list[str]:
         """What a search for it finds now."""
