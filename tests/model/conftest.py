@@ -12,7 +12,7 @@ from emendo_config.celery_app import create_app
 from emendo_config.index import ensure_index
 from emendo_workers.services import Services
 
-pytest.register_assert_rewrite("compare", "reembedding", "world")
+pytest.register_assert_rewrite("compare", "migrations", "world")
 
 
 @pytest.fixture

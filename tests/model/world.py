@@ -16,7 +16,7 @@ from typing import Any
 import compare
 import pytest
 from intake import Killed, kill_at, shard_of_job, shard_of_memory
-from reembedding import Reembedding, make_anew
+from migrations import Reembedding, make_anew
 from reference import CANCELLED, REFUSALS, Ask, Entry, ReferenceJob, ReferenceStore, Refusal
 from steering import attempts_told, landing_on
 
