@@ -22,7 +22,7 @@ class EmbeddingSpace:
     @property
     def name(self) -> str:
         """The space's name in keys and fields, for instance `openai_text_embedding_3_small_1536_1`."""
-        return f"{self.provider}_{_slug(self.model)}_{self.dimensions}_{self.generation}"
+        return _name(self.provider, self.model, self.dimensions, self.generation)
 
     @property
     def field(self) -> str:
@@ -31,5 +31,6 @@ class EmbeddingSpace:
 
 
 @lru_cache(maxsize=64)
-def _slug(model: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", model.lower()).strip("_")
+def _name(provider: str, model: str, dimensions: int, generation: int) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "_", model.lower()).strip("_")
+    return f"{provider}_{slug}_{dimensions}_{generation}"

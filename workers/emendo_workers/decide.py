@@ -56,7 +56,7 @@ class Change:
         """The history entry: field, value, field, value …; absent values are left out."""
         before, after, operation = self.before, self.after, self.operation
         gone = self.event in (Event.DELETE, Event.EXPIRE)
-        old_metadata = metadata_json(before.metadata)
+        old_metadata = before.stored_metadata
         new_metadata = (
             old_metadata if is_same_metadata(after.metadata, before.metadata) else metadata_json(after.metadata)
         )

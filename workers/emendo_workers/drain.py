@@ -316,7 +316,7 @@ class Drain:
             [(keys.job(work.record_id), keys.job(work.job_id), keys.conflicts(work.project)) for work in works],
             ttl=settings.job_ttl,
             feed_length=settings.feed_length,
-            outcomes=[outcome.document() for outcome in outcomes],
+            outcomes=[document for outcome in outcomes for document in outcome.documents()],
         )
 
     def _ensure_group(self) -> None:

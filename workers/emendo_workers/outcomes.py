@@ -50,6 +50,7 @@ class Outcome:
 
     Attributes:
         results: an item for each operation, in their order; None where nothing is settled yet.
+        feed: what the feed is told: of each change the memory, the event and the version.
         shard: where it goes on, when not where it was.
         payload: replaces the record's, when parts of it must not be kept.
     """
@@ -77,22 +78,25 @@ class Outcome:
         codes = [_code(item) for item in self.results]
         return self.status.is_final and any(code and code not in _NOTHING_TO_REPLAY for code in codes)
 
-    def document(self) -> str:
-        """One of the JSON documents of `finish.lua`."""
+    def documents(self) -> tuple[str, str]:
+        """The two JSON documents of `finish.lua`: the outcome, and the results, which it stores as they are."""
+        work = self.work
         done = [item for item in self.results if item is not None]
         document: dict[str, Any] = {
-            "job": self.work.record_id,
-            "entry": self.work.entry,
-            "attempt": self.work.attempt,
+            "job": work.record_id,
+            "entry": work.entry,
+            "attempt": work.attempt,
             "status": self.status.value,
-            "results": compact_json(done),
         }
         if self.status is JobStatus.RETRYING:
             document["due"] = int(self.delay * 1000)
             if done:
                 document["settled"] = compact_json(self.results)
-        if self.work.is_chunk:
-            document |= {"succeeded": len(done) - self.failed, "failed": self.failed}
+        if work.is_chunk:
+            failed = self.failed
+            document |= {"succeeded": len(done) - failed, "failed": failed}
+        if self.feed:
+            document |= {"project": work.project, "of": work.job_id}
         said = {
             "feed": self.feed,
             "disputed": [item["conflict_id"] for item in done if "conflict_id" in item],
@@ -103,7 +107,8 @@ class Outcome:
             "shard": self.shard,
             "payload": self.payload,
         }
-        return compact_json(document | {name: value for name, value in said.items() if value})
+        document |= {name: value for name, value in said.items() if value}
+        return compact_json(document), compact_json(done)
 
 
 def judge(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.Random) -> Outcome:
@@ -242,12 +247,5 @@ def _decided(operation: Operation) -> dict[str, Any]:
 
 def _feed_entry(item: ItemOutcome) -> list[str]:
     # Without the text: followers read the memory, so that erasing it there erases it.
-    result, operation = item.result or {}, item.operation
-    entry = {
-        "memory_id": operation.memory_id,
-        "project": operation.project,
-        "event": str(result["event"]),
-        "version": str(result["version"]),
-        "job_id": operation.job_id,
-    }
-    return [part for pair in entry.items() for part in pair]
+    result = item.result or {}
+    return [item.operation.memory_id, str(result["event"]), str(result["version"])]

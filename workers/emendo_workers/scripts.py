@@ -209,7 +209,7 @@ def finish(
     Args:
         records: for each outcome its record, its job's record (the same unless it is a chunk), and the sorted set of
             its project's conflicts.
-        outcomes: JSON documents in the records' order, see `Outcome.document`.
+        outcomes: JSON documents in the records' order, two for each, see `Outcome.documents`.
     """
     names = [inbox, keys.feed, keys.delayed, keys.dead, keys.cancelling]
     names += (name for triple in records for name in triple)

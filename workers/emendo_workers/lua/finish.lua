@@ -4,7 +4,7 @@
 -- KEYS  1 inbox   2 feed   3 delayed   4 dead letters   5 cancelling
 --       next, for each outcome: its record, its job's record (the same, unless it is a chunk), its project's conflicts
 -- ARGV  1 record TTL (s)   2 feed length   3 what the name of a job's channel begins with
---       4... one JSON document for each outcome, see `Outcome.document`
+--       4... two JSON documents for each outcome, see `Outcome.documents`
 -- Returns {how many ended or were put aside, then the id and state of each batch job that ended with its last chunk}.
 --
 -- A record that is final already is left alone and only its entry acknowledged, so the script may run twice,
@@ -13,7 +13,7 @@
 -- done, nothing is recorded, nor the entry acknowledged.
 local inbox, feed, delayed, dead, cancelling = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local FIRST, FIRST_DOCUMENT = 6, 4
-local MEMORY_ID, VERSION = 2, 8  -- places of values in a change (name, value, ...)
+local MEMORY_ID, EVENT, VERSION = 1, 2, 3  -- places in what the feed is told of a change
 local ttl, feed_length, channel = ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000000 + time[2])
@@ -43,8 +43,8 @@ local function put_aside(record, outcome)
   redis.call('ZADD', delayed, string.format('%.0f', due), redis.call('HGET', record, 'shard') .. ':' .. outcome.job)
 end
 
-local function finish(record, outcome, is_weak)
-  local set = {'status', outcome.status, 'finished', now, 'results', outcome.results}
+local function finish(record, outcome, results, is_weak)
+  local set = {'status', outcome.status, 'finished', now, 'results', results}
   local gone = {'next_attempt', 'attempt_token', 'worker', 'settled', 'cancel'}
   local function keep(name, value)
     if value then set[#set + 1], set[#set + 2] = name, value else gone[#gone + 1] = name end
@@ -87,7 +87,8 @@ local function account(job, outcome)
 end
 
 for i = FIRST, #KEYS, 3 do
-  local outcome = cjson.decode(ARGV[FIRST_DOCUMENT + (i - FIRST) / 3])
+  local place = FIRST_DOCUMENT + (i - FIRST) / 3 * 2
+  local outcome, results = cjson.decode(ARGV[place]), ARGV[place + 1]
   local record, job, conflicts = KEYS[i], KEYS[i + 1], KEYS[i + 2]
   local token, status, is_weak = unpack(redis.call('HMGET', record, 'attempt_token', 'status', 'weak'))
   local latest = outcome.attempt == token
@@ -96,7 +97,8 @@ for i = FIRST, #KEYS, 3 do
     local told = latest and {} or told_of(record)
     for _, change in ipairs(outcome.feed or {}) do
       if not told[change[MEMORY_ID] .. ':' .. change[VERSION]] then
-        redis.call('XADD', feed, 'MAXLEN', '~', feed_length, '*', unpack(change))
+        redis.call('XADD', feed, 'MAXLEN', '~', feed_length, '*', 'memory_id', change[MEMORY_ID],
+          'project', outcome.project, 'event', change[EVENT], 'version', change[VERSION], 'job_id', outcome.of)
       end
     end
     for _, conflict in ipairs(outcome.disputed or {}) do redis.call('ZADD', conflicts, now, conflict) end
@@ -104,7 +106,7 @@ for i = FIRST, #KEYS, 3 do
     if outcome.status == 'retrying' then
       put_aside(record, outcome)
     else
-      finish(record, outcome, is_weak)
+      finish(record, outcome, results, is_weak)
       if job ~= record then
         account(job, outcome)
       else
