@@ -290,21 +290,19 @@ def test_that_a_job_is_tried_again_is_the_latest_attempts_to_say_and_once(servic
     record = keys.job(job.id)
 
     def say(attempt: str, status: str = "retrying") -> int:
-        outcome = {"job": job.id, "entry": "9-9", "attempt": attempt, "status": status, "results": "[]", "due": 0}
+        outcome = {"job": job.id, "entry": "9-9", "attempt": attempt, "status": status, "due": 0, "refund": True}
         outcome["settled"] = json.dumps([{"memory_id": memory_id, "version": 2, "error": None}])
-        outcome |= {"channel": "x", "feed": [change], "disputed": [], "resolved": []}
-        outcome |= {"refund": True, "succeeded": 0, "failed": 0}
+        outcome |= {"feed": [[memory_id, "UPDATE", "2"]], "project": "default", "of": job.id}
         finish = scripts.finish(
             keys.inbox(shard),
             keys,
             [(record, record, keys.conflicts("default"))],
             ttl=60,
             feed_length=10,
-            outcomes=[json.dumps(outcome)],
+            outcomes=[json.dumps(outcome), "[]"],
         )
         return scripts.run(services.control, [finish])[0][0]
 
-    change = ["memory_id", memory_id, "project", "default", "event", "UPDATE", "version", "2", "job_id", job.id]
     told = services.control.xlen(keys.feed)
     for attempt in ("first", "second"):
         scripts.run(services.control, [scripts.start([(record, record)], attempt, services.worker)])
