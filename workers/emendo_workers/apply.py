@@ -23,14 +23,13 @@ from emendo_config.redis_io import as_text
 from emendo_config.registry import SpaceRecord, SpaceState, registered_spaces
 from emendo_workers import scripts
 from emendo_workers.commits import Spaces, applied_result, commit_command, listed_after
+from emendo_workers.completion import Completion
 from emendo_workers.decide import Change, apply_operation, base_version
 from emendo_workers.history import effect_of, snapshot_at, snapshot_before, texts_of
 from emendo_workers.merging import Merger
 from emendo_workers.operations import Operation
 from emendo_workers.outcomes import ItemOutcome
 from emendo_workers.reconcile import Merges, NeedsMerge, is_delete
-from emendo_workers.reembedding.backfill import backfill
-from emendo_workers.retry import is_transient
 from emendo_workers.services import Services
 from emendo_workers.state import MemoryState, Snapshot, listed_spaces, parse_state
 from emendo_workers.text_vectors import TextVectors
@@ -106,7 +105,7 @@ class _Batch:
         self._committed: set[str] = set()
         self._vectors = vectors
         self._spaces: tuple[SpaceRecord, ...] = ()
-        self._lacking: set[str] = set()
+        self._completion = Completion(services)
 
     def run(self) -> list[ItemOutcome]:
         for operation in self._operations:
@@ -126,7 +125,8 @@ class _Batch:
                 # A commit releases its own lock; what is left are memories nothing was committed to.
                 held = [lock for memory_id, lock in locks.items() if memory_id not in self._committed]
                 scripts.run(self._services.data, [scripts.release(lock, self._token) for lock in held])
-        self._complete()
+        for memory_id, error in self._completion.run(self._spaces).items():
+            self._put_off(memory_id, error)
         return [self._done[id(operation)] for operation in self._operations]
 
     def _round(self, units: list[_Unit]) -> list[_Unit]:
@@ -171,8 +171,8 @@ class _Batch:
             for operation, mark in zip(list(unit.waiting), reply[1], strict=True):
                 applied = as_text(mark) or self._forgotten_effect(operation, unit.state)
                 if applied:
-                    # Its worker may have died before it saw that there is one more space.
-                    self._note_lacking(unit.state, listed_spaces(unit.spaces))
+                    # Its worker may have died before it saw that there are other spaces by now.
+                    self._completion.note(unit.state, listed_spaces(unit.spaces), self._spaces)
                     self._end(ItemOutcome(operation, result=applied_result(operation, applied)), unit)
             if unit.waiting:
                 opened.append(unit)
@@ -307,9 +307,9 @@ class _Batch:
             if as_text(reply) != "committed":
                 continue  # somebody was faster: the operations wait for the next round
             self._committed.add(unit.memory_id)
-            if self._spaces != known:  # of what was added the vectors were not written
+            if self._spaces != known:  # of what was added the vectors were not written, of what was left they were
                 listed = listed_after(unit.changes, unit.vectors, Spaces(unit.spaces, known))
-                self._note_lacking(unit.changes[-1].after, listed)
+                self._completion.note(unit.changes[-1].after, listed, self._spaces)
             for change in unit.changes:
                 self._end(ItemOutcome(change.operation, result=change.result()), unit)
             self._end_idle(unit)
@@ -320,26 +320,6 @@ class _Batch:
         if texts:
             for space in self._spaces:
                 self._services.pipeline_of(space).forget(texts)
-
-    def _note_lacking(self, state: MemoryState, listed: AbstractSet[str]) -> None:
-        written = {space.name for space in self._spaces if space.is_written}
-        if state.hash and not written <= listed:
-            self._lacking.add(state.id)
-
-    def _complete(self) -> None:
-        """Gives what was changed the vectors of spaces that were opened meanwhile.
-
-        Whoever fills such a space may have looked for memories that lack it before they were committed, so no job ends
-        without this; one that dies before it is tried again, and finds its applied mark.
-        """
-        if not self._lacking:
-            return
-        for space in self._spaces:
-            if not space.is_written:
-                continue
-            for memory_id, answer in backfill(self._services, sorted(self._lacking), space).items():
-                if isinstance(answer, EmendoError) and space.state is SpaceState.LIVE and is_transient(answer):
-                    self._put_off(memory_id, answer)
 
     def _put_off(self, memory_id: str, error: EmendoError) -> None:
         for operation in self._operations:
