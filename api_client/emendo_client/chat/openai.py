@@ -16,6 +16,7 @@ from emendo_client.chat.base import A, ChatAnswer, Message
 from emendo_client.chat.forms import Form
 from emendo_client.errors import ConfigurationError
 from emendo_client.provider_errors import CHAT, translate
+from emendo_client.tls import http_client
 from emendo_config import Settings
 
 # What the openai client, and the parsing of its answer, can raise for one request.
@@ -82,5 +83,5 @@ class OpenAIChatModel:
     def _client(self) -> openai.OpenAI:
         with self._lock:
             if self._sync is None:
-                self._sync = openai.OpenAI(**self._options)
+                self._sync = openai.OpenAI(**self._options, http_client=http_client())
             return self._sync

@@ -16,6 +16,7 @@ from emendo_client.embeddings.vectors import are_finite, little_endian
 from emendo_client.errors import EmbeddingError
 from emendo_client.provider_errors import EMBEDDING, translate
 from emendo_client.rate_limits import read_rate_limits
+from emendo_client.tls import async_http_client, http_client
 from emendo_config import Settings
 from emendo_config.spaces import EmbeddingSpace
 
@@ -59,7 +60,7 @@ class OpenAIEmbedder:
     async def embed_async(self, texts: Sequence[str]) -> Embeddings:
         """See `Embedder.embed_async`."""
         if self._async is None:
-            self._async = openai.AsyncOpenAI(**self._options)
+            self._async = openai.AsyncOpenAI(**self._options, http_client=async_http_client())
         try:
             response = await self._async.post(_PATH, cast_to=httpx2.Response, body=self._request(texts))
         except _FAILURES as error:
@@ -69,7 +70,7 @@ class OpenAIEmbedder:
     def _client(self) -> openai.OpenAI:
         with self._lock:
             if self._sync is None:
-                self._sync = openai.OpenAI(**self._options)
+                self._sync = openai.OpenAI(**self._options, http_client=http_client())
             return self._sync
 
     def close(self) -> None:
