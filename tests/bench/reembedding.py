@@ -15,7 +15,7 @@ from emendo_config.spaces import VECTOR_PREFIX
 
 _FROM, _TO = 256, 1_536
 _FLOAT = 4  # bytes
-_LOOK = 0.01
+_LOOK = 0.025
 _TIMEOUT = 600.0
 
 

@@ -208,11 +208,11 @@ def test_housekeeping_forgets_jobs_whose_records_expired(services, client):
     assert jobs == [waiting.id.encode()]
 
 
-def test_a_worker_is_started_with_few_arenas_unless_somebody_says_otherwise(monkeypatch, cli):
+def test_a_worker_is_started_with_one_arena_unless_somebody_says_otherwise(monkeypatch, cli):
     monkeypatch.setattr(os, "execv", lambda *_: None)
     monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
     assert cli(None, "worker")[0] == 0
     assert os.environ["MALLOC_ARENA_MAX"] == "7"
     monkeypatch.delenv("MALLOC_ARENA_MAX")
     assert cli(None, "worker")[0] == 0
-    assert os.environ["MALLOC_ARENA_MAX"] == "2"
+    assert os.environ["MALLOC_ARENA_MAX"] == "1"
