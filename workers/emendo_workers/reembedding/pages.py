@@ -26,7 +26,7 @@ from emendo_workers.submitting import converse, submit_batch
 # Keys one SCAN looks at, and SCANs that make a page: most keys of the database may be none of ours.
 _SCAN_COUNT = 1_000
 _SCANS = 20
-# Full chunks that make one, too: only the last chunk of a page is smaller, and so is its provider request.
+# Full chunks that make one, too: nearly as many memories as may go into one provider request.
 _CHUNKS_A_PAGE = 8
 # Chunks queued for each maintenance shard, so that none of them waits for the next step.
 _CHUNKS_A_SHARD = 32
@@ -84,8 +84,7 @@ def _queue_page(migration: Migration) -> dict[str, Any]:
     filters = migration.filters if migration.number("pass") == 1 else None
     selection = Selection(migration.target, filters)
     cursor, looked_at, found = converse(services, _page(migration, selection))
-    most = services.settings.chunk_items
-    parts = [found[first : first + most] for first in range(0, len(found), most)]
+    parts = _evenly(found, services.settings.chunk_items)
     chunks = [_chunk(number + place, part, selection) for place, part in enumerate(parts)]
     if chunks:
         request = BatchRequest(
@@ -117,6 +116,13 @@ def _page(migration: Migration, selection: Selection) -> Steps[tuple[int, int, l
         if not cursor or len(found) >= most:
             break
     return cursor, looked_at, list(found)
+
+
+def _evenly(memory_ids: list[str], most: int) -> list[list[str]]:
+    """As few parts as there can be, none much smaller than another: shards get chunks in turn, and end together."""
+    count = -(-len(memory_ids) // most)
+    size = -(-len(memory_ids) // count) if count else 1
+    return [memory_ids[first : first + size] for first in range(0, len(memory_ids), size)]
 
 
 def _chunk(number: int, memory_ids: list[str], selection: Selection) -> Chunk:
