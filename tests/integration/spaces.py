@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from emendo_client.embeddings.vectors import converted
+from emendo_client.errors import EmendoError
 from emendo_client.testing.vectors import embed
 from emendo_config.index import create_index
 from emendo_config.redis_io import as_text
@@ -51,3 +54,8 @@ def assert_right(services: Services, memory_id: str, *spaces: SpaceRecord) -> No
     assert {name for name in fields if name.startswith(b"vector_")} == {space.field.encode() for space in spaces}
     for space in spaces:
         assert fields[space.field.encode()] == right_vector(space, text), space.name
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, services: Services, space: SpaceRecord, error: EmendoError) -> None:
+    """The space's provider fails, and no other one."""
+    monkeypatch.setattr(services.pipeline_of(space), "embed", lambda texts, meter=None: dict.fromkeys(texts, error))

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from intake import Killed, added, bring_back, drain, drain_all, kill_at, shard_of_job
-from migrating import registered
-from spaces import SMALL, assert_right, open_space, own_space, stored_vector
+from intake import added, bring_back, drain, drain_all
+from spaces import SMALL, assert_right, failing, open_space, own_space, stored_vector
 
 from emendo_client.errors import RateLimitError
-from emendo_client.operations import new_memory_id
 from emendo_config.registry import SpaceState, remove_space, save_space
 from emendo_workers import scripts
 from emendo_workers.reembedding.backfill import Backfilled, backfill
@@ -71,11 +69,6 @@ def test_a_space_that_is_dropped_is_written_no_more_and_loses_what_is_not_right_
     assert_right(services, memory_id, own_space(services), space)
     drain(services, client.update(memory_id, "another text"))
     assert_right(services, memory_id, own_space(services))
-
-
-def failing(monkeypatch, services, space, error):
-    """The space's provider fails, and no other one."""
-    monkeypatch.setattr(services.pipeline_of(space), "embed", lambda texts, meter=None: dict.fromkeys(texts, error))
 
 
 def test_a_space_that_is_only_being_filled_keeps_no_write_waiting(services, client, monkeypatch):
@@ -201,169 +194,6 @@ def test_an_edit_at_any_point_of_a_backfill(services, client, monkeypatch, step,
         edit()
     assert client.get(memory_id).memory == "new text"
     assert_right(services, memory_id, own_space(services), space)
-
-
-@pytest.mark.parametrize("kind", ["add", "update"])
-def test_a_space_opened_just_before_the_commit_is_not_missed(services, client, monkeypatch, kind):
-    """The worker looked at the registry before; nobody who fills the space can know of its memory."""
-    memory_id = added(services, client) if kind == "update" else None
-    job = client.update(memory_id, "text") if memory_id else client.add("text", user_id="ana", infer=False)
-    real = services.embedding.embed
-
-    def open_meanwhile(texts, meter=None):
-        open_space(services)
-        return real(texts)
-
-    monkeypatch.setattr(services.embedding, "embed", open_meanwhile)
-    drain(services, job)
-    assert_right(services, job.wait(1).results[0].memory_id, own_space(services), SMALL)
-
-
-@pytest.mark.parametrize("after", [False, True])
-def test_nor_when_the_worker_dies_at_any_step(services, client, monkeypatch, after):
-    deaths = 0
-    real = services.embedding.embed
-
-    def open_meanwhile(texts, meter=None):
-        open_space(services)
-        return real(texts)
-
-    for step in range(1, 50):
-        remove_space(services.data, services.keys, SMALL.name)
-        job = client.add("text", user_id="ana", infer=False)
-        with monkeypatch.context() as patch:
-            patch.setattr(services.embedding, "embed", open_meanwhile)
-            kill_at(patch, step, after=after)
-            try:
-                drain(services, job)
-            except Killed:
-                deaths += 1
-            else:
-                break
-        open_space(services)
-        # The dead worker's leases run out.
-        memory_id = new_memory_id(job.id, 0)
-        shard = shard_of_job(services, job)
-        services.control.delete(services.keys.bell(shard))
-        services.data.delete(services.keys.lock(memory_id))
-        drain(services, job)
-        assert job.status() == "succeeded", f"died at step {step}"
-        assert_right(services, memory_id, own_space(services), SMALL)
-    assert deaths >= 7, "open, embed, commit, read, embed, write, finish"
-
-
-def test_a_job_waits_for_the_vector_of_a_live_space_that_was_opened_meanwhile(services, client, monkeypatch):
-    job = client.add("text", user_id="ana", infer=False)
-    real = services.embedding.embed
-
-    def open_meanwhile(texts, meter=None):
-        open_space(services, LIVE)
-        return real(texts)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(services.embedding, "embed", open_meanwhile)
-        patch.setattr(services.pipelines, "keep", lambda _: None)
-        failing(patch, services, LIVE, RateLimitError("too fast"))
-        drain(services, job)
-    assert job.status() == "retrying"
-    bring_back(services, job)
-    result = job.wait(1)
-    assert (result.status, result.results[0].version) == ("succeeded", 1)
-    assert_right(services, result.results[0].memory_id, own_space(services), LIVE)
-
-
-def leave(services, space=SMALL):
-    """What a re-embedding does with the space it leaves, when no memory lists it; its last pass is over."""
-    services.data.execute_command("FT.DROPINDEX", services.keys.index(space.name))
-    remove_space(services.data, services.keys, space.name)
-
-
-@pytest.mark.parametrize("kind", ["add", "update"])
-@pytest.mark.parametrize(
-    "states",
-    [
-        (SpaceState.FILLING, None),
-        (SpaceState.LIVE, None),
-        (SpaceState.LIVE, SpaceState.DROPPING),  # its last pass is not over, but past this memory
-    ],
-)
-def test_a_space_left_just_before_the_commit_leaves_nothing_behind(services, client, monkeypatch, kind, states):
-    """The worker looked at the registry before; who removes the space has looked at its memory already."""
-    before, then = states
-    memory_id = added(services, client) if kind == "update" else None
-    space = open_space(services, replace(SMALL, state=before))
-    job = client.update(memory_id, "text") if memory_id else client.add("text", user_id="ana", infer=False)
-    real = services.embedding.embed
-
-    def leave_meanwhile(texts, meter=None):
-        if then is None:
-            leave(services)
-        else:
-            save_space(services.data, services.keys, replace(space, state=then))
-        return real(texts)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(services.embedding, "embed", leave_meanwhile)
-        drain(services, job)
-    memory_id = job.wait(1).results[0].memory_id
-    assert_right(services, memory_id, own_space(services))
-    model = services.data.hget(services.keys.memory(memory_id), "embedding_model").decode()
-    assert model == own_space(services).space.model
-
-
-@pytest.mark.parametrize("after", [False, True])
-def test_nor_when_the_worker_dies_at_any_step_of_that(services, client, monkeypatch, after):
-    deaths = 0
-    real = services.embedding.embed
-
-    def leave_meanwhile(texts, meter=None):
-        leave(services)
-        return real(texts)
-
-    for step in range(1, 50):
-        open_space(services)
-        job = client.add("text", user_id="ana", infer=False)
-        with monkeypatch.context() as patch:
-            patch.setattr(services.embedding, "embed", leave_meanwhile)
-            kill_at(patch, step, after=after)
-            try:
-                drain(services, job)
-            except Killed:
-                deaths += 1
-            else:
-                break
-        if SMALL.name in registered(services):  # it died before that
-            leave(services)
-        memory_id = new_memory_id(job.id, 0)
-        shard = shard_of_job(services, job)
-        services.control.delete(services.keys.bell(shard))
-        services.data.delete(services.keys.lock(memory_id))
-        drain(services, job)
-        assert job.status() == "succeeded", f"died at step {step}"
-        assert_right(services, memory_id, own_space(services))
-    assert deaths >= 5, "open, commit, what it leaves, finish, close"
-
-
-def test_a_space_that_is_opened_anew_while_its_vector_is_removed_gets_it_back(services, client, monkeypatch):
-    open_space(services)
-    job = client.add("text", user_id="ana", infer=False)
-    real, real_embed, opened = scripts.run, services.embedding.embed, []
-
-    def leave_meanwhile(texts, meter=None):
-        leave(services)
-        return real_embed(texts)
-
-    def open_meanwhile(connection, commands):
-        if not opened and any(command[:2] == ("EVALSHA", scripts._digest("drop")) for command in commands):
-            opened.append(open_space(services))
-        return real(connection, commands)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(services.embedding, "embed", leave_meanwhile)
-        patch.setattr(scripts, "run", open_meanwhile)
-        drain(services, job)
-    assert opened
-    assert_right(services, job.wait(1).results[0].memory_id, own_space(services), SMALL)
 
 
 def test_a_worker_whose_view_is_old_never_leaves_an_old_texts_vector(services, client, monkeypatch):
