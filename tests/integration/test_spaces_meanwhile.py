@@ -13,6 +13,8 @@ from emendo_client.errors import RateLimitError
 from emendo_client.operations import new_memory_id
 from emendo_config.registry import SpaceState, remove_space, save_space
 from emendo_workers import scripts
+from emendo_workers.completion import Completion
+from emendo_workers.state import MemoryState
 
 LIVE = replace(SMALL, state=SpaceState.LIVE)
 
@@ -190,3 +192,14 @@ def test_a_space_that_is_opened_anew_while_its_vector_is_removed_gets_it_back(se
         drain(services, job)
     assert opened
     assert_right(services, job.wait(1).results[0].memory_id, own_space(services), SMALL)
+
+
+def test_a_memory_keeps_its_last_vector_whatever_the_registry_says(services, client):
+    """One that was lost, and made anew from other settings, names none of the spaces there are."""
+    memory_id = added(services, client)
+    own, other = own_space(services), open_space(services)
+    remove_space(services.data, services.keys, own.name)
+    completion = Completion(services)
+    completion.note(MemoryState(memory_id, hash="of its text"), frozenset({own.name}), [other])
+    assert completion.run([other]) == {}
+    assert_right(services, memory_id, own, other)

@@ -39,7 +39,8 @@ class Completion:
         written = _names_written(spaces)
         if state.hash and not written <= listed:
             self._lacking.add(state.id)
-        if listed - written:
+        # Never the last one: a registry that knows none of a memory's spaces is more likely lost than right.
+        if listed - written and listed & written:
             self._left[state.id] = listed, listed - written
         else:
             self._left.pop(state.id, None)
