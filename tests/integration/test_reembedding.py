@@ -15,6 +15,7 @@ from migrating import (
     work_until,
     worked,
 )
+from redis.exceptions import ResponseError
 from spaces import assert_right, listed, right_vector, stored_vector
 
 from emendo_client import AsyncMemoryClient, MemoryClient
@@ -152,6 +153,24 @@ def test_what_cannot_be_is_refused_at_once(services, client, wanted, problem, dr
         client.reembed(**wanted, dry_run=dry_run)
     assert client.migration() is None
     assert client.jobs() == []
+
+
+def test_an_index_that_redis_does_not_make_is_refused_and_nothing_is_changed(services, client, store):
+    probe = services.keys.index("probe")
+    vector = ("v", "VECTOR", "SVS-VAMANA", 6, "TYPE", "FLOAT32", "DIM", 8, "DISTANCE_METRIC", "COSINE")
+    try:
+        services.data.execute_command("FT.CREATE", probe, "PREFIX", 1, "probe:", "SCHEMA", *vector)
+    except ResponseError:
+        pass
+    else:
+        services.data.execute_command("FT.DROPINDEX", probe)
+        pytest.skip("this Redis makes them")
+    space = active_space(services)
+    info = worked(services, client.reembed(algorithm="svs-vamana"))
+    assert (info.status, info.error["type"]) == ("failed", "ConfigurationError")
+    assert "svs-vamana" in info.error["message"]
+    assert_only(services, store, space)
+    assert worked(services, client.reembed(algorithm="hnsw")).status == "succeeded", "another one may begin"
 
 
 def test_a_provider_without_the_model_fails_at_the_plan_and_nothing_is_changed(services, client, store, openai_server):
