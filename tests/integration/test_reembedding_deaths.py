@@ -55,7 +55,7 @@ def three_memories(services, client):
     return ids, histories(client, ids)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_reembedding_goes_on_wherever_it_died(services, client, openai_server, monkeypatch):
     with_settings(services, client, chunk_items=2, embedding_cache_ttl=60)
     services.background = SpacePipelines(services.data, services.control, services.keys, services.settings)
@@ -84,7 +84,7 @@ def test_a_reembedding_goes_on_wherever_it_died(services, client, openai_server,
     assert histories(client, ids) == before
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_the_old_space_goes_wherever_its_removal_died(services, client, monkeypatch):
     ids, before = three_memories(services, client)
     sizes = itertools.cycle((32, 64))
@@ -102,7 +102,7 @@ def test_the_old_space_goes_wherever_its_removal_died(services, client, monkeypa
     assert histories(client, ids) == before
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_the_way_back_is_found_wherever_it_was_left(services, client, monkeypatch):
     ids, before = three_memories(services, client)
     first = active_space(services)
@@ -121,7 +121,7 @@ def test_the_way_back_is_found_wherever_it_was_left(services, client, monkeypatc
     assert histories(client, ids) == before
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_nothing_is_left_of_a_cancelled_one_wherever_that_died(services, client, monkeypatch):
     ids, before = three_memories(services, client)
     first = active_space(services)
