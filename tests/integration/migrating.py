@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import redis
-from intake import Killed, drain_all, let_time_pass
+from intake import Killed, drain_all, let_time_pass, shards_with_work
 from spaces import assert_right
 
 from emendo_client import Job, JobInfo, MemoryClient, steps
@@ -92,7 +92,7 @@ def until(services: Services, reached: Callable[[], bool]) -> None:
             if reached():
                 return
             let_time_pass(services)
-            for shard in sorted(as_text(raw) for raw in services.control.smembers(services.keys.shards)):
+            for shard in shards_with_work(services):
                 Drain(services, shard).run()
     raise AssertionError(f"it never came to pass: {services.control.hgetall(services.keys.migration)}")
 
