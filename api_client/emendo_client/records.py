@@ -33,6 +33,8 @@ MEMORY_FIELDS = (
     "embedding_model",
     "project",
 )
+# What a search answers: a name said anew for each field of each memory is looked up, not read.
+_FOUND = {name.encode(): name for name in (*MEMORY_FIELDS, "distance")}
 JOB_FIELDS = (
     "id",
     "project",
@@ -75,14 +77,18 @@ def version_entry_id(version: int) -> str:
 
 def memory_document(values: Sequence[Any]) -> dict[str, Any] | None:
     """The values of MEMORY_FIELDS as a document for `Memory`; None when there is no such hash, or it was erased."""
-    document = {name: as_text(value) for name, value in zip(MEMORY_FIELDS, values, strict=True) if value is not None}
-    if "id" not in document or "hash" not in document:
+    return _document(
+        {name: as_text(value) for name, value in zip(MEMORY_FIELDS, values, strict=True) if value is not None}
+    )
+
+
+def _document(fields: dict[str, Any]) -> dict[str, Any] | None:
+    """Makes the fields of a hash, those that are there, a document for `Memory`."""
+    if "id" not in fields or "hash" not in fields:
         return None
-    return {
-        **document,
-        "metadata": json.loads(document.get("metadata", "{}")),
-        "is_deleted": document.get("is_deleted") == "1",
-    }
+    fields["metadata"] = json.loads(fields.get("metadata", "{}"))
+    fields["is_deleted"] = fields.get("is_deleted") == "1"
+    return fields
 
 
 def visible_memory(values: Sequence[Any], project: str, *, include_deleted: bool) -> Memory | None:
@@ -105,12 +111,11 @@ def memories_found(reply: Sequence[Any], *, scored: bool, metric: str = "cosine"
     """
     found: list[Any] = []
     for flat in reply[2::2]:
-        fields = dict(zip((as_text(name) for name in flat[::2]), flat[1::2], strict=True))
-        document = memory_document([fields.get(name) for name in MEMORY_FIELDS])
+        document = _document({_FOUND[name]: value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)})
         if document is None:  # removed between the index's answer and the read of its fields
             continue
         if scored:
-            document["score"] = _similarity(float(fields["distance"]), metric)
+            document["score"] = _similarity(float(document.pop("distance")), metric)
             found.append(SearchHit.model_validate(document))
         else:
             found.append(Memory.model_validate(document))
