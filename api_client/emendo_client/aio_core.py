@@ -20,7 +20,7 @@ from emendo_client.requests import JobRequest, RequestBuilder
 from emendo_client.steps import Steps, run_async
 from emendo_config import Keys, Settings
 from emendo_config.queues import BULK
-from emendo_config.redis_io import connect_async
+from emendo_config.redis_io import connect_async, connect_listening_async
 from emendo_config.registry import SpaceRecord
 
 T = TypeVar("T")
@@ -40,6 +40,7 @@ class AsyncCore:
         self._data = connect_async(self.settings.redis_url, self.settings)
         same = self.settings.control_url == self.settings.redis_url
         self._control = self._data if same else connect_async(self.settings.control_url, self.settings)
+        self._listening = connect_listening_async(self.settings.control_url, self.settings)
         self._planes = {"data": self._data, "control": self._control}
         self._queries = QueryEmbedder(self.settings)
         self._active: SpaceRecord | None = None
@@ -55,6 +56,7 @@ class AsyncCore:
         self._bell.close()
         await self._data.aclose()
         await self._control.aclose()
+        await self._listening.aclose()
         await self._queries.close_async()
 
     async def _submit(self, request: JobRequest) -> AsyncJob:

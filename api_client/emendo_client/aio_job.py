@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from emendo_client import reads, results, writes
+from emendo_client import reads, results, validation, writes
 from emendo_client.models import ItemResult, JobInfo, JobResult, JobStatus, Progress
 from emendo_client.steps import translate
-from emendo_client.waiting import RECHECK, finished, timed_out
+from emendo_client.waiting import finished, pauses, timed_out
 
 if TYPE_CHECKING:
     from emendo_client.aio_core import AsyncCore
@@ -43,7 +44,7 @@ class AsyncJob:
         self, timeout: float = 30.0, *, raise_on_failure: bool = False, with_results: bool = True
     ) -> JobResult:
         """See `Job.wait`."""
-        core = self._client
+        core, timeout = self._client, validation.seconds(timeout, "timeout")
         deadline = time.monotonic() + timeout
         info = await self.info()
         if not info.status.is_final:
@@ -60,7 +61,7 @@ class AsyncJob:
 
     async def cancel(self, timeout: float = 10.0) -> bool:
         """See `Job.cancel`."""
-        core = self._client
+        core, timeout = self._client, validation.seconds(timeout, "timeout")
         steps = writes.cancel(core.settings, core._keys, core.project, self.id)  # noqa: SLF001
         status = await core._run(steps)  # noqa: SLF001
         if not status.is_final:
@@ -68,20 +69,28 @@ class AsyncJob:
         return status is JobStatus.CANCELLED
 
     async def _listen(self, info: JobInfo, timeout: float, deadline: float) -> JobInfo:
-        from redis.exceptions import RedisError
+        from redis.exceptions import MaxConnectionsError, RedisError
 
         core = self._client
-        async with core._control.pubsub(ignore_subscribe_messages=True) as listener:  # noqa: SLF001
+        async with core._listening.pubsub(ignore_subscribe_messages=True) as listener:  # noqa: SLF001
             try:
-                await listener.subscribe(core._keys.job_channel(self.id))  # noqa: SLF001
+                try:
+                    await listener.subscribe(core._keys.job_channel(self.id))  # noqa: SLF001
+                    listens = True
+                except MaxConnectionsError:
+                    listens = False
                 # Looked at again only after subscribing: the end cannot slip between the two.
                 info = await self.info()
-                while not info.status.is_final:
-                    left = deadline - time.monotonic()
-                    if left <= 0:
-                        raise timed_out(self.id, timeout, info.status)
-                    await listener.get_message(timeout=min(left, RECHECK))
+                for pause in pauses(deadline, listens=listens):
+                    if info.status.is_final:
+                        break
+                    if listens:
+                        await listener.get_message(timeout=pause)
+                    else:
+                        await asyncio.sleep(pause)
                     info = await self.info()
             except RedisError as error:
                 raise translate(error) from error
+        if not info.status.is_final:
+            raise timed_out(self.id, timeout, info.status)
         return info

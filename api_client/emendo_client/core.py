@@ -19,7 +19,7 @@ from emendo_client.requests import JobRequest, RequestBuilder
 from emendo_client.steps import Steps, run
 from emendo_config import Keys, Settings
 from emendo_config.queues import BULK
-from emendo_config.redis_io import connect
+from emendo_config.redis_io import connect, connect_listening
 from emendo_config.registry import SpaceRecord
 
 T = TypeVar("T")
@@ -39,6 +39,7 @@ class Core:
         self._data = connect(self.settings.redis_url, self.settings)
         same = self.settings.control_url == self.settings.redis_url
         self._control = self._data if same else connect(self.settings.control_url, self.settings)
+        self._listening = connect_listening(self.settings.control_url, self.settings)
         self._planes = {"data": self._data, "control": self._control}
         self._queries = QueryEmbedder(self.settings)
         self._active: SpaceRecord | None = None
@@ -54,6 +55,7 @@ class Core:
         self._bell.close()
         self._data.close()
         self._control.close()
+        self._listening.close()
         self._queries.close()
 
     def _submit(self, request: JobRequest) -> Job:

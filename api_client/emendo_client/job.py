@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emendo_client import reads, results, writes
+from emendo_client import reads, results, validation, writes
 from emendo_client.models import ItemResult, JobInfo, JobResult, JobStatus, Progress
 from emendo_client.steps import translate
-from emendo_client.waiting import RECHECK, finished, timed_out
+from emendo_client.waiting import finished, pauses, timed_out
 
 if TYPE_CHECKING:
     from emendo_client.core import Core
@@ -54,7 +54,7 @@ class Job:
         Raises:
             JobTimeoutError: no final state in time; the job goes on.
         """
-        core = self._client
+        core, timeout = self._client, validation.seconds(timeout, "timeout")
         deadline = time.monotonic() + timeout
         info = self.info()
         if not info.status.is_final:
@@ -73,8 +73,12 @@ class Job:
 
         Args:
             timeout: seconds to wait for a running job's answer.
+
+        Raises:
+            JobError: the id is that of a batch job's chunk.
+            JobTimeoutError: there was no answer in time.
         """
-        core = self._client
+        core, timeout = self._client, validation.seconds(timeout, "timeout")
         steps = writes.cancel(core.settings, core._keys, core.project, self.id)  # noqa: SLF001
         status = core._run(steps)  # noqa: SLF001
         if not status.is_final:
@@ -82,20 +86,28 @@ class Job:
         return status is JobStatus.CANCELLED
 
     def _listen(self, info: JobInfo, timeout: float, deadline: float) -> JobInfo:
-        from redis.exceptions import RedisError
+        from redis.exceptions import MaxConnectionsError, RedisError
 
         core = self._client
-        with core._control.pubsub(ignore_subscribe_messages=True) as listener:  # noqa: SLF001
+        with core._listening.pubsub(ignore_subscribe_messages=True) as listener:  # noqa: SLF001
             try:
-                listener.subscribe(core._keys.job_channel(self.id))  # noqa: SLF001
+                try:
+                    listener.subscribe(core._keys.job_channel(self.id))  # noqa: SLF001
+                    listens = True
+                except MaxConnectionsError:
+                    listens = False
                 # Looked at again only after subscribing: the end cannot slip between the two.
                 info = self.info()
-                while not info.status.is_final:
-                    left = deadline - time.monotonic()
-                    if left <= 0:
-                        raise timed_out(self.id, timeout, info.status)
-                    listener.get_message(timeout=min(left, RECHECK))
+                for pause in pauses(deadline, listens=listens):
+                    if info.status.is_final:
+                        break
+                    if listens:
+                        listener.get_message(timeout=pause)
+                    else:
+                        time.sleep(pause)
                     info = self.info()
             except RedisError as error:
                 raise translate(error) from error
+        if not info.status.is_final:
+            raise timed_out(self.id, timeout, info.status)
         return info

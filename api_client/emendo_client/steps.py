@@ -14,7 +14,7 @@ import redis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from emendo_client.errors import EmendoError, NetworkError, VectorStoreError
-from emendo_config.redis_io import lua_source, round_trip, script_digest
+from emendo_config.redis_io import are_all_in_use, lua_source, round_trip, script_digest
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
@@ -98,6 +98,12 @@ def translate(error: RedisError) -> EmendoError:
                 suggestion="start a worker (emendo worker), which creates it; emendo doctor shows more",
             )
         return VectorStoreError(f"Redis refused a command ({message.split(' ', 1)[0]})")
+    if are_all_in_use(error):
+        return NetworkError(
+            "all connections to Redis are in use, and none became free in time",
+            error_code="NO_CONNECTION_FREE",
+            suggestion="raise EMENDO_REDIS_MAX_CONNECTIONS, or make fewer calls at once",
+        )
     return NetworkError(
         f"Redis cannot be reached ({type(error).__name__})",
         suggestion="check EMENDO_REDIS_URL; emendo doctor shows what answers",

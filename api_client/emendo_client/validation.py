@@ -134,7 +134,7 @@ def scope_id(value: Any, name: str) -> str | None:
     found = _FORBIDDEN_IN_ID.search(value)
     if found:
         raise _forbidden(name, found)
-    return value
+    return str.__str__(value)
 
 
 def scope(user_id: Any, agent_id: Any, run_id: Any, *, required: bool) -> dict[str, str]:
@@ -246,6 +246,15 @@ def positive(value: Any, name: str, most: int) -> int:
     if not 1 <= whole <= most:
         raise ValidationError(f"{name} is {whole}; it must be from 1 to {most}")
     return whole
+
+
+def seconds(value: Any, name: str) -> float:
+    """A number of seconds, not below 0."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise _wrong_type(name, value, "a number of seconds")
+    if not 0 <= value <= MAX_WHOLE_NUMBER:  # NaN is not, either
+        raise ValidationError(f"{name} is {value}; it must be a number of seconds from 0", suggestion="e.g. 30.0")
+    return float(value)
 
 
 def _whole(value: Any, name: str, expected: str) -> int:

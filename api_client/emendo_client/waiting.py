@@ -1,12 +1,30 @@
-"""What `wait` says when it ends, shared by Job and AsyncJob."""
+"""How `wait` looks for a job's end, and what it says then; shared by Job and AsyncJob."""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Iterator
 
 from emendo_client.errors import JobFailedError, JobTimeoutError
 from emendo_client.models import ItemResult, JobInfo, JobResult, JobStatus
 
 # A pub/sub message can be lost with its connection; the record is looked at again this often (seconds).
 RECHECK = 5.0
+# Who has no connection to listen on looks at the record instead, less and less often (seconds).
+_FIRST_LOOK, _LAST_LOOK, _GROWTH = 0.05, 1.0, 1.5
+
+
+def pauses(deadline: float, *, listens: bool) -> Iterator[float]:
+    """How long to wait before each next look at the record, in seconds, until the deadline on the monotonic clock.
+
+    Args:
+        listens: True for who is told of the job's end, and looks only in case that was not heard.
+    """
+    pause = RECHECK if listens else _FIRST_LOOK
+    while (left := deadline - time.monotonic()) > 0:
+        yield min(left, pause)
+        if not listens:
+            pause = min(_LAST_LOOK, pause * _GROWTH)
 
 
 def finished(info: JobInfo, items: list[ItemResult], *, raise_on_failure: bool) -> JobResult:

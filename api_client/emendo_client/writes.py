@@ -9,6 +9,7 @@ from emendo_client.batches import ABANDONED, Append, BatchRequest
 from emendo_client.errors import ConflictError, JobError
 from emendo_client.models import JobStatus
 from emendo_client.reads import no_job, shards_of
+from emendo_client.records import job_of
 from emendo_client.requests import JobRequest
 from emendo_client.steps import Batch, Steps, script
 from emendo_config import Keys, Settings
@@ -32,7 +33,19 @@ def accept(settings: Settings, keys: Keys, request: JobRequest) -> Steps[tuple[s
 
 
 def cancel(settings: Settings, keys: Keys, project: str, job_id: str) -> Steps[JobStatus]:
-    """Asks for the job to be cancelled; the status after that. `running` means: it may still stop."""
+    """Asks for the job to be cancelled; the status after that. `running` means: it may still stop.
+
+    Raises:
+        JobError: the id is a chunk's: its job, which counts its chunks, would never end.
+        JobNotFoundError: the project has no such job.
+    """
+    if (whole := job_of(job_id)) != job_id:
+        raise JobError(
+            "a chunk of a batch job cannot be cancelled by itself",
+            error_code="CHUNK",
+            details={"job_id": whole},
+            suggestion=f"cancel the job, {whole}; a chunk that is a dead letter can be discarded",
+        )
     (reply,) = yield Batch(
         "control",
         [

@@ -11,7 +11,7 @@ import hiredis
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
 from redis.retry import Retry
 
 from emendo_config.settings import Settings
@@ -21,41 +21,71 @@ if TYPE_CHECKING:
 
 # Commands that are written to the socket in one piece: Redis works on them while the next ones are packed.
 _COMMANDS_A_WRITE = 64
+# What the blocking pools of redis-py say, in a plain ConnectionError, when none was given back in time.
+_NONE_FREE = "No connection available."
 
 
 def connect(url: str, settings: Settings) -> redis.Redis:
     """A pooled client for worker threads and web requests: bounded in connections, time and retries.
 
-    Replies are bytes. Retrying is safe because every script of ours may run twice.
+    Who finds all connections in use waits for one, as long as for an answer. Replies are bytes. Retrying is safe
+    because every script of ours may run twice.
     """
-    return redis.Redis.from_url(
-        url,
-        max_connections=settings.redis_max_connections,
-        socket_timeout=settings.redis_timeout,
-        socket_connect_timeout=settings.redis_timeout,
-        socket_keepalive=True,
-        health_check_interval=25,
-        # Not after a timeout: the caller was promised an answer or an error within that time.
-        retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2, supported_errors=(RedisConnectionError,)),
-        protocol=2,
-    )
+    pool = redis.BlockingConnectionPool.from_url(url, timeout=settings.redis_timeout, **_options(settings, _retry()))
+    return redis.Redis.from_pool(pool)
 
 
 def connect_async(url: str, settings: Settings) -> AsyncRedis:
     """The asyncio twin of `connect`."""
     from redis import asyncio as aioredis
+
+    pool: Any = aioredis.BlockingConnectionPool.from_url(
+        url, timeout=settings.redis_timeout, **_options(settings, _async_retry())
+    )
+    return aioredis.Redis.from_pool(pool)
+
+
+def connect_listening(url: str, settings: Settings) -> redis.Redis:
+    """Connections for who listens, which keeps one for as long as that takes: none of those that commands share.
+
+    Subscribing raises MaxConnectionsError when all are in use.
+    """
+    return redis.Redis.from_url(url, **_options(settings, _retry()))
+
+
+def connect_listening_async(url: str, settings: Settings) -> AsyncRedis:
+    """The asyncio twin of `connect_listening`."""
+    from redis import asyncio as aioredis
+
+    return aioredis.Redis.from_url(url, **_options(settings, _async_retry()))
+
+
+def are_all_in_use(error: RedisError) -> bool:
+    """True when there was no answer because each of the pool's connections waited for another one."""
+    return isinstance(error, MaxConnectionsError) or str(error) == _NONE_FREE
+
+
+def _options(settings: Settings, retry: Any) -> dict[str, Any]:
+    return {
+        "max_connections": settings.redis_max_connections,
+        "socket_timeout": settings.redis_timeout,
+        "socket_connect_timeout": settings.redis_timeout,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+        "retry": retry,
+        "protocol": 2,
+    }
+
+
+def _retry() -> Retry:
+    # Not after a timeout: the caller was promised an answer or an error within that time.
+    return Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2, supported_errors=(RedisConnectionError,))
+
+
+def _async_retry() -> Any:
     from redis.asyncio.retry import Retry as AsyncRetry
 
-    return aioredis.Redis.from_url(
-        url,
-        max_connections=settings.redis_max_connections,
-        socket_timeout=settings.redis_timeout,
-        socket_connect_timeout=settings.redis_timeout,
-        socket_keepalive=True,
-        health_check_interval=25,
-        retry=AsyncRetry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2, supported_errors=(RedisConnectionError,)),
-        protocol=2,
-    )
+    return AsyncRetry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2, supported_errors=(RedisConnectionError,))
 
 
 def round_trip(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[Any]:

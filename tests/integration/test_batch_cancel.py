@@ -6,6 +6,7 @@ import pytest
 from intake import Killed, account_of, added, drain_all, let_time_pass, with_settings
 
 from emendo_client import writes
+from emendo_client.errors import JobError
 from emendo_client.testing.faults import Fault
 from emendo_workers.drain import Drain
 from emendo_workers.sweeper import Sweeper
@@ -156,5 +157,16 @@ def test_another_project_cannot_cancel_a_batch(services, client, ids):
     steps = writes.cancel(client.settings, client._keys, "another", job.id)
     with pytest.raises(Exception, match="no such job"):
         client._run(steps)
+    drain_all(services)
+    assert job.wait(1).status == "succeeded"
+
+
+def test_a_chunk_is_not_cancelled_without_its_job_which_would_wait_for_it_for_ever(services, client, ids):
+    with_settings(services, client, chunk_items=2)
+    job = client.batch_update(updates(ids))
+    with pytest.raises(JobError) as refused:
+        client.job(f"{job.id}:0").cancel()
+    assert refused.value.error_code == "CHUNK"
+    assert refused.value.details == {"job_id": job.id}
     drain_all(services)
     assert job.wait(1).status == "succeeded"
