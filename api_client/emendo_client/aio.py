@@ -171,7 +171,7 @@ class AsyncMemoryClient(AsyncSubmitting, AsyncReembedding):
 
     async def health(self) -> health.Health:
         """See `MemoryClient.health`."""
-        return await health.check_async(self._planes, self._keys, self.settings)
+        return await health.check_async(self._planes, self._keys)
 
     # Rules.
 

@@ -238,7 +238,7 @@ class MemoryClient(Submitting, Reembedding):
 
     def health(self) -> health.Health:
         """What this client can reach; never raises for what it cannot."""
-        return health.check(self._planes, self._keys, self.settings)
+        return health.check(self._planes, self._keys)
 
     # Rules.
 

@@ -12,7 +12,7 @@ from emendo_client.chat.base import PROVIDER
 from emendo_client.errors import EmendoError
 from emendo_client.models import Usage
 from emendo_client.steps import Batch, Steps, run, run_async
-from emendo_config import Keys, Settings, usage
+from emendo_config import Keys, usage
 from emendo_config.queues import QUEUES
 from emendo_config.redis_io import as_text
 from emendo_config.shards import queue_of
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 # A worker that has not been heard of for so long (seconds) is not counted.
 WORKER_SILENCE = 30.0
+# Providers that workers call through a circuit breaker, all that can be, whatever this process's own settings name:
+# the gateway and those who look need no provider, and have none of its settings.
+GUARDED = ("openai", PROVIDER)
 
 
 class CircuitBreaker(BaseModel):
@@ -77,18 +80,18 @@ class Health(BaseModel):
         return self.redis and self.index and self.workers > 0
 
 
-def check(planes: dict[str, redis.Redis], keys: Keys, settings: Settings) -> Health:
+def check(planes: dict[str, redis.Redis], keys: Keys) -> Health:
     """Asks both planes; failures become `problem`."""
     try:
-        return run(planes, _look(keys, settings))
+        return run(planes, _look(keys))
     except EmendoError as error:
         return unreachable(str(error))
 
 
-async def check_async(planes: dict[str, AsyncRedis], keys: Keys, settings: Settings) -> Health:
+async def check_async(planes: dict[str, AsyncRedis], keys: Keys) -> Health:
     """The asyncio twin of `check`."""
     try:
-        return await run_async(planes, _look(keys, settings))
+        return await run_async(planes, _look(keys))
     except EmendoError as error:
         return unreachable(str(error))
 
@@ -98,9 +101,8 @@ def unreachable(problem: str) -> Health:
     return Health(redis=False, problem=problem)
 
 
-def _look(keys: Keys, settings: Settings) -> Steps[Health]:
+def _look(keys: Keys) -> Steps[Health]:
     """Three round trips: the job counts, the inboxes, the index."""
-    providers = [settings.embedding_provider, *([PROVIDER] if settings.has_chat_model else [])]
     silent_since = int((time.time() - WORKER_SILENCE) * 1000)
     clock, workers, delayed, dead, members, used, *breakers = yield Batch(
         "control",
@@ -111,7 +113,7 @@ def _look(keys: Keys, settings: Settings) -> Steps[Health]:
             ("ZCARD", keys.dead),
             ("SMEMBERS", keys.shards),
             ("HGETALL", keys.usage),
-            *(("HMGET", keys.breaker(provider), "until") for provider in providers),
+            *(("HMGET", keys.breaker(provider), "until") for provider in GUARDED),
         ],
     )
     now = int(clock[0]) + int(clock[1]) / 1_000_000
@@ -142,7 +144,7 @@ def _look(keys: Keys, settings: Settings) -> Steps[Health]:
             for queue in QUEUES
         },
         circuit_breakers={
-            provider: _breaker(until, now) for provider, (until,) in zip(providers, breakers, strict=True)
+            provider: _breaker(until, now) for provider, (until,) in zip(GUARDED, breakers, strict=True)
         },
         inference=_usage(used),
     )

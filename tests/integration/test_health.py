@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.testclient import TestClient
@@ -15,7 +16,7 @@ from emendo_client.gateway import app as gateway
 from emendo_client.gateway.app import create_app
 from emendo_client.health import InferenceUsage
 from emendo_client.testing.faults import Fault
-from emendo_config import usage
+from emendo_config import Settings, usage
 from emendo_config.queues import QUEUES
 
 AWAY = "redis://127.0.0.1:1/0"
@@ -122,12 +123,30 @@ def test_the_gateways_readiness_tells_up_from_down(emendo_client, emendo_worker,
     with TestClient(create_app(emendo_worker)) as http:
         answer = http.get("/health")
         assert (answer.status_code, answer.json()["workers"]) == (200, 1)
-        assert answer.json()["circuit_breakers"] == {"openai": {"state": "closed", "seconds_left": 0.0}}
+        closed = {"state": "closed", "seconds_left": 0.0}
+        assert answer.json()["circuit_breakers"] == {"openai": closed, "chat": closed}
     with TestClient(create_app(emendo_settings)) as http:
         assert http.get("/health").status_code == 503
     with TestClient(create_app(away(emendo_worker))) as http:
         answer = http.get("/health")
         assert (answer.status_code, answer.json()["redis"]) == (503, False)
+
+
+@pytest.mark.parametrize("provider", ["openai", "chat"])
+def test_a_gateway_without_a_providers_settings_still_sees_that_workers_leave_it_alone(services, settings, provider):
+    services.control.hset(services.keys.breaker(provider), "until", int((time.time() + 100) * 1_000))
+    services.control.expire(services.keys.breaker(provider), 600)
+    bare = Settings(redis_url=settings.redis_url, key_prefix=settings.key_prefix, embedding_provider="local")
+    assert not bare.has_chat_model
+    with TestClient(create_app(bare)) as http:
+        found = samples(http.get("/metrics").text)["emendo_circuit_breaker_open"]
+    assert found == {("openai",): 0, ("chat",): 0, (provider,): 1}
+
+
+def test_more_readiness_requests_at_once_than_connections_are_all_answered(emendo_worker):
+    few = emendo_worker.model_copy(update={"redis_max_connections": 2})
+    with TestClient(create_app(few)) as http, ThreadPoolExecutor(16) as pool:
+        assert [answer.status_code for answer in pool.map(http.get, ["/health"] * 64)] == [200] * 64
 
 
 def test_the_gateway_lives_whatever_redis_does(emendo_settings):
@@ -151,7 +170,7 @@ def test_metrics_say_what_health_says(backlog, services, client, emendo_settings
         "emendo_jobs_queued": {(shard,): count for shard, count in backlog.items()},
         "emendo_jobs_delayed": {(): 1},
         "emendo_dead_letters": {(): 1},
-        "emendo_circuit_breaker_open": {("openai",): 1},
+        "emendo_circuit_breaker_open": {("openai",): 1, ("chat",): 0},
         "emendo_inference_requests": {("chat",): 0, ("embedding",): 0},
         "emendo_inference_tokens": {("prompt",): 0, ("completion",): 0, ("embedding",): 0},
         "emendo_inference_decisions": dict.fromkeys([("ADD",), ("UPDATE",), ("DELETE",), ("NONE",)], 0),

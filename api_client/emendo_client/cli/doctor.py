@@ -224,8 +224,8 @@ def _backlog(settings: Settings) -> Iterator[Finding]:
     }
     try:
         keys = Keys(settings.key_prefix)
-        found = check(planes, keys, settings)
-        pace = _pace_fields(planes["control"], keys, settings) if found.redis else []
+        found = check(planes, keys)
+        pace = _pace_fields(planes["control"], keys) if found.redis else []
     finally:
         for connection in planes.values():
             connection.close()
@@ -247,6 +247,10 @@ def _backlog(settings: Settings) -> Iterator[Finding]:
     yield Finding("dead letters", "warn" if found.dead else "ok", str(found.dead), look)
 
 
+# The embedding provider whose pace workers keep, whatever the settings here name.
+_PACED = "openai"
+
+
 def _circuit_breaker(provider: str, breaker: CircuitBreaker) -> Finding:
     if breaker.state == "closed":
         return Finding("circuit breaker", "ok", f"{provider}: closed")
@@ -259,8 +263,8 @@ def _circuit_breaker(provider: str, breaker: CircuitBreaker) -> Finding:
     )
 
 
-def _pace_fields(control: Redis, keys: Keys, settings: Settings) -> list[float]:
-    fields: Any = control.hmget(keys.pace(settings.embedding_provider), "limit_requests", "limit_tokens", "paused")
+def _pace_fields(control: Redis, keys: Keys) -> list[float]:
+    fields: Any = control.hmget(keys.pace(_PACED), "limit_requests", "limit_tokens", "paused")
     return [float(value or 0) for value in fields]
 
 

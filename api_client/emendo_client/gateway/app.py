@@ -35,7 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     async def look() -> Health:
         try:
-            return await asyncio.wait_for(check_async(planes, keys, settings), LOOK_TIMEOUT)
+            return await asyncio.wait_for(check_async(planes, keys), LOOK_TIMEOUT)
         except TimeoutError:
             return unreachable(f"Redis did not answer within {LOOK_TIMEOUT:g} s")
 
