@@ -6,10 +6,10 @@ FLAT is some hundred times cheaper than under HNSW (docs/design.md, "Index").
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from emendo_config.errors import ConfigurationError
 from emendo_config.keys import Keys
@@ -154,11 +154,22 @@ def vector_field(info: Any) -> tuple[str, int] | None:
 
 
 def create_index(redis: Redis, keys: Keys, record: SpaceRecord) -> None:
-    """Makes the space's index, unless it is there; Redis fills it from what it finds, in the background."""
+    """Makes the space's index, unless it is there; Redis fills it from what it finds, in the background.
+
+    Raises:
+        RedisError: as Redis or the way to it failed, without what redisvl makes of that.
+    """
+    from redisvl.exceptions import RedisVLError
     from redisvl.index import SearchIndex
 
     index = SearchIndex.from_dict(index_schema(keys, record), redis_client=redis)
-    _tolerate_existing(lambda: index.create(overwrite=False))
+    try:
+        _tolerate_existing(lambda: index.create(overwrite=False))
+    except RedisVLError as error:
+        for cause in _causes(error):
+            if isinstance(cause, RedisError):
+                raise cause from error
+        raise
 
 
 def _register_first(redis: Redis, keys: Keys, record: SpaceRecord) -> None:
@@ -187,12 +198,15 @@ def _tolerate_existing(create: Callable[[], Any]) -> None:
             raise
 
 
-def _chain(error: BaseException | None) -> str:
-    messages = []
+def _chain(error: BaseException) -> str:
+    return " ".join(str(cause).lower() for cause in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it came from, and so on."""
     while error is not None:
-        messages.append(str(error).lower())
+        yield error
         error = error.__cause__ or error.__context__
-    return " ".join(messages)
 
 
 def is_unknown_index(error: ResponseError) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import logging
+import threading
 from typing import Any
 
 from celery.exceptions import WorkerShutdown
+from celery.platforms import EX_FAILURE
 from celery.signals import (
     setup_logging,
     worker_process_init,
@@ -13,6 +16,7 @@ from celery.signals import (
     worker_shutdown,
     worker_shutting_down,
 )
+from celery.worker import state
 
 from emendo_client.errors import ConfigurationError
 from emendo_config import Settings
@@ -30,12 +34,19 @@ settings = Settings()
 app = create_app(settings)
 register(app, settings)
 
+logger = logging.getLogger(__name__)
+
 _sweepers: list[Sweeper] = []
+_ending = threading.Event()
 # Objects made before the collector looks for cycles. A batch makes tens of thousands and leaves no cycle; looking
 # every 700, as is the default, took a fifth of the worker's time.
 _COLLECT_AFTER = 50_000
 # Threads that chunks of batches, maintenance and the chat model leave to what somebody waits for.
 _KEPT_FREE = 2
+# Seconds between two tries to begin while Redis is away.
+_TRY_AGAIN = 1.0
+# Seconds the sweeper gets for a look that is under way when the worker ends.
+_LAST_LOOK = 5.0
 
 
 @setup_logging.connect
@@ -52,9 +63,30 @@ def _forget_the_parents_connections(**_: Any) -> None:
 @worker_ready.connect
 def _begin(sender: Any, **_: Any) -> None:
     try:
-        services = open_services(settings, app)
+        _set_up(sender)
     except ConfigurationError as error:
         raise WorkerShutdown(str(error)) from error
+    # Celery would only log it, and the worker work without a sweeper for as long as it lives.
+    except Exception as error:  # noqa: BLE001  # whatever it was
+        logger.warning("the worker cannot begin yet and tries again", extra={"error": type(error).__name__})
+        threading.Thread(target=_begin_later, args=(sender,), name="emendo-beginning", daemon=True).start()
+
+
+def _begin_later(sender: Any) -> None:
+    while not _ending.wait(_TRY_AGAIN):
+        try:
+            _set_up(sender)
+        except ConfigurationError as error:
+            logger.critical("the worker cannot work here and ends", exc_info=error)
+            state.should_stop = EX_FAILURE  # type: ignore[assignment]  # what Celery's own signal handlers set
+        except Exception as error:  # noqa: BLE001  # as above
+            logger.warning("the worker cannot begin yet and tries again", extra={"error": type(error).__name__})
+            continue
+        return
+
+
+def _set_up(sender: Any) -> None:
+    services = open_services(settings, app)
     threads = sender.controller.concurrency
     is_for_all = INTERACTIVE in app.amqp.queues.consume_from
     services.background_slots.resize(max(FEWEST, threads - (_KEPT_FREE if is_for_all else 0)))
@@ -70,11 +102,15 @@ def _begin(sender: Any, **_: Any) -> None:
 
 @worker_shutting_down.connect
 def _stop_sweeping(**_: Any) -> None:
-    while _sweepers:
-        _sweepers.pop().stop()
+    # Celery begins to stop when this returns, so nothing is waited for here.
+    _ending.set()
+    for sweeper in _sweepers:
+        sweeper.stop()
 
 
 @worker_shutdown.connect
 def _sign_off(**_: Any) -> None:
+    while _sweepers:
+        _sweepers.pop().join(_LAST_LOOK)
     # Only now: drains that were finishing still needed their leases kept.
     close_services()

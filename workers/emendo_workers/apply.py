@@ -38,8 +38,8 @@ logger = logging.getLogger(__name__)
 
 # Rounds a memory gets when others keep changing it, before its jobs are put aside for a moment.
 MAX_ROUNDS = 10
-# An applied mark may be gone this long (microseconds) before it should: clocks differ a little.
-_MARK_MARGIN = 60_000_000
+# An applied mark may be gone this long (microseconds) before it should, by the clock of this machine: clocks differ.
+_MARK_MARGIN = 3_600_000_000
 
 
 @dataclass(slots=True)

@@ -169,7 +169,7 @@ def _derived(before: MemoryState, after: MemoryState, horizon: int) -> list[tupl
     is_new = not before.version
     fields = [
         ("version", str(after.version)),
-        ("stamps", _pruned(after.stamps, horizon).to_json()),
+        ("stamps", _pruned(after, horizon).to_json()),
     ]
     if is_new or after.erased or not is_same_metadata(after.metadata, before.metadata):
         fields += [
@@ -189,9 +189,14 @@ def _derived(before: MemoryState, after: MemoryState, horizon: int) -> list[tupl
     return fields
 
 
-def _pruned(stamps: Stamps, horizon: int) -> Stamps:
-    """Without what no submission can be older than any more: the map stays as small as recent edits."""
-    if not stamps.metadata:
+def _pruned(after: MemoryState, horizon: int) -> Stamps:
+    """Without those of keys that were removed long ago: the map is as large as the metadata and recent edits.
+
+    A job that waits, or a dead letter that is replayed, may be older than the horizon: what is there is never its to
+    overwrite. A key that was removed that long ago it may bring back.
+    """
+    stamps = after.stamps
+    if all(stamp > horizon for stamp in stamps.metadata.values()):
         return stamps
-    recent = {key: stamp for key, stamp in stamps.metadata.items() if stamp > horizon}
-    return Stamps(stamps.base, stamps.text, stamps.deleted, recent)
+    kept = {key: stamp for key, stamp in stamps.metadata.items() if stamp > horizon or key in after.metadata}
+    return Stamps(stamps.base, stamps.text, stamps.deleted, kept)

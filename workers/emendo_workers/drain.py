@@ -46,6 +46,7 @@ from emendo_workers.reembedding.chunks import embed_chunk
 from emendo_workers.reembedding.steps import take_steps
 from emendo_workers.services import Services
 from emendo_workers.slots import Slots
+from emendo_workers.store_failures import failure_of, is_away
 
 logger = logging.getLogger(__name__)
 
@@ -226,14 +227,13 @@ class Drain:
         self._services.events.started(works, self._hostname, at_once=self._queue != INTERACTIVE)
         try:
             outcomes = self._attempt(works)
-        except RedisError:
-            raise
-        except Exception as error:  # a defect in one job must not hold back its neighbours
-            if len(works) == 1:
-                outcomes = [self._unexpected(works[0], error)]
-            else:
+        except Exception as error:
+            # What one job met must not hold back its neighbours. And an entry that is only left looks as if its worker
+            # had died: where jobs and memories have a Redis each, an outage of one would use up all deliveries.
+            if len(works) > 1 and not is_away(error):
                 logger.exception("a batch failed; its jobs are tried one by one", extra={"shard": self._shard})
                 return sum(self._work([Entry(work.inbox, work.entry, work.record_id)]) for work in works)
+            outcomes = [self._failed(work, error) for work in works]
         ended = self._finish(outcomes)
         self._services.events.finished(outcomes, began, self._hostname, ended)
         return len(works)
@@ -283,11 +283,15 @@ class Drain:
         outcomes = iter(apply_operations(operations, services, merger=merger, cancelled=dropped))
         return [(work, list(itertools.islice(outcomes, len(work.waiting)))) for work in works]
 
-    def _unexpected(self, work: Work, error: Exception) -> Outcome:
-        """A defect of ours: said in the log with its traceback, retried, and dead-lettered in the end."""
-        logger.error("a job failed unexpectedly", extra={"job": work.record_id}, exc_info=error)
-        known = error if isinstance(error, EmendoError) else None
-        failure = known or EmendoError(f"unexpected {type(error).__name__}", error_code="UNEXPECTED")
+    def _failed(self, work: Work, error: Exception) -> Outcome:
+        """The store's failure; or a defect of ours: said in the log, retried, and dead-lettered in the end."""
+        if isinstance(error, RedisError):
+            logger.warning("the store failed", extra={"job": work.record_id, "error": type(error).__name__})
+            failure = failure_of(error)
+        else:
+            logger.error("a job failed unexpectedly", extra={"job": work.record_id}, exc_info=error)
+            known = error if isinstance(error, EmendoError) else None
+            failure = known or EmendoError(f"unexpected {type(error).__name__}", error_code="UNEXPECTED")
         items = [ItemOutcome(operation, error=failure) for operation in work.waiting]
         return judge(work, items, self._services.settings, self._services.rng)
 

@@ -47,7 +47,9 @@ def forget_late(outcomes: Iterable[Outcome], services: Services) -> None:
     pipeline = services.data.pipeline(transaction=False)
     for memory_id in ids:
         pipeline.hexists(services.keys.memory(memory_id), "erased")
-    erased = {memory_id for memory_id, is_erased in zip(ids, pipeline.execute(), strict=True) if is_erased}
+    # A key that Redis refuses to read so is no erased memory, and why its job failed.
+    replies = pipeline.execute(raise_on_error=False)
+    erased = {memory_id for memory_id, reply in zip(ids, replies, strict=True) if reply is True}
     if erased:
         _scrub([work.record_id for work in letters], erased, services)
 

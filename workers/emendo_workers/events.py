@@ -18,8 +18,6 @@ from celery import Celery
 from celery.events.event import get_exchange
 from celery.utils.time import utcoffset
 from kombu import Connection, Producer
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from emendo_client.models import JobStatus
 from emendo_workers.operations import Work
@@ -108,7 +106,7 @@ class JobEvents:
             try:
                 for first in range(0, len(waiting), MOST_PER_MESSAGE):
                     self._publish(waiting[first : first + MOST_PER_MESSAGE], hostname)
-            except (OperationalError, RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  # which ones a transport raises is its own affair
                 logger.warning("job events were dropped", extra={"error": type(error).__name__, "count": len(waiting)})
                 self._drop()
 

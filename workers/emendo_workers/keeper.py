@@ -50,8 +50,9 @@ class Keeper:
     def stop(self) -> None:
         """Stops renewing and takes the worker off the list."""
         self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        if self._thread.ident is None:
+            return
+        self._thread.join()
         try:
             self._control.zrem(self._keys.workers, self._worker)
         except RedisError as error:
@@ -91,6 +92,8 @@ class Keeper:
                 self.renew()
             except RedisError as error:
                 logger.warning("leases could not be renewed", extra={"error": type(error).__name__})
+            except Exception:  # whatever it was: without a keeper every lease would run out
+                logger.exception("leases could not be renewed")
             if self._stopping.wait(self._pause):
                 return
 

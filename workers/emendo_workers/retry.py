@@ -18,6 +18,7 @@ from emendo_client.errors import (
     VectorStoreError,
 )
 from emendo_config import Settings
+from emendo_workers.store_failures import STORE_AWAY
 
 # A job that only waits for another worker's lock comes back this soon (seconds).
 BUSY_DELAY = 0.2
@@ -74,6 +75,8 @@ def decide(error: EmendoError, attempts: int, settings: Settings, rng: random.Ra
         pause = float(error.details.get("retry_after", settings.retry_base))
         delay = min(settings.retry_max, pause + settings.retry_base * rng.uniform(0.0, 1.0))
         return RetryDecision(retry=True, delay=delay, refund=True)
+    if error.error_code == STORE_AWAY:  # as soon as another worker would come if this one had died
+        return RetryDecision(retry=True, delay=settings.lease * rng.uniform(0.5, 1.0), refund=True)
     kind = kind_of(error)
     most = min(UNKNOWN_ATTEMPTS, settings.max_attempts) if kind is Kind.UNKNOWN else settings.max_attempts
     if kind is Kind.PERMANENT or attempts >= most:

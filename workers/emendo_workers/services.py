@@ -130,7 +130,11 @@ def open_services(settings: Settings, app: Celery) -> Services:
     with _lock:
         if _services is None:
             services = Services(settings, app)
-            services.start()
+            try:
+                services.start()
+            except BaseException:
+                services.stop()
+                raise
             _services = services
         return _services
 

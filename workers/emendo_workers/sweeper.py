@@ -44,10 +44,13 @@ class Sweeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops after the look under way."""
+        """Lets the look under way be the last one."""
         self._stopping.set()
+
+    def join(self, timeout: float) -> None:
+        """Waits for the end of the last look, at most so many seconds: a broker that is away holds it up."""
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(timeout)
 
     def _run(self) -> None:
         while not self._stopping.wait(self._services.settings.sweep_interval):
@@ -56,6 +59,8 @@ class Sweeper:
                     self.sweep()
             except (RedisError, EmendoError) as error:
                 logger.warning("could not sweep", extra={"error": type(error).__name__})
+            except Exception:  # whatever it was: without a sweeper jobs that wait would do so for ever
+                logger.exception("a look of the sweeper failed")
 
     def _is_ours(self) -> bool:
         """One sweeper at a time is enough; when it dies another takes over within two looks."""
@@ -71,13 +76,13 @@ class Sweeper:
         self._close_abandoned()
         self._look_after_the_index()
         rang = self._requeue_due() | self._ring_forgotten()
-        for shard in rang:
-            self._services.bell.ring(shard)
+        self._services.bell.ring_each(sorted(rang))
         return rang
 
     def _requeue_due(self) -> set[str]:
         services, keys = self._services, self._services.keys
-        due = services.control.zrangebyscore(keys.delayed, "-inf", int(time.time() * 1000), start=0, num=MOST_AT_ONCE)
+        now = self._now_ms()
+        due = services.control.zrangebyscore(keys.delayed, "-inf", now, start=0, num=MOST_AT_ONCE)
         members = [as_text(member).partition(":") for member in due]
         replies = scripts.run(
             services.control,
@@ -121,7 +126,7 @@ class Sweeper:
     def _close_abandoned(self) -> None:
         """Batch jobs whose caller went away while it sent items end with what they have."""
         services, keys = self._services, self._services.keys
-        horizon = int((time.time() - services.settings.batch_idle) * 1000)
+        horizon = self._now_ms() - int(services.settings.batch_idle * 1000)
         for raw in services.control.zrangebyscore(keys.accepting, "-inf", horizon, start=0, num=MOST_AT_ONCE):
             job_id = as_text(raw)
             kind, project = map(as_text, services.control.hmget(keys.job(job_id), "kind", "project"))
@@ -131,6 +136,11 @@ class Sweeper:
                 submit_batch(services, request, [request.closing()])
             except JobError:  # it ended without being taken off the list
                 services.control.zrem(keys.accepting, job_id)
+
+    def _now_ms(self) -> int:
+        """Of the clock that the times it is compared with were written by: Redis's, not this machine's."""
+        seconds, microseconds = self._services.control.time()
+        return int(seconds) * 1_000 + int(microseconds) // 1_000
 
     @property
     def _ring_ttl_ms(self) -> int:
