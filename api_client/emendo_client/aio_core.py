@@ -14,12 +14,10 @@ from emendo_client.embeddings.queries import QueryEmbedder
 from emendo_client.errors import EmendoError, VectorStoreError
 from emendo_client.filters import Filter
 from emendo_client.models import SearchHit
-from emendo_client.operations import Document
 from emendo_client.reads import SEARCH_ATTEMPTS
 from emendo_client.requests import JobRequest, RequestBuilder
 from emendo_client.steps import Steps, run_async
 from emendo_config import Keys, Settings
-from emendo_config.queues import BULK
 from emendo_config.redis_io import connect_async, connect_listening_async
 from emendo_config.registry import SpaceRecord
 
@@ -74,9 +72,6 @@ class AsyncCore:
                 parts = request.appends(self.settings)
             elif done.is_over:
                 return await self._accepted(done.job_id, request.consistency)
-
-    async def _submit_documents(self, documents: list[Document]) -> AsyncJob:
-        return await self._submit_batch(self._batch.documents("batch", documents, BULK))
 
     async def _accepted(self, job_id: str, consistency: str) -> AsyncJob:
         job = AsyncJob(self, job_id)

@@ -186,9 +186,11 @@ class BatchBuilder:
         return self._request("batch_add", items, build, **options)
 
     def documents(self, kind: str, documents: Iterable[Document], queue: str) -> BatchRequest:
-        """Operations that were checked already; adds get their memory ids here."""
+        """Operations that were checked already; adds get their memory ids here. Of a list it may be sent again."""
         job_id = str(uuid.uuid4())
-        return BatchRequest(job_id, kind, self._project, _with_ids(documents, job_id), queue)
+        named = _with_ids(documents, job_id)
+        whole = list(named) if isinstance(documents, Sequence) else named
+        return BatchRequest(job_id, kind, self._project, whole, queue)
 
     def _request(
         self,

@@ -13,12 +13,10 @@ from emendo_client.errors import EmendoError, VectorStoreError
 from emendo_client.filters import Filter
 from emendo_client.job import Job
 from emendo_client.models import SearchHit
-from emendo_client.operations import Document
 from emendo_client.reads import SEARCH_ATTEMPTS
 from emendo_client.requests import JobRequest, RequestBuilder
 from emendo_client.steps import Steps, run
 from emendo_config import Keys, Settings
-from emendo_config.queues import BULK
 from emendo_config.redis_io import connect, connect_listening
 from emendo_config.registry import SpaceRecord
 
@@ -73,9 +71,6 @@ class Core:
                 parts = request.appends(self.settings)
             elif done.is_over:
                 return self._accepted(done.job_id, request.consistency)
-
-    def _submit_documents(self, documents: list[Document]) -> Job:
-        return self._submit_batch(self._batch.documents("batch", documents, BULK))
 
     def _accepted(self, job_id: str, consistency: str) -> Job:
         job = Job(self, job_id)

@@ -87,7 +87,8 @@ def append(settings: Settings, keys: Keys, request: BatchRequest, part: Append) 
 
     Raises:
         ConflictError: the idempotency key was used for another request.
-        JobError: no items came for so long that the job, or the first one under this key, was closed without the rest.
+        JobError: no items came for so long that the job, or the first one under this key, was closed without the rest;
+            for the job itself the details say how many of its items were `accepted`, the first ones.
     """
     names, values = request.call(settings, keys, part)
     (reply,) = yield Batch("control", [script("append", names, values)])
@@ -95,7 +96,7 @@ def append(settings: Settings, keys: Keys, request: BatchRequest, part: Append) 
     if outcome == "conflict":
         raise _key_reused(job_id)
     if outcome == "ended":
-        raise _abandoned(job_id)
+        raise _abandoned(job_id, accepted=part.chunks[0].first)
     if outcome in ("resume", "duplicate"):
         (found,) = yield Batch("control", [("HMGET", keys.job(job_id), "sealed", "chunk_items")])
         sealed, chunk_items = map(as_text, found)
@@ -125,11 +126,11 @@ def _migration_under_way(job_id: str) -> ConflictError:
     )
 
 
-def _abandoned(job_id: str) -> JobError:
+def _abandoned(job_id: str, **details: int) -> JobError:
     return JobError(
         "the batch job was closed, since no further items came for a long time",
         error_code="BATCH_ABANDONED",
-        details={"job_id": job_id},
+        details={"job_id": job_id, **details},
         suggestion="what was accepted is carried out; send the rest as a new batch, or raise EMENDO_BATCH_IDLE",
     )
 

@@ -48,6 +48,54 @@ def test_a_decision_that_fails_does_not_pay_for_the_facts_again(services, client
     assert memories(client) == ["I like coffee."]
 
 
+def answered(model) -> tuple[int, int]:
+    """How many chat requests were answered, and the tokens asked with."""
+    tokens = [request.tokens for request in model.requests if request.status == 200]
+    return len(tokens), sum(tokens)
+
+
+def recorded(services, *jobs) -> tuple[int, int]:
+    """The same, as the jobs' usage says it, which is what the counters of all jobs say."""
+    usages = [job.info().usage for job in jobs]
+    said = sum(usage.chat_requests for usage in usages), sum(usage.prompt_tokens for usage in usages)
+    counted = services.control.hmget(services.keys.usage, "chat_requests", "prompt_tokens")
+    assert tuple(int(count or 0) for count in counted) == said
+    return said
+
+
+@pytest.mark.parametrize("kind", ["unavailable", "rate_limit", "unauthorized"])
+def test_what_the_windows_before_a_failure_cost_is_recorded_once(services, client, model, openai_server, kind):
+    with_settings(services, client, inference_window_tokens=256)
+    openai_server.faults.add(Fault(kind, endpoint="chat", match="Song 3", retry_after=0.1))
+    said = [{"role": "user", "content": f"Song {number} {'la' * 200}"} for number in range(6)]
+    job = client.add(said, user_id="ana")
+    drain(services, job)
+    assert recorded(services, job) == answered(model)
+    assert answered(model)[0] == 3
+    if kind == "unauthorized":
+        client.replay(job.id)
+        drain_all(services)
+    else:
+        bring_back(services, job)
+    assert recorded(services, job) == answered(model)
+    assert answered(model)[0] == 3 + 6, "asked again from the first window"
+    assert (job.status(), len(memories(client))) == ("succeeded", 6)
+
+
+def test_what_the_decisions_before_a_failure_cost_is_recorded_once(services, client, model, openai_server):
+    known = client.add("I like tea", user_id="ana")
+    drain(services, known)
+    openai_server.faults.add(Fault("unavailable", endpoint="chat", match='"I have song 44."'))
+    job = client.add(". ".join(f"I have song {number}" for number in range(45)), user_id="ana")
+    drain(services, job)
+    assert recorded(services, known, job) == answered(model)
+    assert model.asked[1:] == [EXTRACT, DECIDE, DECIDE, DECIDE], "and the last one was not answered"
+    bring_back(services, job)
+    assert recorded(services, known, job) == answered(model)
+    assert model.asked[5:] == [DECIDE] * 3, "the facts are there"
+    assert (job.status(), len(memories(client))) == ("succeeded", 46)
+
+
 def test_a_model_that_stays_away_ends_in_a_dead_letter_that_is_replayed(services, client, model, openai_server):
     with_settings(services, client, max_attempts=1)
     openai_server.faults.add(Fault("unavailable", times=100, endpoint="chat"))

@@ -151,6 +151,16 @@ def test_what_another_answer_cannot_mend_is_raised_at_once(error):
     assert len(chat.asked) == 1
 
 
+@pytest.mark.parametrize("error", [NetworkError("away", details={"status": 503}), InferenceError("no such model")])
+def test_a_failure_says_what_the_windows_before_it_cost(error):
+    conversation = [Message("user", f"{number} {'x' * 600}") for number in range(3)]
+    known = dict(error.details)
+    with pytest.raises(type(error)) as failure:
+        extracted(ChatDouble(useless(), answer(), answer(), error), conversation, inference_window_tokens=300)
+    assert failure.value is error
+    assert failure.value.details == {**known, "requests": 3, "prompt_tokens": 30, "completion_tokens": 6}
+
+
 def test_a_long_conversation_is_asked_about_window_by_window():
     conversation = [Message("user", f"{number} {'x' * 600}") for number in range(4)]
     answers = [answer(fact(1, f"fact {number}"), fact(1, "the same")) for number in range(4)]

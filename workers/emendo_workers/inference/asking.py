@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from emendo_client.chat import ChatModel, Message
 from emendo_client.chat.base import MALFORMED, UNUSABLE, A
-from emendo_client.errors import InferenceError
+from emendo_client.errors import EmendoError, InferenceError
 from emendo_workers.inference.types import Usage
 
 logger = logging.getLogger(__name__)
@@ -37,12 +37,15 @@ class Asker:
         """The model's answer; None when it is of no use, so that it can be asked once more.
 
         Raises:
-            InferenceError, NetworkError, AuthenticationError: as `ChatModel.ask`, for what another answer cannot mend.
+            InferenceError, NetworkError, AuthenticationError: as `ChatModel.ask`, for what another answer cannot mend;
+                the details say what the answers before it cost, if there were any.
         """
         try:
             answer = self._chat.ask(messages, answer_type)
-        except InferenceError as error:
+        except EmendoError as error:
             if error.error_code not in UNUSABLE:
+                if self.usage != Usage():
+                    error.details = {**error.details, **asdict(self.usage)}
                 raise
             spent = error.details
             self.usage += Usage(

@@ -35,10 +35,11 @@ def decide(
         settings: the budget of a request, and the limits of a text.
 
     Raises:
-        InferenceError: no answer could be used at all, or the provider refuses the question; the details of the first
-            say what was spent: requests, prompt_tokens, completion_tokens.
+        InferenceError: no answer could be used at all, or the provider refuses the question.
         NetworkError, RateLimitError: trying again later may help.
         AuthenticationError: the key is refused.
+
+        The details of each say what was spent, if anything was: requests, prompt_tokens, completion_tokens.
     """
     asker = Asker(chat, prompt.VERSION)
     shown = _that_fit(neighbours, settings.inference_window_tokens)

@@ -31,10 +31,11 @@ def extract(
         now: when the conversation took place; relative dates are counted from it.
 
     Raises:
-        InferenceError: no answer could be used, or the provider refuses the question; the details of the first say
-            what was spent: requests, prompt_tokens, completion_tokens.
+        InferenceError: no answer could be used, or the provider refuses the question.
         NetworkError, RateLimitError: trying again later may help.
         AuthenticationError: the key is refused.
+
+        The details of each say what was spent, if anything was: requests, prompt_tokens, completion_tokens.
     """
     asker = Asker(chat, prompt.VERSION)
     facts: dict[str, Fact] = {}

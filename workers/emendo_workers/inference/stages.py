@@ -1,6 +1,6 @@
 """What is asked of the chat model: its facts and decisions, and what stands in for them where there is no model.
 
-Whatever was spent is recorded with the job, on answers of no use, too.
+Whatever was spent is recorded with the job: on answers of no use, too, and on those before a request that failed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from emendo_client._time import iso
-from emendo_client.errors import InferenceError
+from emendo_client.errors import EmendoError
 from emendo_config import usage
 from emendo_workers.inference.decision import decide
 from emendo_workers.inference.extraction import extract
@@ -25,7 +25,7 @@ from emendo_workers.prompts import extract as extract_prompt
 from emendo_workers.services import Services
 
 T = TypeVar("T")
-# What the details of an answer of no use say of its cost.
+# What the details of a failure say of the answers that were paid for.
 _SPENT = ("requests", "prompt_tokens", "completion_tokens")
 
 
@@ -148,7 +148,7 @@ class Stages:
     def _recorded(self, task: Task, ask: Callable[[], T]) -> T:
         try:
             return ask()
-        except InferenceError as error:
+        except EmendoError as error:
             spent = {name: int(error.details.get(name, 0)) for name in _SPENT}
             self.record(task, counts(Usage(**spent)))
             raise
