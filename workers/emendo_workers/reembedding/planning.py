@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from redis.exceptions import RedisError
+from redis.exceptions import ResponseError
 
 from emendo_client.embeddings import create_embedder
 from emendo_client.errors import ConfigurationError
@@ -15,6 +15,7 @@ from emendo_config.registry import SpaceRecord, save_space
 from emendo_workers.reembedding.migration import Migration
 from emendo_workers.reembedding.pages import first_pass
 from emendo_workers.services import Services
+from emendo_workers.store_failures import is_away
 from emendo_workers.submitting import converse
 
 
@@ -58,9 +59,9 @@ def open_target(migration: Migration) -> None:
     services, target = migration.services, migration.target
     try:
         create_index(services.data, services.keys, target)
-    except RedisError:
-        raise
-    except Exception as error:  # redisvl wraps Redis's refusal in its own
+    except ResponseError as error:
+        if is_away(error):
+            raise
         raise ConfigurationError(
             f"Redis does not make a {target.algorithm} index of {target.datatype} under {target.metric} distance",
             suggestion="use another algorithm, metric or datatype, or a newer Redis",
