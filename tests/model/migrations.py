@@ -49,6 +49,7 @@ class Reembedding:
         self._client = MemoryClient(services.settings, project="operators")
         self._first: Job | None = None
         self._open: list[tuple[Job, str]] = []  # and how each must end
+        self._is_paused = False
 
     def close(self) -> None:
         self._client.close()
@@ -68,6 +69,17 @@ class Reembedding:
         self._first = self._client.reembed(dimensions=dimensions)
         self._open.append((self._first, "succeeded"))
         self.spaces.begin(dimensions)
+        self._is_paused = False
+
+    def steer(self, *, pause: bool) -> None:
+        """Pauses it, or lets it go on; refused when none is under way."""
+        call = self._client.pause_reembed if pause else self._client.resume_reembed
+        if not self.spaces.are_changing:
+            with pytest.raises(ConflictError):
+                call()
+            return
+        call()
+        self._is_paused = pause
 
     def end(self, *, back: bool) -> None:
         """Goes back to the old space or gives it up; before the switch, cancels."""
@@ -101,7 +113,9 @@ class Reembedding:
                 self._work()
 
     def finish(self) -> None:
-        """Works until what is under way has come to its end."""
+        """Works until what is under way has come to its end; what stands still goes on first."""
+        if self._is_paused and self.spaces.are_changing:
+            self.steer(pause=False)
         deadline = time.monotonic() + PATIENCE  # a new index is filled in Redis's own time
         while self._open:
             assert time.monotonic() < deadline, self._client.migration()
@@ -125,6 +139,7 @@ class Reembedding:
         assert state is not None
         assert (state.failed, state.failures) == (0, {})
         if state.phase is Phase.SWITCHED and self.spaces.coming is not None:
+            assert not self._is_paused, "it went on although it was paused"
             self.spaces.switch()
         elif state.phase in _BACK and self.spaces.kept is not None:
             self.spaces.go_back()

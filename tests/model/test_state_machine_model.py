@@ -202,10 +202,16 @@ class StoreMachine(RuleBasedStateMachine):
 
     # Who runs the system: the store moves to another embedding space and back.
 
-    @rule(number=numbers, call=st.sampled_from(["begin", "begin", "finalize", "roll back"]), steps=few)
+    @rule(
+        number=numbers,
+        call=st.sampled_from(["begin", "begin", "finalize", "roll back", "pause", "resume"]),
+        steps=few,
+    )
     def re_embed(self, number, call, steps) -> None:
         if call == "begin":
             self.world.reembedding.begin(number)
+        elif call in ("pause", "resume"):
+            self.world.reembedding.steer(pause=call == "pause")
         else:
             self.world.reembedding.end(back=call == "roll back")
         self.world.re_embed(steps)
