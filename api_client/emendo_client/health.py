@@ -143,9 +143,7 @@ def _look(keys: Keys) -> Steps[Health]:
             )
             for queue in QUEUES
         },
-        circuit_breakers={
-            provider: _breaker(until, now) for provider, (until,) in zip(GUARDED, breakers, strict=True)
-        },
+        circuit_breakers={provider: _breaker(until, now) for provider, (until,) in zip(GUARDED, breakers, strict=True)},
         inference=_usage(used),
     )
 
