@@ -108,6 +108,22 @@ def test_a_folder_that_cannot_be_made_is_named(command, became, tmp_path, capsys
     assert became == []
 
 
+@pytest.mark.parametrize(
+    ("words", "ignored", "subcommand"),
+    [
+        ("reembed --json status", "--json", "reembed status"),
+        ("reembed --model x --dimensions 3 status", "--model, --dimensions", "reembed status"),
+        ("reembed --only missing --no-wait pause", "--only, --wait/--no-wait", "reembed pause"),
+        ("conflicts --limit 3 show c", "--limit", "conflicts show"),
+        ("project rules --json set --no-categories", "--json", "project rules set"),
+    ],
+)
+def test_options_that_a_subcommand_would_not_see_are_wrong_usage(words, ignored, subcommand, capsys):
+    assert run(words.split()) == 2
+    said = f"{ignored} cannot stand before a subcommand; emendo {subcommand} --help shows what can follow it"
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["keep [red] this", "closing [/tag]", "[link=x]y[/link]", "a\\[b]"])
 def test_a_table_shows_a_memory_as_it_was_written(text, capsys):
     print_table("title", ("text",), [(text,)])
