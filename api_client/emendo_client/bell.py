@@ -1,7 +1,7 @@
 """Ringing: the one Celery message that tells a worker that a shard's inbox has jobs.
 
-Losing a ring loses nothing: the bell expires and the sweeper rings again. So a broker that is down
-never fails a job that Redis has accepted.
+Losing a ring loses nothing: the bell expires and the sweeper rings again. So a broker that is down, or cannot be used
+at all, never fails a job that Redis has accepted.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import logging
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
-
-from redis.exceptions import RedisError
 
 from emendo_config import Settings
 from emendo_config.shards import queue_of
@@ -31,27 +29,12 @@ class Bell:
         self._lock = threading.Lock()
 
     def ring(self, shard: str) -> bool:
-        """Publishes one drain message; False when the broker cannot be reached, which is logged."""
-        # Celery takes longer to import than the rest of the client; who only reads never needs it.
-        from kombu.exceptions import OperationalError
-
-        from emendo_config.celery_app import DRAIN_TASK, create_app
-
-        with self._lock:
-            if self._app is None:
-                self._app = create_app(self._settings, only_sends=True)
+        """Publishes one drain message; False when that failed, for whatever reason, which is logged."""
         try:
-            self._app.send_task(
-                DRAIN_TASK,
-                args=[shard],
-                queue=queue_of(shard),
-                # A ring that waited longer was rung again; two drains of a shard do no harm, only less good.
-                expires=self._settings.visibility_timeout,
-                retry=False,
-            )
-        except (OperationalError, RedisError, OSError) as error:
-            logger.warning(
-                "the broker cannot be reached; the sweeper will ring again",
+            self._publish(shard)
+        except Exception as error:  # noqa: BLE001  # kombu raises KeyError, ValueError and what its transports raise
+            logger.warning(  # its kind only: what it says may hold a piece of the broker's URL
+                "the broker cannot be used; the sweeper will ring again",
                 extra={"shard": shard, "error": type(error).__name__},
             )
             return False
@@ -62,6 +45,23 @@ class Bell:
         for shard in shards:
             if not self.ring(shard):
                 return
+
+    def _publish(self, shard: str) -> None:
+        # Celery takes longer to import than the rest of the client; who only reads never needs it.
+        from emendo_config.celery_app import DRAIN_TASK, create_app
+
+        with self._lock:
+            if self._app is None:
+                self._app = create_app(self._settings, only_sends=True)
+            app = self._app
+        app.send_task(
+            DRAIN_TASK,
+            args=[shard],
+            queue=queue_of(shard),
+            # A ring that waited longer was rung again; two drains of a shard do no harm, only less good.
+            expires=self._settings.visibility_timeout,
+            retry=False,
+        )
 
     def close(self) -> None:
         """Closes the broker connections."""

@@ -135,13 +135,16 @@ def progress(keys: Keys, project: str, job_id: str) -> Steps[Progress]:
 def jobs(keys: Keys, project: str, status: JobStatus | None, limit: int) -> Steps[list[JobInfo]]:
     """The project's newest jobs, newest first."""
     found: list[JobInfo] = []
+    seen: set[Any] = set()
     start = 0
     while len(found) < limit:
         (ids,) = yield Batch("control", [("ZREVRANGE", keys.jobs(project), start, start + _JOBS_AT_A_TIME - 1)])
         if not ids:
             break
         start += len(ids)
-        replies = yield Batch("control", _record_reads(keys, ids))
+        fresh = [job_id for job_id in ids if job_id not in seen]  # a submission meanwhile moves all others down
+        seen.update(fresh)
+        replies = yield Batch("control", _record_reads(keys, fresh))
         found += (info for info in _infos(replies, project) if status is None or info.status == status)
     return found[:limit]
 

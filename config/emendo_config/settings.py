@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from emendo_config.errors import ConfigurationError
 from emendo_config.spaces import EmbeddingSpace
+from emendo_config.urls import broker_beside, broker_problem, http_problem, redis_database, redis_problem
 
 LOCAL_MODEL = "use-multilingual-v3"
 LOCAL_DIMENSIONS = 512
@@ -26,6 +27,7 @@ OPENAI_DIMENSIONS = 1536
 # taken for another one: the local model gives 0.9968 to "prefers tea over coffee" and "prefers coffee over tea".
 NEAR_DUPLICATE = 0.995
 NEAR_DUPLICATES = {OPENAI_MODEL: 0.99, "text-embedding-3-large": 0.99, LOCAL_MODEL: 0.999}
+_REDIS_URL = "redis://localhost:6379/0"
 
 
 class Settings(BaseSettings):
@@ -38,7 +40,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="EMENDO_", frozen=True, extra="ignore")
 
     # Where things are.
-    redis_url: str = Field("redis://localhost:6379/0", repr=False, description="Data Redis with search, db 0.")
+    redis_url: str = Field(_REDIS_URL, repr=False, description="Data Redis with search, db 0.")
     broker_url: str = Field("", repr=False, description="Celery broker; default: the data Redis, db 1.")
     control_url: str = Field("", repr=False, description="Control plane (jobs); default: the data Redis.")
     key_prefix: str = Field(
@@ -184,14 +186,17 @@ class Settings(BaseSettings):
     @classmethod
     def _fill_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Settings that follow from others; an empty environment variable counts as not set."""
-        values = {key: value for key, value in values.items() if value not in ("", None)}
-        redis_url = values.get("redis_url", "redis://localhost:6379/0")
-        if "broker_url" not in values:
-            values["broker_url"] = _with_database(redis_url, 1)
-        values.setdefault("control_url", redis_url)
-        values.setdefault("embedding_api_key", os.environ.get("OPENAI_API_KEY", ""))
-        values.setdefault("chat_api_key", os.environ.get("OPENAI_API_KEY", ""))
-        remote = values["embedding_api_key"] not in ("", SecretStr("")) or values.get("embedding_base_url")
+        values = {name: _trimmed(name, value) for name, value in values.items()}
+        values = {name: value for name, value in values.items() if value not in ("", None)}
+        redis_url = values.get("redis_url", _REDIS_URL)
+        if isinstance(redis_url, str):  # what is none pydantic refuses
+            _require_usable("redis_url", redis_problem(redis_url), "redis://host:6379/0")
+            values.setdefault("control_url", redis_url)
+            if "broker_url" not in values:
+                values["broker_url"] = _default_broker(redis_url)
+        values.setdefault("embedding_api_key", os.environ.get("OPENAI_API_KEY", "").strip())
+        values.setdefault("chat_api_key", os.environ.get("OPENAI_API_KEY", "").strip())
+        remote = values["embedding_api_key"] or values.get("embedding_base_url")
         values.setdefault("embedding_provider", "openai" if remote else "local")
         local = values["embedding_provider"] == "local"
         values.setdefault("embedding_model", LOCAL_MODEL if local else OPENAI_MODEL)
@@ -241,11 +246,28 @@ class Settings(BaseSettings):
                 "unset EMENDO_EMBEDDING_MODEL and EMENDO_EMBEDDING_DIMENSIONS, or set OPENAI_API_KEY "
                 "or EMENDO_EMBEDDING_BASE_URL to use a provider",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_addresses(self) -> Self:
+        database = redis_database(self.redis_url)
         _require(
-            _database(self.redis_url) == 0,
-            f"EMENDO_REDIS_URL must name database 0, not {_database(self.redis_url)}",
+            database == 0,
+            f"EMENDO_REDIS_URL must name database 0, not {database}",
             "Redis search indexes database 0 only",
         )
+        _require_usable("control_url", redis_problem(self.control_url), "redis://host:6379/0")
+        _require_usable("broker_url", broker_problem(self.broker_url), "redis://host:6379/1 or amqp://host:5672//")
+        for name, url, key in (
+            ("embedding", self.embedding_base_url, self.embedding_api_key.get_secret_value()),
+            ("chat", self.chat_base_url, self.chat_api_key.get_secret_value()),
+        ):
+            _require_usable(f"{name}_base_url", http_problem(url) if url else None, "https://host/v1")
+            _require(
+                key.isascii() and key.isprintable(),
+                f"EMENDO_{name.upper()}_API_KEY, or OPENAI_API_KEY in its place, is not of printable ASCII characters",
+                "copy the key once more; no HTTP header can carry another character",
+            )
         return self
 
     @property
@@ -281,17 +303,32 @@ def _require(held: bool, problem: str, suggestion: str) -> None:
         raise ConfigurationError(problem, suggestion=suggestion)
 
 
-def _database(redis_url: str) -> int:
-    parts = urlsplit(redis_url)
-    named = parse_qs(parts.query).get("db", [parts.path.strip("/")])[-1]  # redis-py lets ?db= win over the path
-    return int(named) if named.isdigit() else 0
+def _require_usable(name: str, problem: str | None, example: str) -> None:
+    _require(
+        problem is None,
+        f"EMENDO_{name.upper()} cannot be used: {problem}",
+        f"write it like {example}; percent-encode special characters of the password",
+    )
 
 
-def _with_database(redis_url: str, database: int) -> str:
+def _trimmed(name: str, value: Any) -> Any:
+    """A file with a secret ends with a newline, which is part of no URL and no key."""
+    if not name.endswith(("_url", "_api_key")):
+        return value
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return text.strip() if isinstance(text, str) else text
+
+
+def _default_broker(redis_url: str) -> str:
     parts = urlsplit(redis_url)
-    if parts.scheme == "unix":
-        raise ConfigurationError(
-            "EMENDO_BROKER_URL is needed when EMENDO_REDIS_URL is a unix socket",
-            suggestion="set it to redis+socket:///path/to/redis.sock?virtual_host=1",
-        )
-    return urlunsplit(parts._replace(path=f"/{database}"))
+    _require(
+        not {"username", "password"} & parse_qs(parts.query).keys(),
+        "EMENDO_BROKER_URL is needed when EMENDO_REDIS_URL has user name or password behind a question mark",
+        "write them before the host: redis://user:password@host:6379/0",
+    )
+    _require(
+        parts.scheme != "unix",
+        "EMENDO_BROKER_URL is needed when EMENDO_REDIS_URL is a unix socket",
+        "set it to redis+socket:///path/to/redis.sock?virtual_host=1",
+    )
+    return broker_beside(redis_url, 1)

@@ -19,7 +19,7 @@ def bundled_parts() -> tuple[str, str]:
 
 
 def test_another_redis_on_the_chosen_port_is_not_taken_for_ours(emendo_redis, monkeypatch, tmp_path):
-    monkeypatch.setattr(embedded_redis, "free_port", lambda: emendo_redis.port)
+    monkeypatch.setattr(embedded_redis, "usable_port", lambda *_: emendo_redis.port)
     late = EmbeddedRedis(tmp_path / "late")
     with pytest.raises(ConfigurationError, match="did not start") as refused:
         late.start()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import socket
 
 import click
 import pytest
 
 from emendo_client import cli
-from emendo_client.cli import run
+from emendo_client.cli import processes, run
 from emendo_client.cli.doctor import _embedder
 from emendo_client.cli.output import print_table
 from emendo_client.local import stack
+from emendo_client.local.ports import LOOPBACK
 from emendo_client.local.stack import Addresses, write_ready_file
 from emendo_client.local.supervisor import Supervisor
+from emendo_client.testing import __main__ as test_server
 from emendo_config import ConfigurationError, Settings
 
 
@@ -40,6 +43,85 @@ def test_a_wrong_setting_is_a_failure_and_json_when_asked_for(monkeypatch, capsy
     assert re.match(r"Error: invalid settings: EMENDO_LEASE", capsys.readouterr().err)
     assert run(["jobs", "--json"]) == 1
     assert '"code": "CONFIGURATION"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("redis", "--port", "70000"),
+        ("redis", "--port", "-1"),
+        ("flower", "--port", "65536"),
+        ("gateway", "--port", "65536"),
+        ("up", "--redis-port", "99999"),
+        ("up", "--gateway-port", "99999"),
+        ("up", "--flower-port", "99999"),
+    ],
+)
+def test_a_port_that_is_none_is_wrong_usage(words, capsys):
+    assert run(list(words)) == 2
+    assert f"Invalid value for '{words[1]}': {words[2]} is not in the range 0<=x<=65535." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["70000", "-1", "http"])
+def test_a_port_that_is_none_is_wrong_usage_of_the_test_server_too(port, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["emendo_client.testing", f"--port={port}"])
+    with pytest.raises(SystemExit) as ended:
+        test_server.main()
+    assert ended.value.code == 2
+    assert f"argument --port: {port} is no port: those go from 0 to 65535" in capsys.readouterr().err
+
+
+@pytest.fixture
+def became(monkeypatch) -> list[list[str]]:
+    """The commands that this process would have become."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(processes, "become", commands.append)
+    return commands
+
+
+def test_what_picks_a_free_port_for_0_says_so_when_a_port_is_taken(became, monkeypatch, capsys):
+    ran: list[int] = []
+    monkeypatch.setattr("uvicorn.run", lambda *_, port, **__: ran.append(port))
+    monkeypatch.setattr("emendo_config.logs.configure_logging", lambda _: None)
+    monkeypatch.setenv("EMENDO_FLOWER_PASSWORD", "hush")
+    monkeypatch.setenv("FLOWER_BASIC_AUTH", "")  # the command sets it
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+        for command in ("gateway", "flower"):
+            assert run([command, "--port", str(port)]) == 1
+            said = capsys.readouterr().err
+            assert f"port {port} is taken" in said
+            assert "give another port with --port (0 picks a free one)" in said
+            assert run([command, "--port", "0"]) == 0
+    assert ran[0] > 0
+    assert re.fullmatch(r"--port=[1-9]\d+", became[0][-1])
+
+
+@pytest.mark.parametrize("command", [("redis", "--port", "0"), ("beat",), ("up",)])
+def test_a_folder_that_cannot_be_made_is_named(command, became, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "folder"
+    assert run([*command, "--dir", str(folder)]) == 1
+    assert capsys.readouterr().err == (
+        f"Error: the folder {folder} cannot be made (Not a directory) (give one that you may write to with --dir)\n"
+    )
+    assert became == []
+
+
+@pytest.mark.parametrize(
+    ("words", "ignored", "subcommand"),
+    [
+        ("reembed --json status", "--json", "reembed status"),
+        ("reembed --model x --dimensions 3 status", "--model, --dimensions", "reembed status"),
+        ("reembed --only missing --no-wait pause", "--only, --wait/--no-wait", "reembed pause"),
+        ("conflicts --limit 3 show c", "--limit", "conflicts show"),
+        ("project rules --json set --no-categories", "--json", "project rules set"),
+    ],
+)
+def test_options_that_a_subcommand_would_not_see_are_wrong_usage(words, ignored, subcommand, capsys):
+    assert run(words.split()) == 2
+    said = f"{ignored} cannot stand before a subcommand; emendo {subcommand} --help shows what can follow it"
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["keep [red] this", "closing [/tag]", "[link=x]y[/link]", "a\\[b]"])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from emendo_client.local import supervisor as supervision
-from emendo_client.local.ports import free_port, is_taken, require_free
+from emendo_client.local.ports import free_port, is_taken, require_free, usable_port
 from emendo_client.local.supervisor import ProcessSpec, Supervisor
 from emendo_config import ConfigurationError
 
@@ -222,8 +222,10 @@ def test_ports_are_free_or_refused_by_number():
     port = free_port()
     assert not is_taken(port)
     require_free(port, "Redis", "--redis-port")
+    assert usable_port(port, "Redis", "--redis-port") == port
+    assert not is_taken(usable_port(0, "Redis", "--redis-port"))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", port))
         listener.listen()
         with pytest.raises(ConfigurationError, match=f"port {port} is taken.*--redis-port"):
-            require_free(port, "Redis", "--redis-port")
+            usable_port(port, "Redis", "--redis-port")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from emendo_client import Conflict, Event, MemoryClient
+from emendo_client.cli.groups import stands_alone
 from emendo_client.cli.memories import metadata_option
 from emendo_client.cli.output import json_option, print_json, print_table, report, write_options
 
@@ -19,7 +20,7 @@ from emendo_client.cli.output import json_option, print_json, print_table, repor
 @click.pass_context
 def conflicts(context: click.Context, limit: int, as_json: bool) -> None:
     """List submissions that wait for a person, newest first. See also `conflicts show` and `conflicts resolve`."""
-    if context.invoked_subcommand is not None:
+    if not stands_alone(context):
         return
     with MemoryClient() as client:
         found = client.conflicts(limit)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import click
 
-from emendo_client.local.ports import LOOPBACK, require_free
+from emendo_client.cli.ports import port_option
+from emendo_client.local.folders import make_folder
+from emendo_client.local.ports import LOOPBACK, usable_port
 from emendo_config import ConfigurationError, Settings
 from emendo_config.queues import QUEUES
 from emendo_config.worker_process import WORKER_ENVIRONMENT, WORKER_THREADS
@@ -24,16 +26,15 @@ def celery_command(*words: str) -> list[str]:
 
 
 @click.command()
-@click.option("--port", type=int, default=6379, show_default=True, help="0 picks a free one.")
+@port_option("--port", 6379)
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=Path(".emendo/redis"), show_default=True)
 def redis(port: int, directory: Path) -> None:
     """Run the embedded Redis with search in the foreground."""
     from emendo_client.local.embedded_redis import EmbeddedRedis
-    from emendo_client.local.ports import free_port
 
-    require_free(port, "Redis", "--port")
-    directory.mkdir(parents=True, exist_ok=True)
-    server = EmbeddedRedis(directory, port or free_port())
+    port = usable_port(port, "Redis", "--port")
+    make_folder(directory)
+    server = EmbeddedRedis(directory, port)
     click.echo(f"Redis with search at {server.url}, data in {directory}", err=True)
     become(server.command())
 
@@ -66,7 +67,7 @@ def worker(queues: str, concurrency: int, name: str, pool: str) -> None:
 def beat(directory: Path) -> None:
     """Run the clock of the periodic jobs. One of them is enough."""
     settings = Settings()
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     become(
         celery_command(
             *("beat", "--schedule", str(directory / "schedule"), "--pidfile", "", "--loglevel", settings.log_level)
@@ -76,7 +77,7 @@ def beat(directory: Path) -> None:
 
 @click.command()
 @click.option("--host", default=LOOPBACK, show_default=True, help="Flower shows job ids: think before you open it.")
-@click.option("--port", type=click.IntRange(1, 65535), default=5555, show_default=True)
+@port_option("--port", 5555)
 def flower(host: str, port: int) -> None:
     """Run Flower, the dashboard, behind a password (EMENDO_FLOWER_PASSWORD)."""
     if find_spec("flower") is None:
@@ -90,7 +91,7 @@ def flower(host: str, port: int) -> None:
             "Flower cannot take a ',' in EMENDO_FLOWER_PASSWORD or a ':' in EMENDO_FLOWER_USER",
             suggestion="choose others",
         )
-    require_free(port, "Flower", "--port")
+    port = usable_port(port, "Flower", "--port")
     # Through the environment: a command line can be read by every user of the machine.
     os.environ["FLOWER_BASIC_AUTH"] = f"{settings.flower_user}:{password}"
     become(celery_command("flower", f"--address={host}", f"--port={port}"))
@@ -98,7 +99,7 @@ def flower(host: str, port: int) -> None:
 
 @click.command()
 @click.option("--host", default=LOOPBACK, show_default=True)
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+@port_option("--port", 8080)
 def gateway(host: str, port: int) -> None:
     """Run the HTTP gateway (it answers /health, /health/live and /metrics so far)."""
     if any(find_spec(name) is None for name in ("fastapi", "prometheus_client", "uvicorn")):
@@ -109,7 +110,7 @@ def gateway(host: str, port: int) -> None:
     from emendo_config.logs import configure_logging
 
     settings = Settings()
-    require_free(port, "the gateway", "--port")
+    port = usable_port(port, "the gateway", "--port")
     configure_logging(settings)
     uvicorn.run(create_app(settings), host=host, port=port, log_config=None, access_log=False)
 

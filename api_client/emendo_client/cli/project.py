@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from emendo_client import MemoryClient, ProjectRules
+from emendo_client.cli.groups import stands_alone
 from emendo_client.cli.output import json_option, print_json
 
 
@@ -18,7 +19,7 @@ def project() -> None:
 @click.pass_context
 def rules(context: click.Context, as_json: bool) -> None:
     """Show what the project asks of inference; `project rules set` changes it."""
-    if context.invoked_subcommand is not None:
+    if not stands_alone(context):
         return
     with MemoryClient() as client:
         _print(client.project, client.project_rules(), as_json=as_json)

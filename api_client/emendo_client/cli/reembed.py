@@ -10,6 +10,7 @@ from emendo_client import Job, MemoryClient, Migration, ReembedPlan
 from emendo_client.cli import FAILED
 from emendo_client.cli.confirm import confirmed, yes_option
 from emendo_client.cli.following import follow
+from emendo_client.cli.groups import stands_alone
 from emendo_client.cli.output import json_option, print_json, print_table
 from emendo_client.errors import JobTimeoutError
 from emendo_client.models import JobStatus
@@ -51,7 +52,7 @@ def reembed(
 
     Without options: into the space that the settings name.
     """
-    if context.invoked_subcommand is not None:
+    if not stands_alone(context):
         return 0
     with MemoryClient() as client:
         chosen = {**wanted, "filters": _filters(filters) if filters else None}

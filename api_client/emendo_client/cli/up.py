@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
+from emendo_client.cli.ports import port_option
 from emendo_config.worker_process import WORKER_THREADS
 
 
 @click.command()
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=Path(".emendo"), show_default=True)
-@click.option("--redis-port", type=int, default=0, help="0 picks a free one; unused when EMENDO_REDIS_URL is set.")
-@click.option("--gateway-port", type=int, default=0, help="0 picks a free one.")
-@click.option("--flower-port", type=int, default=0, help="0 picks a free one.")
+@port_option("--redis-port", note="; unused when EMENDO_REDIS_URL is set")
+@port_option("--gateway-port")
+@port_option("--flower-port")
 @click.option("--concurrency", type=click.IntRange(1, 256), default=WORKER_THREADS, show_default=True)
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written when everything answers; JSON.")
 def up(  # noqa: PLR0917  # click passes every option
@@ -25,10 +26,11 @@ def up(  # noqa: PLR0917  # click passes every option
     ready_file: Path | None,
 ) -> int:
     """Run Redis, a worker, beat, Flower and the gateway; Ctrl-C stops them all."""
+    from emendo_client.local.folders import make_folder
     from emendo_client.local.stack import StackOptions, prepare, write_ready_file
     from emendo_client.local.supervisor import Supervisor
 
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     specs, addresses = prepare(StackOptions(directory.resolve(), redis_port, gateway_port, flower_port, concurrency))
     supervisor = Supervisor(specs)
     supervisor.handle_signals()

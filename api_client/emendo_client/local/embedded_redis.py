@@ -17,7 +17,8 @@ from typing import Self
 import redis
 from redis.exceptions import BusyLoadingError, RedisError
 
-from emendo_client.local.ports import LOOPBACK, free_port, require_free
+from emendo_client.local.folders import make_folder
+from emendo_client.local.ports import LOOPBACK, usable_port
 from emendo_config.errors import ConfigurationError
 
 START_TIMEOUT = 30.0
@@ -195,13 +196,11 @@ class EmbeddedRedis:
         """Starts the server and waits until it answers, its data loaded.
 
         Raises:
-            ConfigurationError: the port is taken, there is no such server, or it died; then with its last words.
+            ConfigurationError: the port is taken, its folder cannot be made, there is no such server, or it died; then
+                with its last words.
         """
-        if self.port:
-            require_free(self.port, "Redis", "--redis-port")
-        else:
-            self.port = free_port()
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self.port = usable_port(self.port, "Redis", "--redis-port")
+        make_folder(self._directory)
         log = self._directory / "redis.log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603  # found by find_server

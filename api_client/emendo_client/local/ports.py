@@ -7,6 +7,7 @@ import socket
 from emendo_config.errors import ConfigurationError
 
 LOOPBACK = "127.0.0.1"
+HIGHEST_PORT = 65_535
 
 
 def free_port() -> int:
@@ -35,3 +36,15 @@ def require_free(port: int, what: str, option: str) -> None:
             error_code="PORT_TAKEN",
             suggestion=f"stop what listens there, or give another port with {option} (0 picks a free one)",
         )
+
+
+def usable_port(port: int, what: str, option: str) -> int:
+    """The port, or a free one for 0.
+
+    Raises:
+        ConfigurationError: see `require_free`.
+    """
+    if not port:
+        return free_port()
+    require_free(port, what, option)
+    return port

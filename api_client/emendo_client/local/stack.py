@@ -16,7 +16,7 @@ import redis
 from redis.exceptions import RedisError
 
 from emendo_client.local.embedded_redis import EmbeddedRedis, find_server
-from emendo_client.local.ports import LOOPBACK, free_port, require_free
+from emendo_client.local.ports import LOOPBACK, usable_port
 from emendo_client.local.supervisor import ProcessSpec, Supervisor
 from emendo_config import Keys, Settings
 from emendo_config.errors import ConfigurationError
@@ -55,17 +55,14 @@ def prepare(options: StackOptions) -> tuple[list[ProcessSpec], Addresses]:
         ConfigurationError: a component is missing, or a port is taken.
     """
     _require_components()
-    gateway_port = options.gateway_port or free_port()
-    flower_port = options.flower_port or free_port()
-    require_free(gateway_port, "the gateway", "--gateway-port")
-    require_free(flower_port, "Flower", "--flower-port")
+    gateway_port = usable_port(options.gateway_port, "the gateway", "--gateway-port")
+    flower_port = usable_port(options.flower_port, "Flower", "--flower-port")
     specs = []
     own_redis = os.environ.get("EMENDO_REDIS_URL")
     if own_redis:
         redis_url = own_redis
     else:
-        redis_port = options.redis_port or free_port()
-        require_free(redis_port, "Redis", "--redis-port")
+        redis_port = usable_port(options.redis_port, "Redis", "--redis-port")
         find_server()
         redis_url = EmbeddedRedis(options.directory / "redis", redis_port).url
         specs.append(

@@ -7,13 +7,14 @@ import signal
 import threading
 from pathlib import Path
 
+from emendo_client.local.ports import HIGHEST_PORT
 from emendo_client.testing.server import OpenAIServer
 
 
 def main() -> None:
     """Serves until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m emendo_client.testing", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
+    parser.add_argument("--port", type=_port, default=0, help="0 picks a free one")
     parser.add_argument("--latency-ms", type=float, default=0.0)
     parser.add_argument("--api-key", default="", help="refuse other keys")
     parser.add_argument("--dimensions", type=int, default=1536, help="when the request does not say")
@@ -37,6 +38,12 @@ def main() -> None:
         stop.wait()
     if ready is not None:
         ready.unlink(missing_ok=True)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is no port: those go from 0 to {HIGHEST_PORT}")
+    return int(text)
 
 
 def _write_whole(path: Path, text: str) -> None:
