@@ -48,7 +48,9 @@ class Settings(BaseSettings):
     )
     project: str = Field("default", description="The tenant this client works for.")
     redis_timeout: float = Field(5.0, gt=0, le=60, description="Seconds one Redis call may take.")
-    redis_max_connections: int = Field(64, ge=1, description="Connections one process may open to each Redis.")
+    redis_max_connections: int = Field(
+        64, ge=1, description="Connections of a process to each Redis, for calls; as many more for who waits for jobs."
+    )
     broker_timeout: float = Field(2.0, gt=0, le=30, description="Seconds ringing a shard's bell may take.")
 
     # Embedding.
