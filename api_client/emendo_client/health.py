@@ -57,7 +57,8 @@ class Health(BaseModel):
     The counts are those of all projects together. `queued` jobs wait in an inbox or are being worked; `delayed`
     ones wait for another attempt, `dead` ones for a person. `oldest_job_seconds` says for each Celery queue how long
     the first job of any of its inboxes has been there, 0 when they are empty: minutes are normal for the chunks of a
-    large batch, and bad for interactive work.
+    large batch, and bad for interactive work. `overdue_seconds` says how long ago the first delayed job was due: a few
+    seconds, unless no worker sweeps.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,6 +69,7 @@ class Health(BaseModel):
     queued: int = 0
     queued_by_shard: dict[str, int] = Field(default_factory=dict)
     delayed: int = 0
+    overdue_seconds: float = 0.0
     dead: int = 0
     oldest_job_seconds: dict[str, float] = Field(default_factory=dict)
     circuit_breakers: dict[str, CircuitBreaker] = Field(default_factory=dict)
@@ -104,12 +106,13 @@ def unreachable(problem: str) -> Health:
 def _look(keys: Keys) -> Steps[Health]:
     """Three round trips: the job counts, the inboxes, the index."""
     silent_since = int((time.time() - WORKER_SILENCE) * 1000)
-    clock, workers, delayed, dead, members, used, *breakers = yield Batch(
+    clock, workers, delayed, first_due, dead, members, used, *breakers = yield Batch(
         "control",
         [
             ("TIME",),
             ("ZCOUNT", keys.workers, silent_since, "+inf"),
             ("ZCARD", keys.delayed),
+            ("ZRANGE", keys.delayed, 0, 0, "WITHSCORES"),
             ("ZCARD", keys.dead),
             ("SMEMBERS", keys.shards),
             ("HGETALL", keys.usage),
@@ -135,6 +138,7 @@ def _look(keys: Keys) -> Steps[Health]:
         queued=sum(lengths),
         queued_by_shard=dict(zip(shards, lengths, strict=True)),
         delayed=int(delayed),
+        overdue_seconds=max(0.0, now - float(first_due[1]) / 1_000) if first_due else 0.0,
         dead=int(dead),
         oldest_job_seconds={
             queue: max(

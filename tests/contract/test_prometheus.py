@@ -112,6 +112,7 @@ def test_an_alert_names_metrics_and_labels_that_exist(alert):
         "emendo_redis_up",
         "emendo_workers",
         "emendo_oldest_job_seconds",
+        "emendo_overdue_seconds",
         "emendo_dead_letters",
         "emendo_circuit_breaker_open",
         "emendo_inference_fallbacks_total",

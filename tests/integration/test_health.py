@@ -12,6 +12,7 @@ from intake import added, drain, shard_of_job
 from prometheus_client.parser import text_string_to_metric_families
 
 from emendo_client import AsyncMemoryClient, MemoryClient, steps
+from emendo_client.cli.doctor import _backlog
 from emendo_client.gateway import app as gateway
 from emendo_client.gateway.app import create_app
 from emendo_client.health import InferenceUsage
@@ -81,6 +82,22 @@ def test_the_oldest_jobs_age_is_that_of_the_longest_waiting_of_a_queues_inboxes(
     assert 3_600 <= ages["interactive"] < 3_700
     assert 7_200 <= ages["bulk"] < 7_300
     assert ages["inference"] == ages["maintenance"] == 0.0
+
+
+def test_a_delayed_job_that_nobody_brings_back_is_told(services, client, backlog):
+    assert (client.health().delayed, client.health().overdue_seconds) == (1, 0.0)
+    ((member, _),) = services.control.zrange(services.keys.delayed, 0, -1, withscores=True)
+    services.control.zadd(services.keys.delayed, {member: int((time.time() - 90) * 1_000)})
+    assert 90 <= client.health().overdue_seconds < 120
+    assert backlog_finding(client.settings).state == "ok", "nobody could: there is no worker"
+    services.keeper.renew()
+    found = backlog_finding(client.settings)
+    assert (found.state, "start them anew" in found.mend) == ("warn", True)
+
+
+def backlog_finding(settings):
+    (found,) = [finding for finding in _backlog(settings) if finding.check == "backlog"]
+    return found
 
 
 def test_the_circuit_breaker_is_told_in_its_three_states(services, client):
@@ -169,6 +186,7 @@ def test_metrics_say_what_health_says(backlog, services, client, emendo_settings
         "emendo_workers": {(): 1},
         "emendo_jobs_queued": {(shard,): count for shard, count in backlog.items()},
         "emendo_jobs_delayed": {(): 1},
+        "emendo_overdue_seconds": {(): 0},
         "emendo_dead_letters": {(): 1},
         "emendo_circuit_breaker_open": {("openai",): 1, ("chat",): 0},
         "emendo_inference_requests": {("chat",): 0, ("embedding",): 0},

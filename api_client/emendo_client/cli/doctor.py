@@ -234,11 +234,13 @@ def _backlog(settings: Settings) -> Iterator[Finding]:
         return
     mend = "" if found.workers else "start one: emendo worker; until then jobs are accepted and wait"
     yield Finding("workers", "ok" if found.workers else "warn", f"{found.workers} alive", mend)
+    stuck = bool(found.workers) and found.overdue_seconds > _OVERDUE
     yield Finding(
         "backlog",
-        "ok",
+        "warn" if stuck else "ok",
         f"{found.queued} in the inboxes, the oldest for {max(found.oldest_job_seconds.values()):.0f} s; "
         f"{found.delayed} waiting for another attempt",
+        f"no worker has brought one back for {found.overdue_seconds:.0f} s: start them anew" if stuck else "",
     )
     for provider, breaker in found.circuit_breakers.items():
         yield _circuit_breaker(provider, breaker)
@@ -247,6 +249,8 @@ def _backlog(settings: Settings) -> Iterator[Finding]:
     yield Finding("dead letters", "warn" if found.dead else "ok", str(found.dead), look)
 
 
+# Seconds after which a delayed job that is due should long be back; workers look every second.
+_OVERDUE = 60.0
 # The embedding provider whose pace workers keep, whatever the settings here name.
 _PACED = "openai"
 

@@ -32,6 +32,9 @@ class HealthCollector(Collector):
             queued.add_metric([str(shard)], count)
         yield queued
         yield GaugeMetricFamily("emendo_jobs_delayed", "Jobs waiting for another attempt.", value=health.delayed)
+        yield GaugeMetricFamily(
+            "emendo_overdue_seconds", "How long the first delayed job has been due.", value=health.overdue_seconds
+        )
         oldest = GaugeMetricFamily(
             "emendo_oldest_job_seconds", "How long the first job of any inbox has been there.", labels=["queue"]
         )
