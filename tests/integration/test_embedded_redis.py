@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+
 import pytest
 import redis
 
-from emendo_client.local import embedded_redis
+from emendo_client.local import embedded_redis, folders
 from emendo_client.local.embedded_redis import EmbeddedRedis, ServerCommand, find_server
+from emendo_client.local.folders import hold_folder
+from emendo_client.local.ports import free_port
 from emendo_config import ConfigurationError
 
 
@@ -65,3 +72,45 @@ def test_a_candidate_that_dies_is_passed_over_with_its_reason(monkeypatch, tmp_p
     monkeypatch.setattr(embedded_redis, "_candidates", lambda: [ServerCommand((str(broken),), "a broken one")])
     with pytest.raises(ConfigurationError, match=r"a broken one: does not start .* \(a library is missing\)"):
         find_server.__wrapped__()
+
+
+def test_a_folder_has_one_server_whichever_way_the_second_is_started(tmp_path, cli, monkeypatch):
+    monkeypatch.setattr(folders, "_PATIENCE", 0.0)
+    with EmbeddedRedis(tmp_path / "redis") as first:
+        with pytest.raises(ConfigurationError, match="in use") as refused:
+            EmbeddedRedis(tmp_path / "redis").start()
+        assert f"process {first.pid}" in refused.value.message
+        assert first.url in refused.value.message
+        for words in (("redis", "--port", "0", "--dir", str(tmp_path / "redis")), ("up", "--dir", str(tmp_path))):
+            code, _, said = cli(None, *words)
+            assert (code, f"process {first.pid}" in said) == (1, True), said
+        with redis.Redis(port=first.port) as connection:
+            assert connection.ping()
+    with EmbeddedRedis(tmp_path / "redis") as second, redis.Redis(port=second.port) as connection:
+        assert connection.ping()
+
+
+def test_a_server_that_became_of_the_command_holds_its_folder(tmp_path, monkeypatch):
+    port = free_port()
+    command = [sys.executable, "-m", "emendo_client.cli", "redis", "--port", str(port), "--dir", str(tmp_path / "data")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        with redis.Redis(port=port) as connection:
+            while not answers(connection):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        with monkeypatch.context() as patch, pytest.raises(ConfigurationError, match=f"process {process.pid}"):
+            patch.setattr(folders, "_PATIENCE", 0.0)
+            hold_folder(tmp_path / "data")
+    finally:
+        process.kill()
+        process.wait()
+    os.close(hold_folder(tmp_path / "data"))
+
+
+def answers(connection: redis.Redis) -> bool:
+    try:
+        return bool(connection.ping())
+    except redis.RedisError:
+        return False

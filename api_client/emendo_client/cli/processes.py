@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from emendo_client.cli.ports import port_option
-from emendo_client.local.folders import make_folder
+from emendo_client.local.folders import hold_folder, make_folder, name_holder
 from emendo_client.local.ports import LOOPBACK, usable_port
 from emendo_config import ConfigurationError, Settings
 from emendo_config.queues import QUEUES
@@ -33,8 +33,10 @@ def redis(port: int, directory: Path) -> None:
     from emendo_client.local.embedded_redis import EmbeddedRedis
 
     port = usable_port(port, "Redis", "--port")
-    make_folder(directory)
+    held = hold_folder(directory)
     server = EmbeddedRedis(directory, port)
+    name_holder(held, f"process {os.getpid()}, the Redis at {server.url}")
+    os.set_inheritable(held, True)  # the server, which this process becomes, holds it from now on
     click.echo(f"Redis with search at {server.url}, data in {directory}", err=True)
     become(server.command())
 

@@ -17,7 +17,7 @@ from typing import Self
 import redis
 from redis.exceptions import BusyLoadingError, RedisError
 
-from emendo_client.local.folders import make_folder
+from emendo_client.local.folders import hold_folder, name_holder
 from emendo_client.local.ports import LOOPBACK, usable_port
 from emendo_config.errors import ConfigurationError
 
@@ -196,16 +196,21 @@ class EmbeddedRedis:
         """Starts the server and waits until it answers, its data loaded.
 
         Raises:
-            ConfigurationError: the port is taken, its folder cannot be made, there is no such server, or it died; then
-                with its last words.
+            ConfigurationError: the port is taken, its folder cannot be made or is another server's, there is no such
+                server, or it died; then with its last words.
         """
         self.port = usable_port(self.port, "Redis", "--redis-port")
-        make_folder(self._directory)
+        command = self.command()
+        held = hold_folder(self._directory)
         log = self._directory / "redis.log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: S603  # found by find_server
-                self.command(), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-            )
+        try:
+            with log.open("ab") as output:
+                self._process = subprocess.Popen(  # noqa: S603  # found by find_server
+                    command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, pass_fds=(held,)
+                )
+            name_holder(held, f"process {self._process.pid}, the Redis at {self.url}")
+        finally:
+            os.close(held)  # from now on the server's alone: it ends with it
         deadline = time.monotonic() + START_TIMEOUT
         with redis.Redis(host=LOOPBACK, port=self.port, protocol=2) as connection:
             while not self._answers(connection):

@@ -16,6 +16,7 @@ import redis
 from redis.exceptions import RedisError
 
 from emendo_client.local.embedded_redis import EmbeddedRedis, find_server
+from emendo_client.local.folders import hold_folder
 from emendo_client.local.ports import LOOPBACK, usable_port
 from emendo_client.local.supervisor import ProcessSpec, Supervisor
 from emendo_config import Keys, Settings
@@ -52,7 +53,7 @@ def prepare(options: StackOptions) -> tuple[list[ProcessSpec], Addresses]:
     """The processes to start, in order, and where they will answer. Nothing is started yet.
 
     Raises:
-        ConfigurationError: a component is missing, or a port is taken.
+        ConfigurationError: a component is missing, or a port or the folder is taken.
     """
     _require_components()
     gateway_port = usable_port(options.gateway_port, "the gateway", "--gateway-port")
@@ -64,6 +65,7 @@ def prepare(options: StackOptions) -> tuple[list[ProcessSpec], Addresses]:
     else:
         redis_port = usable_port(options.redis_port, "Redis", "--redis-port")
         find_server()
+        os.close(hold_folder(options.directory / "redis"))  # nobody else has it: said before anything is started
         redis_url = EmbeddedRedis(options.directory / "redis", redis_port).url
         specs.append(
             ProcessSpec(
