@@ -100,9 +100,10 @@ def test_a_server_that_became_of_the_command_holds_its_folder(tmp_path, monkeypa
             while not answers(connection):
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
-        with monkeypatch.context() as patch, pytest.raises(ConfigurationError, match=f"process {process.pid}"):
+        with monkeypatch.context() as patch:
             patch.setattr(folders, "_PATIENCE", 0.0)
-            hold_folder(tmp_path / "data")
+            with pytest.raises(ConfigurationError, match=f"process {process.pid}"):
+                hold_folder(tmp_path / "data")
     finally:
         process.kill()
         process.wait()
