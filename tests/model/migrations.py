@@ -28,6 +28,8 @@ from emendo_workers.sweeper import Sweeper
 
 # Dimensions; the settings' are a third choice, until they are left.
 SIZES = (32, 48, 96)
+# What a pause holds up.
+_STANDING = (Phase.BACKFILL, Phase.CATCHING_UP, Phase.VERIFYING)
 _BACK = (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
 
 
@@ -122,6 +124,15 @@ class Reembedding:
             self._work()
 
     def _work(self) -> None:
+        before = self._client.migration()
+        self._work_once()
+        now = self._client.migration()
+        assert before is not None
+        assert now is not None
+        if self._is_paused and not self.spaces.are_ending and before.phase in _STANDING:
+            assert (now.job_id, now.phase) == (before.job_id, before.phase), "it went on although it was paused"
+
+    def _work_once(self) -> None:
         control, keys = self.services.control, self.services.keys
         members = [as_text(each) for each in control.zrange(keys.delayed, 0, -1)]
         due = dict.fromkeys([each for each in members if each.startswith(MAINTENANCE)], 0)
@@ -139,7 +150,6 @@ class Reembedding:
         assert state is not None
         assert (state.failed, state.failures) == (0, {})
         if state.phase is Phase.SWITCHED and self.spaces.coming is not None:
-            assert not self._is_paused, "it went on although it was paused"
             self.spaces.switch()
         elif state.phase in _BACK and self.spaces.kept is not None:
             self.spaces.go_back()
