@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import click
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 
 from emendo_client.audit import Audit
 from emendo_client.cli import FAILED
@@ -89,6 +89,10 @@ def examine() -> Iterator[Finding]:
     connection = connect(settings.redis_url, settings)
     try:
         yield from _data_redis(connection, settings)
+    except AuthenticationError:
+        found = f"{redact_url(settings.redis_url)} refuses the user or password"
+        yield Finding("redis", "fail", found, "correct them in EMENDO_REDIS_URL")
+        return
     except RedisError as error:
         yield Finding(
             "redis",
