@@ -27,7 +27,7 @@ class Core:
     """One project's connections; see `MemoryClient`."""
 
     def __init__(self, settings: Settings | None = None, project: str | None = None) -> None:
-        self.settings = settings or Settings()
+        self.settings = Settings() if settings is None else validation.settings_given(settings)
         given = self.settings.project if project is None else project
         self.project = validation.scope_id(given, "project") or "default"
         self._keys = Keys(self.settings.key_prefix)

@@ -14,6 +14,7 @@ from emendo_client.chat import base as chat
 from emendo_client.embeddings import base as embeddings
 from emendo_client.errors import (
     AuthenticationError,
+    ConfigurationError,
     EmbeddingError,
     EmendoError,
     InferenceError,
@@ -36,17 +37,41 @@ class Provider:
     Attributes:
         error: raised when it refuses the request, or its answer cannot be used.
         malformed, refused: error codes of such an answer, and of what it will not do whoever asks.
-        key_setting: where its key comes from.
+        key_setting, url_setting: where its key and its address come from.
     """
 
     error: type[EmendoError]
     malformed: str
     refused: str
     key_setting: str
+    url_setting: str
 
 
-EMBEDDING = Provider(EmbeddingError, embeddings.MALFORMED, EmbeddingError.code, "EMENDO_EMBEDDING_API_KEY")
-CHAT = Provider(InferenceError, chat.MALFORMED, chat.REFUSED, "EMENDO_CHAT_API_KEY")
+EMBEDDING = Provider(
+    EmbeddingError,
+    embeddings.MALFORMED,
+    EmbeddingError.code,
+    "EMENDO_EMBEDDING_API_KEY",
+    "EMENDO_EMBEDDING_BASE_URL",
+)
+CHAT = Provider(InferenceError, chat.MALFORMED, chat.REFUSED, "EMENDO_CHAT_API_KEY", "EMENDO_CHAT_BASE_URL")
+
+
+def require_server(provider: Provider, needed: str, key: str, base_url: str) -> None:
+    """Refuses settings that name no server: texts meant for a private one must never go to OpenAI by default.
+
+    Args:
+        needed: what is to be asked, for the message.
+
+    Raises:
+        ConfigurationError: there is neither a key, which alone means OpenAI, nor a base URL.
+    """
+    if not key and not base_url:
+        raise ConfigurationError(
+            f"{needed} is needed, but neither {provider.key_setting} (or OPENAI_API_KEY) nor {provider.url_setting} "
+            "is set here",
+            suggestion=f"give this process what the workers have: {provider.url_setting}, or a key for OpenAI itself",
+        )
 
 
 def translate(error: Exception, provider: Provider) -> EmendoError:
@@ -59,6 +84,7 @@ def translate(error: Exception, provider: Provider) -> EmendoError:
         return NetworkError(
             f"the provider cannot be reached ({type(error.__cause__ or error).__name__})",
             error_code="PROVIDER_UNREACHABLE",
+            suggestion=f"check {provider.url_setting} (OpenAI itself when it is not set) and this machine's network",
         )
     return provider.error(f"the provider's answer is malformed ({type(error).__name__})", error_code=provider.malformed)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import redis
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
 
 from emendo_client.errors import EmendoError, NetworkError, VectorStoreError
 from emendo_config.redis_io import are_all_in_use, lua_source, round_trip, script_digest
@@ -98,6 +98,12 @@ def translate(error: RedisError) -> EmendoError:
                 suggestion="start a worker (emendo worker), which creates it; emendo doctor shows more",
             )
         return VectorStoreError(f"Redis refused a command ({message.split(' ', 1)[0]})")
+    if isinstance(error, AuthenticationError):  # for redis-py a kind of failed connection
+        return NetworkError(
+            "Redis refuses the user or password of EMENDO_REDIS_URL, or of EMENDO_CONTROL_URL where that is set",
+            error_code="REDIS_LOGIN_REFUSED",
+            suggestion="correct them there; emendo doctor shows which Redis it is",
+        )
     if are_all_in_use(error):
         return NetworkError(
             "all connections to Redis are in use, and none became free in time",

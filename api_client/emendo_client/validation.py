@@ -36,6 +36,16 @@ MAX_METADATA_DEPTH = 16
 MAX_WHOLE_NUMBER = 2**63 - 1
 
 
+def settings_given(value: Any) -> Settings:
+    """What a client is made with; a URL in its place is a mistake that is easily made."""
+    if not isinstance(value, Settings):
+        raise ValidationError(
+            f"settings is of type {type(value).__name__}; it must be Settings",
+            suggestion="MemoryClient(Settings(redis_url=…)), or MemoryClient() for those of the environment",
+        )
+    return value
+
+
 def text(value: Any, name: str, settings: Settings) -> str:
     """A memory text: not blank, within the limit, no control characters or lone surrogates."""
     return _text(value, name, settings.max_text_chars, "split the text, or raise EMENDO_MAX_TEXT_CHARS")

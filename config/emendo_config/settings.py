@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from typing import Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -290,7 +291,13 @@ class Settings(BaseSettings):
 
 
 def redact_url(url: str) -> str:
-    """The URL without user name, password and query, fit for a log; a URL nobody can read is not shown at all."""
+    """The URL, or several with a `;` between them, without user name, password and query, fit for a log.
+
+    One that nobody can read is not shown at all.
+    """
+    several = re.split(r";(?=[a-z+]+://)", url)  # a password may have one in it, too
+    if len(several) > 1:
+        return ";".join(map(redact_url, several))
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port

@@ -58,6 +58,7 @@ def test_a_worker_that_starts_before_its_redis_does_all_its_work_later(emendo_re
         )
     try:
         until(lambda: "cannot begin yet" in log.read_text())
+        assert "check=EMENDO_REDIS_URL" in log.read_text()
         with EmbeddedRedis(tmp_path / "late", port=port), MemoryClient(settings) as client:
             memory_id = client.add("hello", user_id="ana", infer=False).wait(PATIENCE).results[0].memory_id
             held = client._keys.lock(memory_id)

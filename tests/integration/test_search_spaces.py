@@ -9,8 +9,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import openai
 import pytest
 from intake import added, drain_all
+from pydantic import SecretStr
 from spaces import SMALL, open_space, own_space, right_vector, switch
 
 from emendo_client import AsyncMemoryClient, MemoryClient
@@ -185,3 +187,15 @@ def test_the_same_vectors_indexed_in_another_way(services, client, datatype, met
     assert scores == sorted(scores, reverse=True)
     if metric != "l2":
         assert scores == pytest.approx([hit.score for hit in before], abs=2e-3)
+
+
+async def test_who_has_no_provider_settings_sends_the_query_nowhere(settings, client, spaces, monkeypatch):
+    for name in ("OpenAI", "AsyncOpenAI"):
+        monkeypatch.setattr(openai, name, None)  # a client that nobody can make
+    theirs = settings.model_copy(update={"embedding_base_url": "", "embedding_api_key": SecretStr("")})
+    says = "neither EMENDO_EMBEDDING_API_KEY .* nor EMENDO_EMBEDDING_BASE_URL is set here"
+    with MemoryClient(theirs) as other, pytest.raises(ConfigurationError, match=says):
+        other.search(QUERY, user_id="ana")
+    async with AsyncMemoryClient(theirs) as other:
+        with pytest.raises(ConfigurationError, match=says):
+            await other.search(QUERY, user_id="ana")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from contextlib import closing
 
 import pytest
 from kombu import Connection
 from kombu.transport import TRANSPORT_ALIASES
+from redis.exceptions import AuthenticationError
 
 from emendo_client import AsyncMemoryClient, MemoryClient
 from emendo_client.bell import Bell
 from emendo_client.errors import NetworkError
 from emendo_workers import transport
+from emendo_workers.store_failures import STORE_AWAY, failure_of
 
 
 @pytest.fixture
@@ -39,6 +42,30 @@ def test_a_redis_that_does_not_answer_is_asked_once(emendo_settings, silent):
     with MemoryClient(away) as client, pytest.raises(NetworkError):
         client.update("some-memory", "text")
     assert connections_to(server) == 1, "each further attempt would take the time limit once more"
+
+
+@pytest.mark.parametrize("login", [":hush", "nobody:hush"], ids=["password", "user"])
+async def test_a_refused_user_or_password_is_told_from_a_redis_that_is_away(emendo_settings, cli, login):
+    url = emendo_settings.redis_url.replace("://", f"://{login}@")
+    theirs = emendo_settings.model_copy(update={"redis_url": url, "control_url": url})
+    with MemoryClient(theirs) as client, pytest.raises(NetworkError) as refused:
+        client.jobs()
+    async with AsyncMemoryClient(theirs) as client:
+        with pytest.raises(NetworkError) as also:
+            await client.jobs()
+    assert refused.value.error_code == also.value.error_code == "REDIS_LOGIN_REFUSED"
+    assert "refuses the user or password of EMENDO_REDIS_URL" in refused.value.message
+    assert "hush" not in json.dumps(refused.value.to_dict())
+    code, out, _ = cli(theirs, "doctor", "--json")
+    finding = json.loads(out)[-1]
+    assert (code, finding["check"], finding["state"]) == (1, "redis", "fail")
+    assert "refuses the user or password" in finding["found"]
+    assert "hush" not in out
+
+
+def test_workers_wait_for_a_password_that_is_set_right_and_spend_no_attempts():
+    failure = failure_of(AuthenticationError("WRONGPASS for hush"))
+    assert (failure.error_code, "hush" in str(failure)) == (STORE_AWAY, False)
 
 
 async def test_the_async_client_asks_it_once_too(emendo_settings, silent):

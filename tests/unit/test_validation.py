@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emendo_client import validation
+from emendo_client import AsyncMemoryClient, MemoryClient, validation
 from emendo_client.errors import ValidationError
 from emendo_client.requests import RequestBuilder, new_memory_id
 from emendo_config import Keys, Settings
@@ -190,3 +190,12 @@ def test_whatever_the_text_it_passes_whole_or_is_refused(text):
             validation.text(text, "text", SETTINGS)
     else:
         assert validation.text(text, "text", SETTINGS) == text
+
+
+@pytest.mark.parametrize("client", [MemoryClient, AsyncMemoryClient])
+@pytest.mark.parametrize("value", ["redis://:hush@127.0.0.1:6379/0", "", {"redis_url": "redis://h"}, Settings])
+def test_a_client_is_made_with_settings_and_nothing_else(client, value):
+    with pytest.raises(ValidationError) as refused:
+        client(value)
+    assert refused.value.message == f"settings is of type {type(value).__name__}; it must be Settings"
+    assert "Settings(redis_url=…)" in str(refused.value.suggestion)

@@ -17,6 +17,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 from celery.worker import state
+from redis.exceptions import RedisError
 
 from emendo_client.errors import ConfigurationError
 from emendo_config import Settings
@@ -68,7 +69,7 @@ def _begin(sender: Any, **_: Any) -> None:
         raise WorkerShutdown(str(error)) from error
     # Celery would only log it, and the worker work without a sweeper for as long as it lives.
     except Exception as error:  # noqa: BLE001  # whatever it was
-        logger.warning("the worker cannot begin yet and tries again", extra={"error": type(error).__name__})
+        _warn(error)
         threading.Thread(target=_begin_later, args=(sender,), name="emendo-beginning", daemon=True).start()
 
 
@@ -80,9 +81,16 @@ def _begin_later(sender: Any) -> None:
             logger.critical("the worker cannot work here and ends", exc_info=error)
             state.should_stop = EX_FAILURE  # type: ignore[assignment]  # what Celery's own signal handlers set
         except Exception as error:  # noqa: BLE001  # as above
-            logger.warning("the worker cannot begin yet and tries again", extra={"error": type(error).__name__})
+            _warn(error)
             continue
         return
+
+
+def _warn(error: Exception) -> None:
+    fields = {"error": type(error).__name__}
+    if isinstance(error, RedisError):
+        fields["check"] = "EMENDO_REDIS_URL, and EMENDO_CONTROL_URL where it is set"
+    logger.warning("the worker cannot begin yet and tries again", extra=fields)
 
 
 def _set_up(sender: Any) -> None:

@@ -100,7 +100,7 @@ class Services:
         """The way from texts to the space's vectors, float32[dimensions] whatever its datatype.
 
         Raises:
-            ConfigurationError: its provider is not installed here.
+            ConfigurationError: its provider is not installed here, or the settings do not say where it is.
         """
         if space.embedded_as == self.settings.space.name:
             return self.embedding

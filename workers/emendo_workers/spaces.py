@@ -62,7 +62,7 @@ class SpacePipelines:
         """The pipeline of a registered space.
 
         Raises:
-            ConfigurationError: its provider is not installed here.
+            ConfigurationError: its provider is not installed here, or the settings do not say where it is.
         """
         with self._lock:
             name = record.embedded_as

@@ -12,7 +12,7 @@ def create_chat_model(settings: Settings) -> ChatModel:
     """The chat model the settings name; the openai library is imported only here.
 
     Raises:
-        ConfigurationError: they name none.
+        ConfigurationError: they name none, or neither a key nor a base URL for it.
     """
     from emendo_client.chat.openai import OpenAIChatModel
 

@@ -15,7 +15,7 @@ from emendo_client.chat.answers import read
 from emendo_client.chat.base import A, ChatAnswer, Message
 from emendo_client.chat.forms import Form
 from emendo_client.errors import ConfigurationError
-from emendo_client.provider_errors import CHAT, translate
+from emendo_client.provider_errors import CHAT, require_server, translate
 from emendo_client.tls import http_client
 from emendo_config import Settings
 
@@ -33,15 +33,17 @@ class OpenAIChatModel:
     """One `openai` client per process; thread-safe. It remembers what the server understands.
 
     Raises:
-        ConfigurationError: the settings name no chat model.
+        ConfigurationError: the settings name no chat model, or neither a key nor a base URL.
     """
 
     def __init__(self, settings: Settings) -> None:
         if not settings.has_chat_model:
             raise ConfigurationError("no chat model is configured", suggestion="set EMENDO_CHAT_MODEL")
+        key = settings.chat_api_key.get_secret_value()
+        require_server(CHAT, f"the chat model {settings.chat_model}", key, settings.chat_base_url)
         self._model = settings.chat_model
         self._options: dict[str, Any] = {
-            "api_key": settings.chat_api_key.get_secret_value() or _NO_KEY,
+            "api_key": key or _NO_KEY,
             "base_url": settings.chat_base_url or None,
             "timeout": settings.chat_timeout,
             "max_retries": 0,  # retrying is decided in one place, emendo_workers.retry

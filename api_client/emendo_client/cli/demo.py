@@ -44,11 +44,13 @@ def demo(updates: int, keep: bool, as_json: bool) -> int:
     from emendo_client.demo.sample import read_sample
     from emendo_client.demo.story import tell
     from emendo_client.demo.throughput import measure
+    from emendo_client.local.stack import require_components
 
     # With --json, standard output is the document's alone.
     stream = sys.stderr if as_json else sys.stdout
     console = Console(file=stream, width=None if stream.isatty() else 140)
     checks = Checks(console)
+    require_components(Settings(redis_url="", broker_url="", control_url=""), own_redis=False)
     with _interruptible(), _directory(keep=keep) as directory:
         if keep:
             console.print(f"the data stays in {directory}", soft_wrap=True, markup=False)

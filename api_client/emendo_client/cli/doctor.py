@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import click
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 
 from emendo_client.audit import Audit
 from emendo_client.cli import FAILED
 from emendo_client.cli.deep import look_deep, print_audit
 from emendo_client.cli.output import json_option, print_json, print_table
+from emendo_client.embeddings import create_embedder
 from emendo_client.errors import EmendoError
 from emendo_client.health import CircuitBreaker, check
 from emendo_config import ConfigurationError, Keys, Settings
@@ -89,6 +90,10 @@ def examine() -> Iterator[Finding]:
     connection = connect(settings.redis_url, settings)
     try:
         yield from _data_redis(connection, settings)
+    except AuthenticationError:
+        found = f"{redact_url(settings.redis_url)} refuses the user or password"
+        yield Finding("redis", "fail", found, "correct them in EMENDO_REDIS_URL")
+        return
     except RedisError as error:
         yield Finding(
             "redis",
@@ -130,9 +135,13 @@ def _embedder(settings: Settings) -> Finding:
     described = f"{space.provider}: {space.model}, {space.dimensions} dimensions"
     if space.provider == "openai":
         described += f", {redact_url(settings.embedding_base_url) if settings.embedding_base_url else 'OpenAI itself'}"
-        if not settings.embedding_api_key.get_secret_value() and not settings.embedding_base_url:
-            return Finding("embedder", "fail", described, "set OPENAI_API_KEY or EMENDO_EMBEDDING_API_KEY")
         described += f", {_key_origin(settings)}"
+    try:
+        embedder = create_embedder(settings)
+        embedder.prepare()  # no provider is asked, which might cost money
+    except ConfigurationError as error:
+        return Finding("embedder", "fail", error.message, error.suggestion or "")
+    embedder.close()
     return Finding("embedder", "ok", described)
 
 

