@@ -16,6 +16,7 @@ from rich.text import Text
 
 from emendo_client import Job, JobResult, JobStatus
 from emendo_client.cli import FAILED
+from emendo_client.cli.following import interruptible
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -75,7 +76,8 @@ def report(job: Job, *, wait: bool, timeout: float, as_json: bool, dry_run: bool
         else:
             click.echo(f"accepted: job {job.id}")
         return 0
-    result = job.wait(timeout)
+    with interruptible(job):
+        result = job.wait(timeout)
     if as_json:
         print_json(result)
     elif dry_run:
@@ -103,6 +105,7 @@ def _print_result(result: JobResult) -> None:
     for item in result.results:
         if item.conflict_id is not None:
             click.echo(f"waits for a person: emendo conflicts show {item.conflict_id}")
+    _print_advice(result)
     _print_account(result)
 
 
@@ -122,7 +125,15 @@ def _print_plan(result: JobResult) -> None:
             for item in result.results
         ),
     )
+    _print_advice(result)
     _print_account(result)
+
+
+def _print_advice(result: JobResult) -> None:
+    """What to do about each error, said once however many items met it; below the table, where it is not folded."""
+    errors = [error for item in result.results if (error := item.error)]
+    for line in dict.fromkeys(f"{error['code']}: {error['suggestion']}" for error in errors if error.get("suggestion")):
+        click.echo(line)
 
 
 def _print_account(result: JobResult) -> None:
