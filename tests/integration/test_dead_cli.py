@@ -81,6 +81,28 @@ def test_replay_takes_one_and_says_when_it_is_none(dead, letters):
     assert (code, out.strip()) == (0, "queued again: 1 job")
 
 
+@pytest.mark.parametrize("verb", ["list", "replay", "discard"])
+def test_times_are_typed_as_for_purge(dead, letters, verb):
+    for option in ("--before", "--after"):
+        code, _, err = dead(verb, option, "2026-01-01")
+        assert code == 2
+        assert f"'{option}': it has no time zone; give a time such as 2026-01-31T12:00Z, or an age: 30d" in err
+    assert len(listed(dead)) == 2
+
+
+def test_an_age_is_a_time(dead, letters):
+    assert len(listed(dead, "--after", "1h")) == 2
+    assert listed(dead, "--before", "1h") == listed(dead, "--after", "0s") == []
+
+
+def test_what_the_doctor_advises_can_be_typed(cli, dead, emendo_settings, letters):
+    findings = json.loads(cli(emendo_settings, "doctor", "--json")[1])
+    (mend,) = [finding["mend"] for finding in findings if finding["check"] == "dead letters"]
+    assert mend == "emendo dead lists them; emendo dead replay --all tries them again"
+    code, out, _ = dead("replay", "--all")
+    assert (code, out) == (0, "queued again: 2 jobs\n")
+
+
 @pytest.mark.parametrize("verb", ["replay", "discard"])
 @pytest.mark.parametrize(
     "words", [(), ("a-job", "--all"), ("--all", "--kind", "update"), ("a-job", "--error", "X"), ("--no-such-option",)]

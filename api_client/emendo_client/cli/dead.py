@@ -11,6 +11,7 @@ import click
 
 from emendo_client import MemoryClient
 from emendo_client.cli import FAILED
+from emendo_client.cli.moments import moment
 from emendo_client.cli.output import json_option, print_json, print_table, progress_bar
 
 _DEFAULT = "list"
@@ -27,13 +28,14 @@ class _ListByDefault(click.Group):
 
 def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
     for name, what, help_text in (
-        ("--after", "after", "Died at this time or later (ISO 8601, with a time zone)."),
-        ("--before", "before", "Died before this time (ISO 8601, with a time zone)."),
+        ("--after", "after", "Died then or later: an ISO time with its zone, or an age: 30d, 12h."),
+        ("--before", "before", "Died before then: an ISO time with its zone, or an age: 30d, 12h."),
         ("--memory", "memory_id", "Jobs on this memory."),
         ("--error", "error_code", "Jobs that died of this error code."),
         ("--kind", "kind", "Jobs of this kind, such as update."),
     ):
-        command = click.option(name, what, help=help_text)(command)
+        parse = moment if what in ("after", "before") else None
+        command = click.option(name, what, help=help_text, callback=parse)(command)
     return command
 
 
@@ -46,7 +48,7 @@ def dead() -> None:
 @_filters
 @click.option("--limit", type=int, default=20, show_default=True)
 @json_option
-def list_letters(limit: int, as_json: bool, **filters: str | None) -> None:
+def list_letters(limit: int, as_json: bool, **filters: Any) -> None:
     """List dead letters, newest first."""
     with MemoryClient() as client:
         found = client.dead_letters(limit, **filters)
@@ -94,7 +96,7 @@ def show(job_id: str, as_json: bool) -> None:
 @click.option("--all", "every", is_flag=True, help="Every dead letter of the project.")
 @_filters
 @json_option
-def replay(job_id: str | None, every: bool, as_json: bool, **filters: str | None) -> None:
+def replay(job_id: str | None, every: bool, as_json: bool, **filters: Any) -> None:
     """Put dead letters back to work, each under its own id: one JOB_ID, --all, or those that match."""
     _require_one_choice(job_id, filters, every=every)
     with MemoryClient() as client, progress_bar("replaying", shown=not as_json) as advance:
@@ -115,7 +117,7 @@ def replay(job_id: str | None, every: bool, as_json: bool, **filters: str | None
 @_filters
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def discard(job_id: str | None, every: bool, yes: bool, as_json: bool, **filters: str | None) -> int:
+def discard(job_id: str | None, every: bool, yes: bool, as_json: bool, **filters: Any) -> int:
     """Give dead letters up and drop their payload: one JOB_ID, --all, or those that match."""
     _require_one_choice(job_id, filters, every=every)
     with MemoryClient() as client:
@@ -135,7 +137,7 @@ def discard(job_id: str | None, every: bool, yes: bool, as_json: bool, **filters
     return 0
 
 
-def _require_one_choice(job_id: str | None, filters: dict[str, str | None], *, every: bool) -> None:
+def _require_one_choice(job_id: str | None, filters: dict[str, Any], *, every: bool) -> None:
     narrowed = any(value is not None for value in filters.values())
     if (job_id is not None) + every + narrowed != 1:
         raise click.UsageError(
