@@ -46,7 +46,7 @@ def finished(info: JobInfo, items: list[ItemResult], *, raise_on_failure: bool) 
 
 def timed_out(info: JobInfo, timeout: float) -> JobTimeoutError:
     """The error for a wait that ended before the job did."""
-    last = f"; its last error: {_said(info.error)}" if info.error else ""
+    last = f"; its last error: {in_words(info.error)}" if info.error else ""
     return JobTimeoutError(
         f"the job {info.job_id} is still {info.status} after {timeout:g} s{last}",
         details={"job_id": info.job_id, "status": info.status},
@@ -54,13 +54,13 @@ def timed_out(info: JobInfo, timeout: float) -> JobTimeoutError:
     )
 
 
+def in_words(error: dict[str, Any]) -> str:
+    """An error of a job's record: what happened, without any memory text, as no error's message has any."""
+    return f"{error['code']}, {error['message']}"
+
+
 def _how_it_ended(info: JobInfo, items: list[ItemResult]) -> str:
     if info.status is JobStatus.CANCELLED:  # an error in its record is of an attempt before
         return "the job was cancelled"
     first = info.error or next((item.error for item in items if item.error), None)
-    return f"the job failed: {_said(first)}" if first else "the job failed"
-
-
-def _said(error: dict[str, Any]) -> str:
-    """An error of a job's record: what happened, without any memory text, as no error's message has any."""
-    return f"{error['code']}, {error['message']}"
+    return f"the job failed: {in_words(first)}" if first else "the job failed"

@@ -52,6 +52,19 @@ def test_dead_lists_and_filters(dead, letters, words):
     assert "private" not in out
 
 
+def test_nothing_in_the_list_is_broken_at_80_columns(dead, client, letters, monkeypatch):
+    assert dead("--kind", "none") == (0, "no dead letters\n", "")
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = dead()[1].splitlines()
+    assert lines[::2] == [
+        f"{letters['delete']}  delete VERSION_MISMATCH",
+        f"{letters['update']}  update MEMORY_NOT_FOUND",
+    ]
+    last = f"{client.dead_letter(letters['delete']).last_attempt_at:%m-%d %H:%M}"
+    assert lines[1] == f"  1 attempt, the last {last} UTC; the memory has version 1, not 9"
+    assert max(map(len, lines)) <= 80
+
+
 def test_show_says_what_the_letter_asked_for(dead, letters):
     code, out, _ = dead("show", letters["update"])
     assert code == 0

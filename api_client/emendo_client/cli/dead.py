@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from emendo_client import MemoryClient
+from emendo_client import DeadLetter, MemoryClient
 from emendo_client.cli import FAILED
 from emendo_client.cli.moments import moment
-from emendo_client.cli.output import json_option, print_json, print_table, progress_bar
+from emendo_client.cli.output import counted, json_option, print_entries, print_json, print_table, progress_bar
 
 _DEFAULT = "list"
 
@@ -55,22 +55,7 @@ def list_letters(limit: int, as_json: bool, **filters: Any) -> None:
     if as_json:
         print_json(found)
         return
-    print_table(
-        "dead letters",
-        ("job", "kind", "attempts", "first attempt", "last attempt", "code", "error"),
-        (
-            (
-                letter.job_id,
-                letter.kind,
-                letter.attempts,
-                letter.first_attempt_at and f"{letter.first_attempt_at:%m-%d %H:%M:%S}",
-                letter.last_attempt_at and f"{letter.last_attempt_at:%m-%d %H:%M:%S}",
-                letter.error and letter.error["code"],
-                letter.error and letter.error["message"],
-            )
-            for letter in found
-        ),
-    )
+    print_entries([_entry(letter) for letter in found], nothing="no dead letters")
 
 
 @dead.command()
@@ -137,6 +122,15 @@ def discard(job_id: str | None, every: bool, yes: bool, as_json: bool, **filters
     return 0
 
 
+def _entry(letter: DeadLetter) -> tuple[str, str]:
+    """Its two lines in the list."""
+    error = letter.error or {"code": "", "message": "not known"}
+    tried = counted(letter.attempts, "attempt")
+    if letter.last_attempt_at:
+        tried += f", the last {letter.last_attempt_at:%m-%d %H:%M} UTC"
+    return f"{letter.job_id}  {letter.kind} {error['code']}", f"{tried}; {error['message']}"
+
+
 def _require_one_choice(job_id: str | None, filters: dict[str, Any], *, every: bool) -> None:
     narrowed = any(value is not None for value in filters.values())
     if (job_id is not None) + every + narrowed != 1:
@@ -153,4 +147,4 @@ def _confirmed(project: str, *, every: bool) -> bool:
 
 
 def _named(job_id: str | None, count: int) -> str:
-    return f"job {job_id}" if job_id is not None else f"{count} {'job' if count == 1 else 'jobs'}"
+    return f"job {job_id}" if job_id is not None else counted(count, "job")

@@ -51,6 +51,22 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     Console().print(table)
 
 
+def print_entries(entries: Sequence[tuple[str, str]], *, nothing: str) -> None:
+    """A list in two lines each, or what to say when it is empty.
+
+    No table: one of 80 columns has no room beside an id, and breaks the kinds and codes that are copied from here.
+    """
+    for first, second in entries:
+        click.echo(f"{first}\n  {second}")
+    if not entries:
+        click.echo(nothing)
+
+
+def counted(count: int, what: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 @contextmanager
 def progress_bar(label: str, *, shown: bool) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error when that is a terminal; what it yields takes (done, total)."""
