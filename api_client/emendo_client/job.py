@@ -109,5 +109,5 @@ class Job:
             except RedisError as error:
                 raise translate(error) from error
         if not info.status.is_final:
-            raise timed_out(self.id, timeout, info.status)
+            raise timed_out(info, timeout)
         return info

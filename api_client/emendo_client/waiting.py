@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from emendo_client.errors import JobFailedError, JobTimeoutError
 from emendo_client.models import ItemResult, JobInfo, JobResult, JobStatus
@@ -36,17 +37,30 @@ def finished(info: JobInfo, items: list[ItemResult], *, raise_on_failure: bool) 
     result = JobResult.model_validate({**info.model_dump(exclude={"results"}), "results": items})
     if raise_on_failure and info.status in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise JobFailedError(
-            f"the job {info.status}",
+            _how_it_ended(info, items),
             details={"job_id": info.job_id, "result": result.model_dump(mode="json")},
             suggestion="details['result'] says why; client.replay(job_id) tries again",
         )
     return result
 
 
-def timed_out(job_id: str, timeout: float, status: JobStatus) -> JobTimeoutError:
+def timed_out(info: JobInfo, timeout: float) -> JobTimeoutError:
     """The error for a wait that ended before the job did."""
+    last = f"; its last error: {in_words(info.error)}" if info.error else ""
     return JobTimeoutError(
-        f"the job is still {status} after {timeout:g} s",
-        details={"job_id": job_id, "status": status},
+        f"the job {info.job_id} is still {info.status} after {timeout:g} s{last}",
+        details={"job_id": info.job_id, "status": info.status},
         suggestion="the job goes on: wait again, or look at emendo doctor if it stays queued",
     )
+
+
+def in_words(error: dict[str, Any]) -> str:
+    """An error of a job's record: what happened, without any memory text, as no error's message has any."""
+    return f"{error['code']}, {error['message']}"
+
+
+def _how_it_ended(info: JobInfo, items: list[ItemResult]) -> str:
+    if info.status is JobStatus.CANCELLED:  # an error in its record is of an attempt before
+        return "the job was cancelled"
+    first = info.error or next((item.error for item in items if item.error), None)
+    return f"the job failed: {in_words(first)}" if first else "the job failed"

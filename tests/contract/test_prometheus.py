@@ -106,6 +106,12 @@ def test_an_alert_names_metrics_and_labels_that_exist(alert):
     assert used <= kept
 
 
+def test_the_command_an_alert_names_can_be_typed_as_it_stands():
+    """`emendo dead replay` alone refuses: it wants to be told which."""
+    texts = " ".join(text for alert in ALERTS for text in alert["annotations"].values())
+    assert re.findall(r"emendo dead replay(?: --\w+)?", texts) == ["emendo dead replay --all"]
+
+
 @pytest.mark.parametrize(
     "metric",
     [

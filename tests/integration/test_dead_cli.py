@@ -52,6 +52,19 @@ def test_dead_lists_and_filters(dead, letters, words):
     assert "private" not in out
 
 
+def test_nothing_in_the_list_is_broken_at_80_columns(dead, client, letters, monkeypatch):
+    assert dead("--kind", "none") == (0, "no dead letters\n", "")
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = dead()[1].splitlines()
+    assert lines[::2] == [
+        f"{letters['delete']}  delete VERSION_MISMATCH",
+        f"{letters['update']}  update MEMORY_NOT_FOUND",
+    ]
+    last = f"{client.dead_letter(letters['delete']).last_attempt_at:%m-%d %H:%M}"
+    assert lines[1] == f"  1 attempt, the last {last} UTC; the memory has version 1, not 9"
+    assert max(map(len, lines)) <= 80
+
+
 def test_show_says_what_the_letter_asked_for(dead, letters):
     code, out, _ = dead("show", letters["update"])
     assert code == 0
@@ -79,6 +92,28 @@ def test_replay_takes_one_and_says_when_it_is_none(dead, letters):
     assert (code, json.loads(err)["code"]) == (1, "JOB_NOT_DEAD")
     code, out, _ = dead("replay", "--all")
     assert (code, out.strip()) == (0, "queued again: 1 job")
+
+
+@pytest.mark.parametrize("verb", ["list", "replay", "discard"])
+def test_times_are_typed_as_for_purge(dead, letters, verb):
+    for option in ("--before", "--after"):
+        code, _, err = dead(verb, option, "2026-01-01")
+        assert code == 2
+        assert f"'{option}': it has no time zone; give a time such as 2026-01-31T12:00Z, or an age: 30d" in err
+    assert len(listed(dead)) == 2
+
+
+def test_an_age_is_a_time(dead, letters):
+    assert len(listed(dead, "--after", "1h")) == 2
+    assert listed(dead, "--before", "1h") == listed(dead, "--after", "0s") == []
+
+
+def test_what_the_doctor_advises_can_be_typed(cli, dead, emendo_settings, letters):
+    findings = json.loads(cli(emendo_settings, "doctor", "--json")[1])
+    (mend,) = [finding["mend"] for finding in findings if finding["check"] == "dead letters"]
+    assert mend == "emendo dead lists them; emendo dead replay --all tries them again"
+    code, out, _ = dead("replay", "--all")
+    assert (code, out) == (0, "queued again: 2 jobs\n")
 
 
 @pytest.mark.parametrize("verb", ["replay", "discard"])

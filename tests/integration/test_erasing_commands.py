@@ -10,7 +10,7 @@ import click
 import pytest
 
 from emendo_client.cli.following import follow
-from emendo_client.cli.purge import moment
+from emendo_client.cli.moments import moment
 from emendo_client.errors import JobTimeoutError, MemoryNotFoundError
 
 

@@ -9,9 +9,10 @@ import sys
 import click
 import pytest
 
-from emendo_client import cli
+from emendo_client import Event, ItemResult, cli
 from emendo_client.cli import processes, run
 from emendo_client.cli.doctor import _embedder
+from emendo_client.cli.jobs import _outcome
 from emendo_client.cli.output import print_table
 from emendo_client.embeddings import local
 from emendo_client.local import stack
@@ -117,6 +118,7 @@ def test_a_folder_that_cannot_be_made_is_named(command, became, tmp_path, capsys
         ("reembed --model x --dimensions 3 status", "--model, --dimensions", "reembed status"),
         ("reembed --only missing --no-wait pause", "--only, --wait/--no-wait", "reembed pause"),
         ("conflicts --limit 3 show c", "--limit", "conflicts show"),
+        ("jobs --status failed show j", "--status", "jobs show"),
         ("project rules --json set --no-categories", "--json", "project rules set"),
     ],
 )
@@ -130,6 +132,24 @@ def test_options_that_a_subcommand_would_not_see_are_wrong_usage(words, ignored,
 def test_a_table_shows_a_memory_as_it_was_written(text, capsys):
     print_table("title", ("text",), [(text,)])
     assert text in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({"event": Event.UPDATE, "version": 2}, "UPDATE, version 2"),
+        ({"conflict_id": "m:1"}, "waits for a person: emendo conflicts show m:1"),
+        (
+            {"event": Event.UPDATE, "version": 2, "conflict_id": "m:1"},
+            "UPDATE, version 2; waits for a person: emendo conflicts show m:1",
+        ),
+        ({"decision": "DELETE"}, "decided DELETE, changed nothing"),
+        ({}, "nothing to do"),
+        ({"error": {"code": "SUPERSEDED", "message": "a newer one was first"}}, "SUPERSEDED, a newer one was first"),
+    ],
+)
+def test_a_result_says_what_became_of_the_memory_and_not_its_text(result, said):
+    assert _outcome(ItemResult(memory_id="m", memory="a private text", **result)) == said
 
 
 def test_the_doctor_says_where_the_key_came_from_and_never_the_key(monkeypatch):

@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from emendo_client import MemoryClient
+from emendo_client import DeadLetter, MemoryClient
 from emendo_client.cli import FAILED
-from emendo_client.cli.output import json_option, print_json, print_table, progress_bar
+from emendo_client.cli.moments import moment
+from emendo_client.cli.output import counted, json_option, print_entries, print_json, print_table, progress_bar
 
 _DEFAULT = "list"
 
@@ -27,13 +28,14 @@ class _ListByDefault(click.Group):
 
 def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
     for name, what, help_text in (
-        ("--after", "after", "Died at this time or later (ISO 8601, with a time zone)."),
-        ("--before", "before", "Died before this time (ISO 8601, with a time zone)."),
+        ("--after", "after", "Died then or later: an ISO time with its zone, or an age: 30d, 12h."),
+        ("--before", "before", "Died before then: an ISO time with its zone, or an age: 30d, 12h."),
         ("--memory", "memory_id", "Jobs on this memory."),
         ("--error", "error_code", "Jobs that died of this error code."),
         ("--kind", "kind", "Jobs of this kind, such as update."),
     ):
-        command = click.option(name, what, help=help_text)(command)
+        parse = moment if what in ("after", "before") else None
+        command = click.option(name, what, help=help_text, callback=parse)(command)
     return command
 
 
@@ -46,29 +48,14 @@ def dead() -> None:
 @_filters
 @click.option("--limit", type=int, default=20, show_default=True)
 @json_option
-def list_letters(limit: int, as_json: bool, **filters: str | None) -> None:
+def list_letters(limit: int, as_json: bool, **filters: Any) -> None:
     """List dead letters, newest first."""
     with MemoryClient() as client:
         found = client.dead_letters(limit, **filters)
     if as_json:
         print_json(found)
         return
-    print_table(
-        "dead letters",
-        ("job", "kind", "attempts", "first attempt", "last attempt", "code", "error"),
-        (
-            (
-                letter.job_id,
-                letter.kind,
-                letter.attempts,
-                letter.first_attempt_at and f"{letter.first_attempt_at:%m-%d %H:%M:%S}",
-                letter.last_attempt_at and f"{letter.last_attempt_at:%m-%d %H:%M:%S}",
-                letter.error and letter.error["code"],
-                letter.error and letter.error["message"],
-            )
-            for letter in found
-        ),
-    )
+    print_entries([_entry(letter) for letter in found], nothing="no dead letters")
 
 
 @dead.command()
@@ -94,7 +81,7 @@ def show(job_id: str, as_json: bool) -> None:
 @click.option("--all", "every", is_flag=True, help="Every dead letter of the project.")
 @_filters
 @json_option
-def replay(job_id: str | None, every: bool, as_json: bool, **filters: str | None) -> None:
+def replay(job_id: str | None, every: bool, as_json: bool, **filters: Any) -> None:
     """Put dead letters back to work, each under its own id: one JOB_ID, --all, or those that match."""
     _require_one_choice(job_id, filters, every=every)
     with MemoryClient() as client, progress_bar("replaying", shown=not as_json) as advance:
@@ -115,7 +102,7 @@ def replay(job_id: str | None, every: bool, as_json: bool, **filters: str | None
 @_filters
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def discard(job_id: str | None, every: bool, yes: bool, as_json: bool, **filters: str | None) -> int:
+def discard(job_id: str | None, every: bool, yes: bool, as_json: bool, **filters: Any) -> int:
     """Give dead letters up and drop their payload: one JOB_ID, --all, or those that match."""
     _require_one_choice(job_id, filters, every=every)
     with MemoryClient() as client:
@@ -135,7 +122,16 @@ def discard(job_id: str | None, every: bool, yes: bool, as_json: bool, **filters
     return 0
 
 
-def _require_one_choice(job_id: str | None, filters: dict[str, str | None], *, every: bool) -> None:
+def _entry(letter: DeadLetter) -> tuple[str, str]:
+    """Its two lines in the list."""
+    error = letter.error or {"code": "", "message": "not known"}
+    tried = counted(letter.attempts, "attempt")
+    if letter.last_attempt_at:
+        tried += f", the last {letter.last_attempt_at:%m-%d %H:%M} UTC"
+    return f"{letter.job_id}  {letter.kind} {error['code']}", f"{tried}; {error['message']}"
+
+
+def _require_one_choice(job_id: str | None, filters: dict[str, Any], *, every: bool) -> None:
     narrowed = any(value is not None for value in filters.values())
     if (job_id is not None) + every + narrowed != 1:
         raise click.UsageError(
@@ -151,4 +147,4 @@ def _confirmed(project: str, *, every: bool) -> bool:
 
 
 def _named(job_id: str | None, count: int) -> str:
-    return f"job {job_id}" if job_id is not None else f"{count} {'job' if count == 1 else 'jobs'}"
+    return f"job {job_id}" if job_id is not None else counted(count, "job")

@@ -254,7 +254,7 @@ def _backlog(settings: Settings) -> Iterator[Finding]:
     for provider, breaker in found.circuit_breakers.items():
         yield _circuit_breaker(provider, breaker)
     yield _pace(settings, *pace)
-    look = "emendo dead lists them; emendo dead replay tries them again" if found.dead else ""
+    look = "emendo dead lists them; emendo dead replay --all tries them again" if found.dead else ""
     yield Finding("dead letters", "warn" if found.dead else "ok", str(found.dead), look)
 
 

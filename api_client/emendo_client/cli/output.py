@@ -16,6 +16,7 @@ from rich.text import Text
 
 from emendo_client import Job, JobResult, JobStatus
 from emendo_client.cli import FAILED
+from emendo_client.cli.following import interruptible
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -50,6 +51,22 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     Console().print(table)
 
 
+def print_entries(entries: Sequence[tuple[str, str]], *, nothing: str) -> None:
+    """A list in two lines each, or what to say when it is empty.
+
+    No table: one of 80 columns has no room beside an id, and breaks the kinds and codes that are copied from here.
+    """
+    for first, second in entries:
+        click.echo(f"{first}\n  {second}")
+    if not entries:
+        click.echo(nothing)
+
+
+def counted(count: int, what: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 @contextmanager
 def progress_bar(label: str, *, shown: bool) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error when that is a terminal; what it yields takes (done, total)."""
@@ -75,7 +92,8 @@ def report(job: Job, *, wait: bool, timeout: float, as_json: bool, dry_run: bool
         else:
             click.echo(f"accepted: job {job.id}")
         return 0
-    result = job.wait(timeout)
+    with interruptible(job):
+        result = job.wait(timeout)
     if as_json:
         print_json(result)
     elif dry_run:
@@ -103,6 +121,7 @@ def _print_result(result: JobResult) -> None:
     for item in result.results:
         if item.conflict_id is not None:
             click.echo(f"waits for a person: emendo conflicts show {item.conflict_id}")
+    _print_advice(result)
     _print_account(result)
 
 
@@ -122,7 +141,15 @@ def _print_plan(result: JobResult) -> None:
             for item in result.results
         ),
     )
+    _print_advice(result)
     _print_account(result)
+
+
+def _print_advice(result: JobResult) -> None:
+    """What to do about each error, said once however many items met it; below the table, where it is not folded."""
+    errors = [error for item in result.results if (error := item.error)]
+    for line in dict.fromkeys(f"{error['code']}: {error['suggestion']}" for error in errors if error.get("suggestion")):
+        click.echo(line)
 
 
 def _print_account(result: JobResult) -> None:
