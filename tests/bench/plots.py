@@ -41,7 +41,7 @@ def draw(curves: dict[str, list[dict[str, Any]]], directory: Path) -> list[Path]
             for metric, what in series:
                 axes.errorbar(*_series(points, metric), marker="o", capsize=3, label=what)
             axes.set(xlabel=label, title=title, xscale=scale)
-            axes.set_xticks([point["x"] for point in points], [f"{point['x']:,}" for point in points], minor=False)
+            axes.set_xticks([point["x"] for point in points], [_short(point["x"]) for point in points], minor=False)
             axes.minorticks_off()
             axes.set_ylim(bottom=0)
             axes.grid(visible=True, alpha=0.3)
@@ -50,6 +50,11 @@ def draw(curves: dict[str, list[dict[str, Any]]], directory: Path) -> list[Path]
         figure.savefig(path, metadata={"Software": None})
         written.append(path)
     return written
+
+
+def _short(count: int) -> str:
+    """`200k`: beside each other on a logarithmic axis, longer ones would touch."""
+    return f"{count // 1_000}k" if count >= 1_000 and count % 1_000 == 0 else str(count)
 
 
 def _series(points: list[dict[str, Any]], metric: str) -> tuple[list[float], list[float], list[list[float]]]:
