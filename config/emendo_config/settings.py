@@ -60,7 +60,11 @@ class Settings(BaseSettings):
     )
     embedding_model: str = Field("", description="Default: text-embedding-3-small (openai).")
     embedding_dimensions: int = Field(0, ge=0, le=16_384, description="Default: 1536 (openai), 512 (local).")
-    embedding_base_url: str = Field("", repr=False, description="Any OpenAI-compatible server.")
+    embedding_base_url: str = Field(
+        "",
+        repr=False,
+        description="Any OpenAI-compatible server. With a key it falls back to OPENAI_BASE_URL, then OpenAI.",
+    )
     embedding_api_key: SecretStr = Field(SecretStr(""), description="Falls back to OPENAI_API_KEY.")
     embedding_timeout: float = Field(20.0, gt=0, le=120, description="Seconds one provider request may take.")
     embedding_max_inputs: int = Field(2_048, ge=1, le=2_048, description="Texts in one provider request.")
@@ -105,7 +109,11 @@ class Settings(BaseSettings):
     index_algorithm: Literal["flat", "hnsw", "svs-vamana"] = Field("flat", description="A new store's index.")
 
     # Chat model.
-    chat_base_url: str = Field("", repr=False, description="Any OpenAI-compatible server; default: OpenAI itself.")
+    chat_base_url: str = Field(
+        "",
+        repr=False,
+        description="Any OpenAI-compatible server. With a key it falls back to OPENAI_BASE_URL, then OpenAI.",
+    )
     chat_model: str = Field("", description="Default: none; adds store messages as they are, merges wait for a person.")
     chat_api_key: SecretStr = Field(SecretStr(""), description="Falls back to OPENAI_API_KEY.")
     chat_timeout: float = Field(60.0, gt=0, le=170, description="Seconds one chat request may take.")
@@ -199,6 +207,9 @@ class Settings(BaseSettings):
                 values["broker_url"] = _default_broker(redis_url)
         values.setdefault("embedding_api_key", os.environ.get("OPENAI_API_KEY", "").strip())
         values.setdefault("chat_api_key", os.environ.get("OPENAI_API_KEY", "").strip())
+        for kind in ("embedding", "chat"):
+            if values[f"{kind}_api_key"]:  # the openai library would take it in any case, and nobody be told
+                values.setdefault(f"{kind}_base_url", os.environ.get("OPENAI_BASE_URL", "").strip())
         remote = values["embedding_api_key"] or values.get("embedding_base_url")
         values.setdefault("embedding_provider", "openai" if remote else "local")
         local = values["embedding_provider"] == "local"

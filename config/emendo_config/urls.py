@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 # kombu takes these options of a Redis broker; those of redis-py (socket_timeout, db) it does not know.
 _BROKER_OPTIONS = ("ssl_", "credential_provider")
+# What the URL says wins over what the code says, and the code reads answers of one kind only.
+_OURS = ("decode_responses", "encoding", "encoding_errors", "protocol")
 _BAD_ADDRESS = "its host, port or options cannot be read"
 _BAD_DATABASE = "its database is no whole number"
 _BAD_TRANSPORT = "its scheme, port or options are none that kombu takes, or what its transport needs is not installed"
@@ -23,6 +25,8 @@ def redis_problem(url: str) -> str | None:
     problem = _address_problem(url) or _place_problem(url)
     if problem is None and _raises(_make_connection, url):
         problem = "it has an option that redis-py does not take"
+    if problem is None and any(name in _OURS for name, _ in parse_qsl(urlsplit(url).query)):
+        problem = f"it has an option that is not yours to set ({', '.join(_OURS)})"
     return problem
 
 

@@ -17,13 +17,14 @@ SCHEMES = "it does not begin with redis://, rediss:// or unix://"
 UNREADABLE = "its host, port or options cannot be read"
 NO_DATABASE = "its database is no whole number"
 NO_OPTION = "it has an option that redis-py does not take"
+NOT_YOURS = "it has an option that is not yours to set (decode_responses, encoding, encoding_errors, protocol)"
 NO_TRANSPORT = "its scheme, port or options are none that kombu takes, or what its transport needs is not installed"
 
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch):
     for name in list(os.environ):
-        if name.upper().startswith("EMENDO_") or name == "OPENAI_API_KEY":
+        if name.upper().startswith("EMENDO_") or name.startswith("OPENAI_"):
             monkeypatch.delenv(name)
 
 
@@ -56,6 +57,8 @@ WRONG_REDIS = [
     ("redis://localhost/0?no_such=1", NO_OPTION),
     ("rediss://localhost/0?ssl_cert_reqs=perhaps", NO_OPTION),
     ("unix://", "it names no socket"),
+    ("redis://localhost/0?decode_responses=True", NOT_YOURS),
+    ("redis://localhost/0?protocol=3", NOT_YOURS),
 ]
 
 
@@ -211,3 +214,16 @@ def test_the_newline_at_the_end_of_a_secret_file_is_no_part_of_the_key(monkeypat
 def test_a_key_of_nothing_but_a_newline_counts_as_not_set(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "\n")
     assert Settings(embedding_api_key=SecretStr("\n")).space.provider == "local"
+
+
+@pytest.mark.parametrize("kind", ["embedding", "chat"])
+def test_the_openai_librarys_own_base_url_counts_where_it_would_be_used(monkeypatch, kind):
+    monkeypatch.setenv("OPENAI_BASE_URL", " https://private.example/v1 ")
+    assert getattr(Settings(), f"{kind}_base_url") == "", "without a key the library is not asked"
+    assert Settings().embedding_provider == "local"
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    assert getattr(Settings(), f"{kind}_base_url") == "https://private.example/v1"
+    ours = Settings(**{f"{kind}_base_url": "https://ours.example/v1"})
+    assert getattr(ours, f"{kind}_base_url") == "https://ours.example/v1"
+    monkeypatch.setenv("OPENAI_BASE_URL", "private.example")
+    assert "private" not in refusal().message
