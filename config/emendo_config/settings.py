@@ -201,14 +201,15 @@ class Settings(BaseSettings):
         values = {name: value for name, value in values.items() if value not in ("", None)}
         redis_url = values.get("redis_url", _REDIS_URL)
         if isinstance(redis_url, str):  # what is none pydantic refuses
-            _require_usable("redis_url", redis_problem(redis_url), "redis://host:6379/0")
+            _require_usable("EMENDO_REDIS_URL", redis_problem(redis_url), "redis://host:6379/0")
             values.setdefault("control_url", redis_url)
             if "broker_url" not in values:
                 values["broker_url"] = _default_broker(redis_url)
         values.setdefault("embedding_api_key", os.environ.get("OPENAI_API_KEY", "").strip())
         values.setdefault("chat_api_key", os.environ.get("OPENAI_API_KEY", "").strip())
         for kind in ("embedding", "chat"):
-            if values[f"{kind}_api_key"]:  # the openai library would take it in any case, and nobody be told
+            if values[f"{kind}_api_key"] and values.get(f"{kind}_provider") != "local":
+                # The openai library would take it in any case, and nobody be told.
                 values.setdefault(f"{kind}_base_url", os.environ.get("OPENAI_BASE_URL", "").strip())
         remote = values["embedding_api_key"] or values.get("embedding_base_url")
         values.setdefault("embedding_provider", "openai" if remote else "local")
@@ -270,13 +271,16 @@ class Settings(BaseSettings):
             f"EMENDO_REDIS_URL must name database 0, not {database}",
             "Redis search indexes database 0 only",
         )
-        _require_usable("control_url", redis_problem(self.control_url), "redis://host:6379/0")
-        _require_usable("broker_url", broker_problem(self.broker_url), "redis://host:6379/1 or amqp://host:5672//")
+        _require_usable("EMENDO_CONTROL_URL", redis_problem(self.control_url), "redis://host:6379/0")
+        _require_usable(
+            "EMENDO_BROKER_URL", broker_problem(self.broker_url), "redis://host:6379/1 or amqp://host:5672//"
+        )
         for name, url, key in (
             ("embedding", self.embedding_base_url, self.embedding_api_key.get_secret_value()),
             ("chat", self.chat_base_url, self.chat_api_key.get_secret_value()),
         ):
-            _require_usable(f"{name}_base_url", http_problem(url) if url else None, "https://host/v1")
+            base_url = f"EMENDO_{name.upper()}_BASE_URL, or OPENAI_BASE_URL in its place,"
+            _require_usable(base_url, http_problem(url) if url else None, "https://host/v1")
             _require(
                 key.isascii() and key.isprintable(),
                 f"EMENDO_{name.upper()}_API_KEY, or OPENAI_API_KEY in its place, is not of printable ASCII characters",
@@ -301,21 +305,25 @@ class Settings(BaseSettings):
         return EmbeddingSpace(self.embedding_provider, self.embedding_model, self.embedding_dimensions)
 
 
+_UNREADABLE = "(unreadable URL)"
+
+
 def redact_url(url: str) -> str:
     """The URL, or several with a `;` between them, without user name, password and query, fit for a log.
 
     One that nobody can read is not shown at all.
     """
-    several = re.split(r";(?=[a-z+]+://)", url)  # a password may have one in it, too
+    several = re.split(r";\s*(?=[A-Za-z][\w+.-]*://)", url)  # a password may have one in it, too
     if len(several) > 1:
         return ";".join(map(redact_url, several))
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        return "(unreadable URL)"
+        return _UNREADABLE
     host = f"[{host}]" if ":" in host else host
-    return urlunsplit(parts._replace(netloc=f"{host}:{port}" if port else host, query="", fragment=""))
+    shown = urlunsplit(parts._replace(netloc=f"{host}:{port}" if port else host, query="", fragment=""))
+    return _UNREADABLE if "@" in shown else shown  # something of a user or password is left
 
 
 def _require(held: bool, problem: str, suggestion: str) -> None:
@@ -326,7 +334,7 @@ def _require(held: bool, problem: str, suggestion: str) -> None:
 def _require_usable(name: str, problem: str | None, example: str) -> None:
     _require(
         problem is None,
-        f"EMENDO_{name.upper()} cannot be used: {problem}",
+        f"{name} cannot be used: {problem}",
         f"write it like {example}; percent-encode special characters of the password",
     )
 

@@ -90,6 +90,13 @@ def test_a_folder_has_one_server_whichever_way_the_second_is_started(tmp_path, c
         assert connection.ping()
 
 
+def test_a_folder_nothing_can_be_written_in_is_named(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "lock").mkdir()
+    with pytest.raises(ConfigurationError, match=f"folder {tmp_path / 'data'}"):
+        hold_folder(tmp_path / "data")
+
+
 def test_a_server_that_became_of_the_command_holds_its_folder(tmp_path, monkeypatch):
     port = free_port()
     command = [sys.executable, "-m", "emendo_client.cli", "redis", "--port", str(port), "--dir", str(tmp_path / "data")]

@@ -23,6 +23,7 @@ from emendo_config.registry import SpaceRecord
 from emendo_config.spaces import EmbeddingSpace
 from emendo_config.worker_process import WORKER_ENVIRONMENT
 from emendo_workers.keeper import Keeper
+from emendo_workers.store_failures import STORE_AWAY, failure_of, is_away
 from emendo_workers.sweeper import Sweeper
 
 AWAY = "redis://127.0.0.1:1/0"
@@ -86,6 +87,43 @@ def test_an_outage_of_the_memories_redis_costs_no_attempts_and_looks_like_no_dea
     drain_all(services)
     assert [job.wait(1).status for job in jobs] == ["succeeded"] * 3
     assert [entry.version for entry in client.history(memory_id)] == [1, 2, 3, 4]
+
+
+def test_a_redis_that_has_lost_its_replicas_and_takes_no_writes_is_away(services, client, openai_server, tmp_path):
+    with EmbeddedRedis(tmp_path / "data") as data, connect(data.url, services.settings) as store:
+        memory_id = added(services, client)
+        store.restore(key := services.keys.memory(memory_id), 0, services.data.dump(key))
+        store.config_set("min-replicas-to-write", 1)
+        job = client.update(memory_id, "text")
+        services.data, kept = store, services.data
+        for _ in range(services.settings.max_attempts + 1):
+            drain_all(services)
+            assert (job.status(), job.info().attempts, job.info().error["code"]) == ("retrying", 0, "STORE_AWAY")
+            let_time_pass_without_the_index(services)
+        services.data = kept
+    drain_all(services)
+    assert job.wait(1).status == "succeeded"
+
+
+def let_time_pass_without_the_index(services) -> None:
+    """Of the other Redis nobody asks whether it has an index."""
+    delayed = services.keys.delayed
+    services.control.zadd(delayed, dict.fromkeys(services.control.zrange(delayed, 0, -1), 0))
+    Sweeper(services)._requeue_due()
+
+
+@pytest.mark.parametrize(
+    ("said", "away"),
+    [("MISCONF Redis is configured to save", True), ("NOREPLICAS Not enough", True), ("WRONGTYPE Operation", False)],
+)
+def test_what_redis_says_tells_one_that_takes_no_writes_from_a_refusal(said, away):
+    assert is_away(redis.ResponseError(said)) is away
+    assert failure_of(redis.ResponseError(said)).error_code == (STORE_AWAY if away else "VECTOR_STORE")
+
+
+def test_what_our_own_code_did_wrong_is_no_outage():
+    assert not is_away(redis.DataError("a value of a type Redis does not have"))
+    assert not is_away(ValueError("no"))
 
 
 def test_a_job_waits_for_the_store_about_as_long_as_for_a_dead_worker(services, client, request):

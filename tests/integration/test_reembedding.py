@@ -173,6 +173,15 @@ def test_an_index_that_redis_does_not_make_is_refused_and_nothing_is_changed(ser
     assert worked(services, client.reembed(algorithm="hnsw")).status == "succeeded", "another one may begin"
 
 
+def test_an_index_that_redisvl_knows_this_redis_does_not_make_is_refused_alike(services, client, store, monkeypatch):
+    monkeypatch.setattr("redisvl.index.index.supports_svs", lambda *_: False)
+    space = active_space(services)
+    info = worked(services, client.reembed(algorithm="svs-vamana"))
+    assert (info.status, info.attempts, info.error["type"]) == ("failed", 1, "ConfigurationError")
+    assert "svs-vamana" in info.error["message"]
+    assert_only(services, store, space)
+
+
 def test_a_provider_without_the_model_fails_at_the_plan_and_nothing_is_changed(services, client, store, openai_server):
     openai_server.limits = Limits(models=frozenset({"text-embedding-3-small"}))
     before = (registered(services), indexes(services))

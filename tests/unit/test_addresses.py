@@ -181,7 +181,7 @@ def test_the_usual_settings_need_no_kombu():
 )
 def test_a_provider_that_cannot_be_asked_is_refused(field, url, problem):
     error = refusal(**{field: url})
-    assert error.message == f"EMENDO_{field.upper()} cannot be used: {problem}"
+    assert error.message == f"EMENDO_{field.upper()}, or OPENAI_BASE_URL in its place, cannot be used: {problem}"
     assert error.suggestion.startswith("write it like https://host/v1")
     assert "secr" not in repr(error)
 

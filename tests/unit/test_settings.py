@@ -74,6 +74,7 @@ def test_secrets_are_never_shown(monkeypatch):
 def test_urls_are_logged_without_their_passwords():
     assert redact_url("redis://user:pass@host:7000/0?password=x") == "redis://host:7000/0"
     assert redact_url("amqp://u:one@a//;amqps://u:two@b:1/v") == "amqp://a//;amqps://b:1/v"
+    assert redact_url("redis://:p@h/1; REDIS://:two@h2/1") == "redis://h/1;redis://h2/1"
     assert redact_url("redis://:with;semicolon@host/0") == "redis://host/0"
 
 

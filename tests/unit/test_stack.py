@@ -145,5 +145,14 @@ def test_what_another_terminal_needs_is_printed_without_a_secret(monkeypatch):
     assert not any("hush" in line for line in lines)
 
 
+def test_an_address_the_openai_library_was_given_is_needed_elsewhere_too(monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://private/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "hush")
+    assert list(_needed_to_search(Settings()))[1:] == [
+        "    export EMENDO_EMBEDDING_BASE_URL=http://private/v1",
+        "    and, not shown here: OPENAI_API_KEY",
+    ]
+
+
 def test_the_local_embedder_needs_no_setting_elsewhere():
     assert list(_needed_to_search(Settings())) == []

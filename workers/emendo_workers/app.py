@@ -17,7 +17,6 @@ from celery.signals import (
     worker_shutting_down,
 )
 from celery.worker import state
-from redis.exceptions import RedisError
 
 from emendo_client.errors import ConfigurationError
 from emendo_config import Settings
@@ -27,6 +26,7 @@ from emendo_config.queues import INTERACTIVE
 from emendo_workers import transport
 from emendo_workers.services import close_services, open_services
 from emendo_workers.slots import FEWEST
+from emendo_workers.store_failures import is_away
 from emendo_workers.sweeper import Sweeper
 from emendo_workers.tasks import register
 
@@ -87,10 +87,11 @@ def _begin_later(sender: Any) -> None:
 
 
 def _warn(error: Exception) -> None:
-    fields = {"error": type(error).__name__}
-    if isinstance(error, RedisError):
+    fields, away = {"error": type(error).__name__}, is_away(error)
+    if away:
         fields["check"] = "EMENDO_REDIS_URL, and EMENDO_CONTROL_URL where it is set"
-    logger.warning("the worker cannot begin yet and tries again", extra=fields)
+    # Of an outage the kind says all; what may never pass is said in full.
+    logger.warning("the worker cannot begin yet and tries again", extra=fields, exc_info=None if away else error)
 
 
 def _set_up(sender: Any) -> None:

@@ -74,6 +74,7 @@ def _needed_to_search(settings: Settings) -> Iterator[str]:
     if settings.space.provider == "local":
         return
     given = {name: os.environ.get(name, "").strip() for name in (f"EMENDO_EMBEDDING_{part}" for part in _EMBEDDING)}
+    given["EMENDO_EMBEDDING_BASE_URL"] = settings.embedding_base_url  # which OPENAI_BASE_URL may have given
     given = {name: value for name, value in given.items() if value}
     shown = {name: value for name, value in given.items() if "_URL" not in name or redact_url(value) == value}
     hidden = [name for name in given if name not in shown]

@@ -39,10 +39,16 @@ def hold_folder(folder: Path) -> int:
         The descriptor that holds it; `name_holder` says whose it is.
 
     Raises:
-        ConfigurationError: another process has it, or it cannot be made.
+        ConfigurationError: another process has it, it cannot be made, or nothing can be written there.
     """
     make_folder(folder)
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConfigurationError(
+            f"nothing can be written in the folder {folder} ({error.strerror})",
+            suggestion="give one that you may write to with --dir",
+        ) from error
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from redis.exceptions import ResponseError
+from redisvl.exceptions import RedisVLError
 
 from emendo_client.embeddings import create_embedder
 from emendo_client.errors import ConfigurationError
@@ -59,7 +60,7 @@ def open_target(migration: Migration) -> None:
     services, target = migration.services, migration.target
     try:
         create_index(services.data, services.keys, target)
-    except ResponseError as error:
+    except (ResponseError, RedisVLError) as error:  # redisvl knows of some that Redis is too old
         if is_away(error):
             raise
         raise ConfigurationError(
