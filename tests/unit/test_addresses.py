@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -12,6 +11,8 @@ from redis import Redis
 
 from emendo_config import ConfigurationError, Settings
 
+pytestmark = pytest.mark.usefixtures("nothing_set")
+
 REDIS_EXAMPLE = "write it like redis://host:6379/0; percent-encode special characters of the password"
 SCHEMES = "it does not begin with redis://, rediss:// or unix://"
 UNREADABLE = "its host, port or options cannot be read"
@@ -19,13 +20,6 @@ NO_DATABASE = "its database is no whole number"
 NO_OPTION = "it has an option that redis-py does not take"
 NOT_YOURS = "it has an option that is not yours to set (decode_responses, encoding, encoding_errors, protocol)"
 NO_TRANSPORT = "its scheme, port or options are none that kombu takes, or what its transport needs is not installed"
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch):
-    for name in list(os.environ):
-        if name.upper().startswith("EMENDO_") or name.startswith("OPENAI_"):
-            monkeypatch.delenv(name)
 
 
 def refusal(**values) -> ConfigurationError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import openai
 import pytest
 
@@ -14,14 +12,9 @@ from emendo_client.provider_errors import CHAT, EMBEDDING, translate
 from emendo_config import Settings
 from emendo_config.spaces import EmbeddingSpace
 
+pytestmark = pytest.mark.usefixtures("nothing_set")
+
 SPACE = EmbeddingSpace("openai", "text-embedding-3-small", 1536)
-
-
-@pytest.fixture(autouse=True)
-def nothing_set(monkeypatch):
-    for name in os.environ:
-        if name.startswith(("EMENDO_", "OPENAI_")):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -10,11 +10,7 @@ from emendo_config import ConfigurationError, Settings
 from emendo_config.logs import configure_logging
 from emendo_config.settings import redact_url
 
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch):
-    for name in ("OPENAI_API_KEY", "EMENDO_REDIS_URL", "EMENDO_EMBEDDING_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("nothing_set")
 
 
 def test_the_embedder_is_local_until_a_key_or_a_base_url_is_given(monkeypatch):

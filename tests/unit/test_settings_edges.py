@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import pydantic
 import pytest
 
 from emendo_config import ConfigurationError, Settings
 from emendo_config.settings import redact_url
 
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch):
-    for name in list(os.environ):
-        if name.upper().startswith("EMENDO_") or name == "OPENAI_API_KEY":
-            monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("nothing_set")
 
 
 def test_the_documented_defaults():

@@ -15,15 +15,10 @@ from emendo_client.local.stack import StackOptions, prepare, require_components
 from emendo_client.local.supervisor import Supervisor
 from emendo_config import ConfigurationError, Settings
 
+pytestmark = pytest.mark.usefixtures("nothing_set")
+
 LOCAL = Settings(embedding_provider="local")
 REMOTE = Settings(embedding_provider="openai", embedding_base_url="http://h/v1")
-
-
-@pytest.fixture(autouse=True)
-def nothing_set(monkeypatch):
-    for name in os.environ:
-        if name.startswith(("EMENDO_", "OPENAI_")):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture
