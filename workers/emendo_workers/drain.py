@@ -230,7 +230,10 @@ class Drain:
         except Exception as error:
             # What one job met must not hold back its neighbours. And an entry that is only left looks as if its worker
             # had died: where jobs and memories have a Redis each, an outage of one would use up all deliveries.
-            if len(works) > 1 and not is_away(error):
+            if is_away(error):
+                fields = {"shard": self._shard, "jobs": len(works), "error": type(error).__name__}
+                logger.warning("the store is away; jobs wait", extra=fields)
+            elif len(works) > 1:
                 logger.exception("a batch failed; its jobs are tried one by one", extra={"shard": self._shard})
                 return sum(self._work([Entry(work.inbox, work.entry, work.record_id)]) for work in works)
             outcomes = [self._failed(work, error) for work in works]
@@ -285,11 +288,11 @@ class Drain:
 
     def _failed(self, work: Work, error: Exception) -> Outcome:
         """The store's failure; or a defect of ours: said in the log, retried, and dead-lettered in the end."""
+        if not is_away(error):
+            logger.error("a job failed unexpectedly", extra={"job": work.record_id}, exc_info=error)
         if isinstance(error, RedisError):
-            logger.warning("the store failed", extra={"job": work.record_id, "error": type(error).__name__})
             failure = failure_of(error)
         else:
-            logger.error("a job failed unexpectedly", extra={"job": work.record_id}, exc_info=error)
             known = error if isinstance(error, EmendoError) else None
             failure = known or EmendoError(f"unexpected {type(error).__name__}", error_code="UNEXPECTED")
         items = [ItemOutcome(operation, error=failure) for operation in work.waiting]
