@@ -271,7 +271,8 @@ class Settings(BaseSettings):
             f"EMENDO_REDIS_URL must name database 0, not {database}",
             "Redis search indexes database 0 only",
         )
-        _require_usable("EMENDO_CONTROL_URL", redis_problem(self.control_url), "redis://host:6379/0")
+        if self.control_url != self.redis_url:  # which was looked at before the others were made of it
+            _require_usable("EMENDO_CONTROL_URL", redis_problem(self.control_url), "redis://host:6379/0")
         _require_usable(
             "EMENDO_BROKER_URL", broker_problem(self.broker_url), "redis://host:6379/1 or amqp://host:5672//"
         )

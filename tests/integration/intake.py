@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,9 @@ from emendo_workers import scripts
 from emendo_workers.drain import Drain
 from emendo_workers.services import Services
 from emendo_workers.sweeper import Sweeper
+
+# Seconds; far more than anything takes that is waited for.
+PATIENCE = 30.0
 
 
 class Killed(BaseException):
@@ -93,6 +97,14 @@ def put_aside(services: Services, memory_id: str, *jobs: Job) -> None:
         drain(services, job)
         assert job.status() == "retrying"
     services.data.delete(lock)
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Looks again and again, in real time, until something holds that other threads or processes bring about."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to pass"
+        time.sleep(0.01)
 
 
 def drain_all(services: Services) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 import redis
+from intake import until
 
-from emendo_client.local import embedded_redis, folders
+from emendo_client.local import embedded_redis, folders, stack
 from emendo_client.local.embedded_redis import EmbeddedRedis, ServerCommand, find_server
 from emendo_client.local.folders import hold_folder
 from emendo_client.local.ports import free_port
@@ -102,11 +102,7 @@ def test_a_server_that_became_of_the_command_holds_its_folder(tmp_path, monkeypa
     command = [sys.executable, "-m", "emendo_client.cli", "redis", "--port", str(port), "--dir", str(tmp_path / "data")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 30
-        with redis.Redis(port=port) as connection:
-            while not answers(connection):
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+        until(lambda: stack._redis_answers(f"redis://127.0.0.1:{port}/0"))
         with monkeypatch.context() as patch:
             patch.setattr(folders, "_PATIENCE", 0.0)
             with pytest.raises(ConfigurationError, match=f"process {process.pid}"):
@@ -115,10 +111,3 @@ def test_a_server_that_became_of_the_command_holds_its_folder(tmp_path, monkeypa
         process.kill()
         process.wait()
     os.close(hold_folder(tmp_path / "data"))
-
-
-def answers(connection: redis.Redis) -> bool:
-    try:
-        return bool(connection.ping())
-    except redis.RedisError:
-        return False

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from intake import added, drain_all
+from intake import added, drain_all, until
 
 from emendo_client import AsyncMemoryClient, MemoryClient
 from emendo_client.errors import JobTimeoutError, NetworkError, ValidationError
@@ -64,10 +63,8 @@ async def test_tasks_that_wait_for_jobs_hear_of_their_ends_and_hold_nobody_up(se
 
 
 def until_all_that_can_listen(services) -> None:
-    deadline = time.monotonic() + 30
-    while len(services.control.pubsub_channels(services.keys.job_channel("*"))) < FEW:
-        assert time.monotonic() < deadline, "nobody listens"
-        time.sleep(0.01)
+    channels = services.keys.job_channel("*")
+    until(lambda: len(services.control.pubsub_channels(channels)) >= FEW)
 
 
 async def test_who_cannot_listen_still_waits_no_longer_than_asked(services, client, few):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import redis
-from intake import added, bring_back, drain, drain_all, let_time_pass, shard_of_job, with_settings
+from intake import PATIENCE, added, bring_back, drain, drain_all, let_time_pass, shard_of_job, until, with_settings
 from redis.exceptions import NoPermissionError
 
 from emendo_client import MemoryClient
@@ -27,14 +27,6 @@ from emendo_workers.store_failures import STORE_AWAY, failure_of, is_away
 from emendo_workers.sweeper import Sweeper
 
 AWAY = "redis://127.0.0.1:1/0"
-PATIENCE = 30.0
-
-
-def until(holds) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to pass"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -99,17 +91,10 @@ def test_a_redis_that_has_lost_its_replicas_and_takes_no_writes_is_away(services
         for _ in range(services.settings.max_attempts + 1):
             drain_all(services)
             assert (job.status(), job.info().attempts, job.info().error["code"]) == ("retrying", 0, "STORE_AWAY")
-            let_time_pass_without_the_index(services)
+            let_time_pass(services)
         services.data = kept
     drain_all(services)
     assert job.wait(1).status == "succeeded"
-
-
-def let_time_pass_without_the_index(services) -> None:
-    """Of the other Redis nobody asks whether it has an index."""
-    delayed = services.keys.delayed
-    services.control.zadd(delayed, dict.fromkeys(services.control.zrange(delayed, 0, -1), 0))
-    Sweeper(services)._requeue_due()
 
 
 @pytest.mark.parametrize(

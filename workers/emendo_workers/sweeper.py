@@ -73,15 +73,15 @@ class Sweeper:
 
     def sweep(self) -> set[str]:
         """One look at everything; returns the shards it rang for."""
-        self._close_abandoned()
+        now = self._now_ms()
+        self._close_abandoned(now)
         self._look_after_the_index()
-        rang = self._requeue_due() | self._ring_forgotten()
+        rang = self._requeue_due(now) | self._ring_forgotten()
         self._services.bell.ring_each(sorted(rang))
         return rang
 
-    def _requeue_due(self) -> set[str]:
+    def _requeue_due(self, now: int) -> set[str]:
         services, keys = self._services, self._services.keys
-        now = self._now_ms()
         due = services.control.zrangebyscore(keys.delayed, "-inf", now, start=0, num=MOST_AT_ONCE)
         members = [as_text(member).partition(":") for member in due]
         replies = scripts.run(
@@ -123,10 +123,10 @@ class Sweeper:
             logger.error("the search index is gone; it is made anew")
             restore_indexes(self._services.data, self._services.settings)
 
-    def _close_abandoned(self) -> None:
+    def _close_abandoned(self, now: int) -> None:
         """Batch jobs whose caller went away while it sent items end with what they have."""
         services, keys = self._services, self._services.keys
-        horizon = self._now_ms() - int(services.settings.batch_idle * 1000)
+        horizon = now - int(services.settings.batch_idle * 1000)
         for raw in services.control.zrangebyscore(keys.accepting, "-inf", horizon, start=0, num=MOST_AT_ONCE):
             job_id = as_text(raw)
             kind, project = map(as_text, services.control.hmget(keys.job(job_id), "kind", "project"))
