@@ -65,6 +65,21 @@ class Failure:
     code: str
 
 
+def left_over(control: redis.Redis, keys: Keys) -> dict[str, int]:
+    """How many entries lie in each inbox, delayed jobs and open batches there are; none of what there is none of.
+
+    Looked at in one transaction: what moves from the delayed ones to an inbox meanwhile would be seen in neither.
+    """
+    shards = [shard.decode() for shard in control.smembers(keys.shards)]
+    pipeline = control.pipeline(transaction=True)
+    pipeline.zcard(keys.delayed)
+    pipeline.zcard(keys.accepting)
+    for shard in shards:
+        pipeline.xlen(keys.inbox(shard))
+    counts = zip(["delayed", "accepting", *shards], pipeline.execute(), strict=True)
+    return {name: count for name, count in counts if count}
+
+
 class Books:
     """Checks one scenario's end; `check` is all there is to call, when the jobs are over."""
 
@@ -287,14 +302,9 @@ class Books:
                     self._report.blame("wrong", f"{name.decode()} keeps the content of an erased memory")
 
     def _check_quiet(self) -> None:
-        """Nothing is left lying about: no entry in an inbox, no delayed job, no open batch."""
-        keys = self._keys
-        left = {
-            shard.decode(): self._redis.xlen(keys.inbox(shard.decode())) for shard in self._redis.smembers(keys.shards)
-        }
-        left |= {"delayed": self._redis.zcard(keys.delayed), "accepting": self._redis.zcard(keys.accepting)}
-        if any(left.values()):
-            self._report.blame("wrong", f"left over: { {name: count for name, count in left.items() if count} }")
+        left = left_over(self._redis, self._keys)
+        if left:
+            self._report.blame("wrong", f"left over: {left}")
 
     def _hash(self, name: str) -> dict[str, str]:
         return {key.decode(): value.decode() for key, value in self._redis.hgetall(name).items()}

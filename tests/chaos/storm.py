@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import redis
-from books import Books, Pardon, Report
+from books import Books, Pardon, Report, left_over
 from traffic import Submission, Traffic
 
 from emendo_client import MemoryClient
@@ -157,11 +157,15 @@ class Storm:
     # The end.
 
     def wait(self, submissions: Sequence[Submission] | None = None, patience: float = PATIENCE) -> None:
-        """Waits until the jobs are final and the inboxes empty; what is not in time is for the books to find."""
+        """Waits until the jobs are final and nothing is left over; what is not in time is for the books to find.
+
+        A job that is final may be left over for a moment: where two did its work, one of them may have delayed it
+        before the other one ended it.
+        """
         waiting = [each.job_id for each in (self.traffic.submissions if submissions is None else submissions)]
         deadline = time.monotonic() + min(patience, PATIENCE)
         with self.raw() as control:
-            while (waiting := self._unfinished(control, waiting)) or self._busy(control):
+            while (waiting := self._unfinished(control, waiting)) or left_over(control, self.keys):
                 if time.monotonic() > deadline:
                     return
                 threading.Event().wait(0.05)
@@ -172,11 +176,6 @@ class Storm:
             pipeline.hget(self.keys.job(job_id), "status")
         open_states = {b"queued", b"running", b"retrying"}
         return [job_id for job_id, status in zip(job_ids, pipeline.execute(), strict=True) if status in open_states]
-
-    def _busy(self, control: redis.Redis) -> bool:
-        """An entry that a second reader has still to acknowledge, say."""
-        shards = [shard.decode() for shard in control.smembers(self.keys.shards)]
-        return any(control.xlen(self.keys.inbox(shard)) for shard in shards)
 
     def check(self, pardon: Pardon = nobody) -> Report:
         """Waits for all jobs, and checks the books."""
