@@ -16,7 +16,8 @@ from emendo_client.filters import Filter
 from emendo_client.models import SearchHit
 from emendo_client.reads import SEARCH_ATTEMPTS
 from emendo_client.requests import JobRequest, RequestBuilder
-from emendo_client.steps import Steps, run_async
+from emendo_client.steps import Steps, plane_async, run_async
+from emendo_client.together import AsyncTogether
 from emendo_config import Keys, Settings
 from emendo_config.redis_io import connect_async, connect_listening_async
 from emendo_config.registry import SpaceRecord
@@ -39,7 +40,8 @@ class AsyncCore:
         same = self.settings.control_url == self.settings.redis_url
         self._control = self._data if same else connect_async(self.settings.control_url, self.settings)
         self._listening = connect_listening_async(self.settings.control_url, self.settings)
-        self._planes = {"data": self._data, "control": self._control}
+        self._planes = {"data": plane_async(self._data), "control": plane_async(self._control)}
+        self._accepting = {"control": AsyncTogether(self._control)}
         self._queries = QueryEmbedder(self.settings)
         self._active: SpaceRecord | None = None
 
@@ -58,7 +60,7 @@ class AsyncCore:
         await self._queries.close_async()
 
     async def _submit(self, request: JobRequest) -> AsyncJob:
-        job_id, rings = await self._run(writes.accept(self.settings, self._keys, request))
+        job_id, rings = await run_async(self._accepting, writes.accept(self.settings, self._keys, request))
         await self._ring(rings)
         return await self._accepted(job_id, request.consistency)
 

@@ -15,7 +15,8 @@ from emendo_client.job import Job
 from emendo_client.models import SearchHit
 from emendo_client.reads import SEARCH_ATTEMPTS
 from emendo_client.requests import JobRequest, RequestBuilder
-from emendo_client.steps import Steps, run
+from emendo_client.steps import Steps, plane, run
+from emendo_client.together import Together
 from emendo_config import Keys, Settings
 from emendo_config.redis_io import connect, connect_listening
 from emendo_config.registry import SpaceRecord
@@ -38,7 +39,8 @@ class Core:
         same = self.settings.control_url == self.settings.redis_url
         self._control = self._data if same else connect(self.settings.control_url, self.settings)
         self._listening = connect_listening(self.settings.control_url, self.settings)
-        self._planes = {"data": self._data, "control": self._control}
+        self._planes = {"data": plane(self._data), "control": plane(self._control)}
+        self._accepting = {"control": Together(self._control)}
         self._queries = QueryEmbedder(self.settings)
         self._active: SpaceRecord | None = None
 
@@ -57,7 +59,7 @@ class Core:
         self._queries.close()
 
     def _submit(self, request: JobRequest) -> Job:
-        job_id, rings = self._run(writes.accept(self.settings, self._keys, request))
+        job_id, rings = run(self._accepting, writes.accept(self.settings, self._keys, request))
         self._ring(rings)
         return self._accepted(job_id, request.consistency)
 

@@ -8,7 +8,6 @@ meanwhile is younger than the run. Two runs at once share the letters between th
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +19,10 @@ from emendo_client.errors import JobError
 from emendo_client.models import DeadLetter, DeadLetterProgress
 from emendo_client.reads import no_job, shards_of
 from emendo_client.records import DEAD_LETTER_FIELDS, job_of
-from emendo_client.steps import Batch, Command, Steps, script
+from emendo_client.steps import Batch, Steps, script
 from emendo_config import Keys, Settings
-from emendo_config.redis_io import as_text
+from emendo_config.compact import read_json
+from emendo_config.redis_io import Command, as_text
 
 T = TypeVar("T")
 # Letters a run looks at in one round trip.
@@ -275,7 +275,7 @@ def _signature(record_id: str, died: int, values: Sequence[Any], project: str) -
         died=died,
         kind=fields["kind"],
         memory_id=fields["memory_id"],
-        error_code=json.loads(fields["error"])["code"] if fields["error"] else "",
+        error_code=read_json(fields["error"])["code"] if fields["error"] else "",
         shard=fields["shard"],
         submitted=int(fields["submitted"]),
     )
@@ -288,7 +288,7 @@ def _admits(wanted: LetterFilter, letter: Signature) -> bool:
 def _names(payload: bytes | None, memory_id: str) -> bool:
     """True when one of several operations is on the memory; a job of one operation says so in its record."""
     return payload is not None and any(
-        operation.get("memory_id") == memory_id for operation in json.loads(payload)["operations"]
+        operation.get("memory_id") == memory_id for operation in read_json(payload)["operations"]
     )
 
 

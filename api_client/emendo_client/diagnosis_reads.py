@@ -9,9 +9,9 @@ from emendo_client import checks
 from emendo_client.checks import Reading
 from emendo_client.diagnosis import Diagnosis
 from emendo_client.reads import DIALECT, no_memory
-from emendo_client.steps import Batch, Command, Steps, script
+from emendo_client.steps import Batch, Steps, script
 from emendo_config import Keys, Settings
-from emendo_config.redis_io import as_text
+from emendo_config.redis_io import Command, as_text
 from emendo_config.registry import SpaceRecord, registered_spaces
 
 

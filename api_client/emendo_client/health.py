@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from emendo_client.chat.base import PROVIDER
 from emendo_client.errors import EmendoError
 from emendo_client.models import Usage
-from emendo_client.steps import Batch, Steps, run, run_async
+from emendo_client.steps import AsyncPlane, Batch, Plane, Steps, run, run_async
 from emendo_config import Keys, usage
 from emendo_config.queues import QUEUES
 from emendo_config.redis_io import as_text
 from emendo_config.shards import queue_of
-
-if TYPE_CHECKING:
-    import redis
-    from redis.asyncio import Redis as AsyncRedis
 
 # A worker that has not been heard of for so long (seconds) is not counted.
 WORKER_SILENCE = 30.0
@@ -82,7 +78,7 @@ class Health(BaseModel):
         return self.redis and self.index and self.workers > 0
 
 
-def check(planes: dict[str, redis.Redis], keys: Keys) -> Health:
+def check(planes: Mapping[str, Plane], keys: Keys) -> Health:
     """Asks both planes; failures become `problem`."""
     try:
         return run(planes, _look(keys))
@@ -90,7 +86,7 @@ def check(planes: dict[str, redis.Redis], keys: Keys) -> Health:
         return unreachable(str(error))
 
 
-async def check_async(planes: dict[str, AsyncRedis], keys: Keys) -> Health:
+async def check_async(planes: Mapping[str, AsyncPlane], keys: Keys) -> Health:
     """The asyncio twin of `check`."""
     try:
         return await run_async(planes, _look(keys))

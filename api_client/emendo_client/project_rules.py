@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from emendo_client import validation
 from emendo_client.errors import ValidationError
 from emendo_client.models import ProjectRules
-from emendo_client.steps import Batch, Command, Steps
+from emendo_client.steps import Batch, Steps
 from emendo_config import Keys
-from emendo_config.compact import compact_json
-from emendo_config.redis_io import as_text
+from emendo_config.compact import compact_json, read_json
+from emendo_config.redis_io import Command, as_text
 
 # The fields of `emendo:project:<project>`, in the order they are asked for.
 RULES_FIELDS = ("instructions", "categories")
@@ -44,7 +43,7 @@ def put(keys: Keys, project: str, instructions: str | None, categories: Sequence
 def parse(values: Sequence[Any]) -> ProjectRules:
     """The values of RULES_FIELDS."""
     instructions, categories = map(as_text, values)
-    return ProjectRules(instructions=instructions, categories=json.loads(categories or "[]"))
+    return ProjectRules(instructions=instructions, categories=read_json(categories or "[]"))
 
 
 def _read(keys: Keys, project: str) -> Command:

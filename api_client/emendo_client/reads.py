@@ -11,10 +11,10 @@ from emendo_client.filters import Filter
 from emendo_client.models import Conflict, HistoryEntry, JobInfo, JobStatus, Memory, Page, Progress, SearchHit
 from emendo_client.records import JOB_FIELDS, MEMORY_FIELDS, split_conflict_id
 from emendo_client.reembedding.reading import migration
-from emendo_client.steps import Batch, Command, Steps
+from emendo_client.steps import Batch, Steps
 from emendo_config import Keys, Settings
 from emendo_config.index import find_active, vector_field
-from emendo_config.redis_io import as_text
+from emendo_config.redis_io import Command, as_text
 from emendo_config.registry import SpaceRecord, registered_spaces
 
 DIALECT = ("DIALECT", 2)

@@ -11,6 +11,7 @@ from typing import Any
 
 from emendo_client._time import iso, microseconds_of
 from emendo_client.models import Conflict, DeadLetter, Event, HistoryEntry, JobInfo, JobStatus, Memory, SearchHit
+from emendo_config.compact import read_json
 from emendo_config.index import TAG_SEPARATOR
 from emendo_config.redis_io import as_text
 
@@ -86,7 +87,7 @@ def _document(fields: dict[str, Any]) -> dict[str, Any] | None:
     """Makes the fields of a hash, those that are there, a document for `Memory`."""
     if "id" not in fields or "hash" not in fields:
         return None
-    fields["metadata"] = json.loads(fields.get("metadata", "{}"))
+    fields["metadata"] = read_json(fields.get("metadata", "{}"))
     fields["is_deleted"] = fields.get("is_deleted") == "1"
     return fields
 
@@ -133,7 +134,7 @@ def history_entry(memory_id: str, entry_id: Any, raw: Mapping[Any, Any]) -> Hist
     document: dict[str, Any] = {**fields, "id": as_text(entry_id), "memory_id": memory_id}
     for name in ("old_metadata", "new_metadata"):
         if name in fields:
-            document[name] = json.loads(fields[name])
+            document[name] = read_json(fields[name])
     document["is_deleted"] = fields.get("is_deleted") == "1"
     return HistoryEntry.model_validate(document)
 
@@ -153,8 +154,8 @@ def job_document(values: Sequence[Any]) -> dict[str, Any] | None:
         "kind": fields["kind"],
         "memory_id": fields["memory_id"] or None,
         "status": fields["status"],
-        "results": json.loads(fields["results"] or "[]"),
-        "error": json.loads(fields["error"]) if fields["error"] else None,
+        "results": read_json(fields["results"] or "[]"),
+        "error": read_json(fields["error"]) if fields["error"] else None,
         "attempts": int(fields["attempts"] or 0),
         "submitted_at": _moment(fields["submitted"]),
         "started_at": _moment(fields["started"]),
@@ -162,8 +163,8 @@ def job_document(values: Sequence[Any]) -> dict[str, Any] | None:
         "next_attempt_at": _moment(fields["next_attempt"]),
         "degraded": bool(fields["degraded"]),
         "degraded_reason": fields["degraded"] or None,
-        "usage": json.loads(fields["usage"]) if fields["usage"] else None,
-        "prompts": json.loads(fields["prompts"] or "{}"),
+        "usage": read_json(fields["usage"]) if fields["usage"] else None,
+        "prompts": read_json(fields["prompts"] or "{}"),
         "items": int(fields["items"] or 0),
         "chunks": int(fields["chunks"] or 0),
         "done": int(fields["done"] or 0),
@@ -186,7 +187,7 @@ def dead_letter(values: Sequence[Any]) -> DeadLetter | None:
             **document,
             "first_attempt_at": document["started_at"],
             "last_attempt_at": _moment(as_text(began)),
-            "payload": json.loads(payload)["operations"],
+            "payload": read_json(payload)["operations"],
         }
     )
 
@@ -203,7 +204,7 @@ def conflict(conflict_id: str, arose: int, raw: Any, values: Sequence[Any]) -> C
     memory = memory_document(values)
     if raw is None or memory is None:
         return None
-    document = json.loads(raw)
+    document = read_json(raw)
     ours = document.get("metadata", {})
     proposal = Event(document.get("op", "update").upper())
     text_waits = "memory" in document or proposal is Event.DELETE

@@ -18,7 +18,7 @@ from emendo_client import operations, validation
 from emendo_client.errors import ValidationError
 from emendo_client.operations import Document, Messages, new_memory_id
 from emendo_config import Keys, Settings
-from emendo_config.compact import compact_json
+from emendo_config.compact import compact_json, read_json
 from emendo_config.queues import INFERENCE, INTERACTIVE
 from emendo_config.shards import shard_of
 
@@ -88,7 +88,7 @@ class JobRequest:
         return names, values
 
     def _fingerprint(self) -> str:
-        return fingerprint(self.kind, json.loads(self.payload)["operations"])
+        return fingerprint(self.kind, read_json(self.payload)["operations"])
 
 
 def consistency_fields(consistency: str) -> dict[str, str | int]:

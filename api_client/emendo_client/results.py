@@ -5,15 +5,15 @@ Job records hold no text. So a text that is erased from its memory's history is 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from emendo_client.models import ItemResult, JobInfo, Memory
 from emendo_client.records import MEMORY_FIELDS, history_entry, version_entry_id, visible_memory
-from emendo_client.steps import Batch, Command, Steps
+from emendo_client.steps import Batch, Steps
 from emendo_config import Keys
-from emendo_config.redis_io import as_text
+from emendo_config.compact import read_json
+from emendo_config.redis_io import Command, as_text
 
 _CHUNKS_AT_A_TIME = 20
 _ITEMS_AT_A_TIME = 500
@@ -45,7 +45,7 @@ def items_page(keys: Keys, project: str, info: JobInfo, page: int) -> Steps[list
     )
     found: list[ItemResult] = []
     for results, settled in replies:
-        known = json.loads(results or settled or "[]")
+        known = read_json(results or settled or "[]")
         found += [ItemResult.model_validate(item) for item in known if item is not None]
     return (yield from _with_texts(keys, project, found))
 

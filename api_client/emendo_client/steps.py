@@ -6,7 +6,7 @@ trip), is sent the replies, and returns its result.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -14,13 +14,12 @@ import redis
 from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
 
 from emendo_client.errors import EmendoError, NetworkError, VectorStoreError
-from emendo_config.redis_io import are_all_in_use, lua_source, round_trip, script_digest
+from emendo_config.redis_io import Command, are_all_in_use, lua_source, round_trip, round_trip_async, script_digest
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
 
 T = TypeVar("T")
-Command = Sequence[Any]
 _SCRIPTS = ("accept", "append", "cancel", "discard", "read", "replay", "steer")
 
 
@@ -33,6 +32,8 @@ class Batch:
 
 
 Steps = Generator[Batch, list[Any], T]
+Plane = Callable[[list[Command]], list[Any]]
+AsyncPlane = Callable[[list[Command]], Awaitable[list[Any]]]
 
 
 def script(name: str, keys: Sequence[str], args: Sequence[str | int | bytes]) -> Command:
@@ -40,7 +41,7 @@ def script(name: str, keys: Sequence[str], args: Sequence[str | int | bytes]) ->
     return ("EVALSHA", _digest(name), len(keys), *keys, *args)
 
 
-def run(planes: dict[str, redis.Redis], steps: Steps[T]) -> T:
+def run(planes: Mapping[str, Plane], steps: Steps[T]) -> T:
     """Carries a conversation out, blocking.
 
     Raises:
@@ -50,37 +51,56 @@ def run(planes: dict[str, redis.Redis], steps: Steps[T]) -> T:
     try:
         batch = next(steps)
         while True:
-            connection = planes[batch.plane]
-            try:
-                replies = round_trip(connection, batch.commands)
-            except NoScriptError:
-                for name in _SCRIPTS:
-                    connection.script_load(_source(name))
-                replies = round_trip(connection, batch.commands)
-            batch = steps.send(replies)
+            batch = steps.send(planes[batch.plane](batch.commands))
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]  # a Steps[T] returns T
     except RedisError as error:
         raise translate(error) from error
 
 
-async def run_async(planes: dict[str, AsyncRedis], steps: Steps[T]) -> T:
+async def run_async(planes: Mapping[str, AsyncPlane], steps: Steps[T]) -> T:
     """The asyncio twin of `run`."""
     try:
         batch = next(steps)
         while True:
-            connection = planes[batch.plane]
-            try:
-                replies = await _send_async(connection, batch.commands)
-            except NoScriptError:
-                for name in _SCRIPTS:
-                    await connection.script_load(_source(name))
-                replies = await _send_async(connection, batch.commands)
-            batch = steps.send(replies)
+            batch = steps.send(await planes[batch.plane](batch.commands))
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]  # a Steps[T] returns T
     except RedisError as error:
         raise translate(error) from error
+
+
+def plane(connection: redis.Redis) -> Plane:
+    """A plane for conversations that have each round trip to themselves; `together` has one that shares them."""
+
+    def send(commands: list[Command]) -> list[Any]:
+        try:
+            return round_trip(connection, commands)
+        except NoScriptError:
+            for source in sources():
+                connection.script_load(source)
+            return round_trip(connection, commands)
+
+    return send
+
+
+def plane_async(connection: AsyncRedis) -> AsyncPlane:
+    """The asyncio twin of `plane`."""
+
+    async def send(commands: list[Command]) -> list[Any]:
+        try:
+            return await round_trip_async(connection, commands)
+        except NoScriptError:
+            for source in sources():
+                await connection.script_load(source)
+            return await round_trip_async(connection, commands)
+
+    return send
+
+
+def sources() -> list[str]:
+    """The scripts a plane must know."""
+    return [_source(name) for name in _SCRIPTS]
 
 
 def translate(error: RedisError) -> EmendoError:
@@ -114,15 +134,6 @@ def translate(error: RedisError) -> EmendoError:
         f"Redis cannot be reached ({type(error).__name__})",
         suggestion="check EMENDO_REDIS_URL; emendo doctor shows what answers",
     )
-
-
-async def _send_async(connection: AsyncRedis, commands: list[Command]) -> list[Any]:
-    if len(commands) == 1:
-        return [await connection.execute_command(*commands[0])]
-    pipeline = connection.pipeline(transaction=False)
-    for command in commands:
-        pipeline.execute_command(*command)
-    return await pipeline.execute()
 
 
 def _source(name: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from emendo_config.settings import Settings
@@ -19,8 +22,9 @@ from emendo_config.settings import Settings
 if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
 
+Command = Sequence[Any]
 # Commands that are written to the socket in one piece: Redis works on them while the next ones are packed.
-_COMMANDS_A_WRITE = 64
+COMMANDS_A_WRITE = 64
 # What the blocking pools of redis-py say, in a plain ConnectionError, when none was given back in time.
 _NONE_FREE = "No connection available."
 
@@ -88,7 +92,7 @@ def _async_retry() -> Any:
     return AsyncRetry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2, supported_errors=(RedisConnectionError,))
 
 
-def round_trip(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[Any]:
+def round_trip(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
     """Sends commands in one pipelined round trip, no transaction; the replies in their order.
 
     What `client.pipeline(transaction=False)` does, for a third of its time: each command is packed by one call of
@@ -102,14 +106,67 @@ def round_trip(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[A
         ResponseError: the first command's that was refused; the others were carried out.
         RedisError: Redis could not be reached, or did not answer in time.
     """
+    return answers(client, commands, exchange(client, lambda: _written(commands), len(commands)))
+
+
+async def round_trip_async(client: AsyncRedis, commands: Sequence[Command]) -> list[Any]:
+    """The asyncio twin of `round_trip`."""
+    return answers(client, commands, await exchange_async(client, lambda: _written(commands), len(commands)))
+
+
+def exchange(client: redis.Redis, written: Callable[[], Iterable[bytes]], count: int) -> list[Any]:
+    """Writes packed commands piece by piece and reads as many replies; a refused one is an error in its place.
+
+    Args:
+        written: the pieces; asked for again when the connection broke.
+
+    Raises:
+        RedisError: Redis could not be reached, or did not answer in time.
+    """
     pool = client.connection_pool
     connection = pool.get_connection()
+
+    def once() -> list[Any]:
+        for piece in written():
+            connection.send_packed_command((piece,))
+        return [_reply(connection) for _ in range(count)]
+
     try:
-        replies = connection.retry.call_with_retry(
-            lambda: _exchange(connection, commands), lambda _: connection.disconnect()
-        )
+        return connection.retry.call_with_retry(once, lambda _: connection.disconnect())
     finally:
         pool.release(connection)
+
+
+async def exchange_async(client: AsyncRedis, written: Callable[[], Iterable[bytes]], count: int) -> list[Any]:
+    """The asyncio twin of `exchange`."""
+    pool = client.connection_pool
+    connection: Any = await pool.get_connection()
+
+    async def once() -> list[Any]:
+        for piece in written():
+            await connection.send_packed_command((piece,))
+        replies: list[Any] = []
+        while len(replies) < count:
+            replies += await _some_replies(connection, min(count - len(replies), COMMANDS_A_WRITE))
+        return replies
+
+    try:
+        return await connection.retry.call_with_retry(once, lambda _: connection.disconnect())  # type: ignore[no-any-return]
+    finally:
+        await pool.release(connection)
+
+
+def pack(commands: Sequence[Command]) -> bytes:
+    """Commands as they are written to a connection."""
+    return b"".join(map(hiredis.pack_command, map(tuple, commands)))
+
+
+def answers(client: redis.Redis | AsyncRedis, commands: Sequence[Command], replies: list[Any]) -> list[Any]:
+    """What the replies of an exchange mean, in their places.
+
+    Raises:
+        ResponseError: the first command's that was refused.
+    """
     for place, (command, reply) in enumerate(zip(commands, replies, strict=True)):
         if isinstance(reply, ResponseError):
             raise reply
@@ -119,16 +176,30 @@ def round_trip(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[A
     return replies
 
 
-def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
-    for first in range(0, len(commands), _COMMANDS_A_WRITE):
-        part = commands[first : first + _COMMANDS_A_WRITE]
-        connection.send_packed_command((b"".join(map(hiredis.pack_command, map(tuple, part))),))
-    return [_reply(connection) for _ in commands]
+def _written(commands: Sequence[Command]) -> Iterator[bytes]:
+    for first in range(0, len(commands), COMMANDS_A_WRITE):
+        yield pack(commands[first : first + COMMANDS_A_WRITE])
 
 
 def _reply(connection: Any) -> Any:
     try:
         return connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+async def _some_replies(connection: Any, count: int) -> list[Any]:
+    """Under one time limit: redis-py's own for each reply takes longer than the reply does."""
+    try:
+        async with asyncio.timeout(connection.socket_timeout):
+            return [await _reply_async(connection) for _ in range(count)]
+    except TimeoutError:  # the cancelled read has closed the connection
+        raise RedisTimeoutError("Redis did not answer in time") from None
+
+
+async def _reply_async(connection: Any) -> Any:
+    try:
+        return await connection.read_response(timeout=math.inf)
     except ResponseError as error:
         return error
 

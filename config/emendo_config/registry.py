@@ -5,14 +5,13 @@ Written by `ensure_index` (a store's first space) and by a re-embed; read by all
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from emendo_config.compact import compact_json
+from emendo_config.compact import compact_json, read_json
 from emendo_config.errors import ConfigurationError
 from emendo_config.keys import Keys
 from emendo_config.settings import Settings
@@ -106,7 +105,7 @@ class SpaceRecord:
             ConfigurationError: it is no such document.
         """
         try:
-            document = json.loads(text)
+            document = read_json(text)
             space = EmbeddingSpace(*(document.pop(name) for name in ("provider", "model", "dimensions", "generation")))
             return cls(space, **{**document, "state": SpaceState(document["state"])})
         except (AttributeError, KeyError, TypeError, ValueError) as error:

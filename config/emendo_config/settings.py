@@ -144,7 +144,7 @@ class Settings(BaseSettings):
     maintenance_shards: int = Field(6, ge=1, le=256, description="Streams of maintenance work.")
     chunk_items: int = Field(256, ge=1, le=2_048, description="Items of a batch job worked together.")
     batch_idle: float = Field(300.0, gt=1, description="Seconds without items after which a batch job is closed.")
-    drain_batch: int = Field(256, ge=1, le=2_048, description="Jobs one drain takes at a time.")
+    drain_batch: int = Field(384, ge=1, le=2_048, description="Jobs one drain takes at a time.")
     drain_budget: float = Field(20.0, gt=0, description="Seconds one drain task runs before a successor takes over.")
     lease: float = Field(8.0, gt=0.2, description="Seconds a silent worker keeps its shards and locks.")
     ring_ttl: float = Field(5.0, gt=0.2, description="Seconds a rung bell waits for a drain before it is rung again.")

@@ -20,6 +20,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import jiter
 import openai
 import redis
 
@@ -87,8 +88,8 @@ class Script:
             answer = self.provider.embeddings.with_raw_response.create(
                 input=texts, model=MODEL, dimensions=DIMENSIONS, encoding_format="base64"
             )
-        # The client would build a pydantic object for each vector; the document is all that is needed.
-        return [item["embedding"] for item in json.loads(answer.content)["data"]]
+        # The client would build a pydantic object for each vector; the document is all that is needed. It brings jiter.
+        return [item["embedding"] for item in jiter.from_json(answer.content)["data"]]
 
     def _chunk(self, items: list[tuple[str, str]]) -> int:
         reads = self.redis.pipeline(transaction=False)

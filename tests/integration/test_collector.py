@@ -98,7 +98,7 @@ def batch(request, services, client):
 @pytest.fixture
 def losses(monkeypatch):
     """What gets lost of the next calls that append, one after the other; nothing where it says so, and afterwards."""
-    left, real, real_async = [], steps.round_trip, steps._send_async
+    left, real, real_async = [], steps.round_trip, steps.round_trip_async
 
     def loss(commands):
         is_append = commands[0][:2] == script("append", [], [])[:2]
@@ -123,7 +123,7 @@ def losses(monkeypatch):
         return replies
 
     monkeypatch.setattr(steps, "round_trip", send)
-    monkeypatch.setattr(steps, "_send_async", send_async)
+    monkeypatch.setattr(steps, "round_trip_async", send_async)
     return left
 
 

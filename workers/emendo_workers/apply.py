@@ -9,7 +9,6 @@ refused by the provider), its memory takes another round; the others are done.
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import secrets
 import time
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emendo_client.errors import EmendoError, from_document
+from emendo_config.compact import read_json
 from emendo_config.redis_io import as_text
 from emendo_config.registry import SpaceRecord, SpaceState, registered_spaces
 from emendo_workers import scripts
@@ -195,7 +195,7 @@ class _Batch:
         for unit in asked:
             pipeline.hgetall(self._services.keys.conflict(unit.memory_id))
         for unit, waiting in zip(asked, pipeline.execute(), strict=True):
-            unit.queued = {as_text(mark): json.loads(document) for mark, document in waiting.items()}
+            unit.queued = {as_text(mark): read_json(document) for mark, document in waiting.items()}
 
     def _decide(self, units: list[_Unit]) -> None:
         for unit in units:

@@ -7,11 +7,10 @@ without leaving a dead letter; those that are dead letters already lose that mem
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from emendo_config.compact import compact_json
+from emendo_config.compact import compact_json, read_json
 from emendo_config.redis_io import as_text
 from emendo_workers import scripts
 from emendo_workers.outcomes import CONTENT, ItemOutcome, Outcome
@@ -72,7 +71,7 @@ def _scrub(record_ids: Sequence[str], erased: set[str], services: Services) -> N
 def _without(payload: str, erased: set[str]) -> str:
     if not any(memory_id in payload for memory_id in erased):
         return payload
-    document = json.loads(payload)
+    document = read_json(payload)
     for operation in document["operations"]:
         if operation.get("memory_id") in erased:
             for name in CONTENT:

@@ -20,6 +20,7 @@ from celery.utils.time import utcoffset
 from kombu import Connection, Producer
 
 from emendo_client.models import JobStatus
+from emendo_config.compact import compact_json
 from emendo_workers.operations import Work
 from emendo_workers.outcomes import Outcome
 
@@ -114,9 +115,14 @@ class JobEvents:
         if self._producer is None:
             self._connection = self._app.connection_for_write()
             exchange = get_exchange(self._connection, name=self._app.conf.event_exchange)
-            self._producer = Producer(self._connection, exchange, serializer=self._app.conf.event_serializer)
+            self._producer = Producer(self._connection, exchange)
         self._producer.publish(
-            events, routing_key="task.multi", headers={"hostname": hostname}, delivery_mode=_NOT_KEPT
+            compact_json(events),
+            content_type="application/json",
+            content_encoding="utf-8",
+            routing_key="task.multi",
+            headers={"hostname": hostname},
+            delivery_mode=_NOT_KEPT,
         )
 
     def _drop(self) -> None:

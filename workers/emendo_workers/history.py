@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from emendo_client._time import iso
 from emendo_client.records import version_entry_id
+from emendo_config.compact import read_json
 from emendo_config.redis_io import as_text
 from emendo_workers.operations import Operation
 from emendo_workers.services import Services
@@ -75,4 +75,4 @@ def _fields(raw: Any) -> dict[str, str]:
 
 def _snapshot(entry: dict[str, str]) -> Snapshot:
     side = "new" if "new_memory" in entry else "old"
-    return Snapshot(entry.get(f"{side}_memory", ""), json.loads(entry.get(f"{side}_metadata") or "{}"))
+    return Snapshot(entry.get(f"{side}_memory", ""), read_json(entry.get(f"{side}_metadata") or "{}"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from emendo_client.errors import EmendoError
 from emendo_client.records import job_of
+from emendo_config.compact import read_json
 from emendo_config.redis_io import as_text
 
 
@@ -176,8 +176,8 @@ def parse_work(entry: Entry, values: Sequence[Any], attempt: str = "") -> Work:
     """The reply of `start.lua` for one record."""
     record_id = entry.record_id
     kind, project, payload, attempts, submitted, settled, strong, cancel = values
-    document = json.loads(payload)
-    results = enumerate(json.loads(settled) if settled else [])
+    document = read_json(payload)
+    results = enumerate(read_json(settled) if settled else [])
     head = {name: value for name, value in document.items() if name != "operations"}
     return Work(
         record_id=record_id,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emendo_config.compact import compact_json
+from emendo_config.compact import compact_json, read_json
 
 # The field that lists the embedding spaces whose vector fields hold the vector of the current text.
 SPACE_FIELD = "embedding_space"
@@ -81,7 +80,7 @@ class Stamps:
         if text.endswith(_NO_KEYS):  # mostly; a decoder takes three times as long
             base, of_text, deleted = text[1 : -len(_NO_KEYS)].split(",")
             return cls(int(base), int(of_text), int(deleted))
-        return cls(*json.loads(text)) if text else cls()
+        return cls(*read_json(text)) if text else cls()
 
 
 @dataclass(slots=True)
@@ -161,7 +160,7 @@ def parse_state(memory_id: str, values: Sequence[bytes | None]) -> MemoryState:
         run_id,
         actor_id,
         role,
-        json.loads(metadata) if metadata not in ("", "{}") else {},
+        read_json(metadata) if metadata not in ("", "{}") else {},
         digest,
         int(version or 0),
         created_at,

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from emendo_client import writes
 from emendo_client.batches import Append, BatchRequest
-from emendo_client.steps import Steps, run
+from emendo_client.steps import Steps, plane, run
 from emendo_workers.services import Services
 
 T = TypeVar("T")
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 def converse(services: Services, steps: Steps[T]) -> T:
     """Carries a client's conversation out over the worker's connections."""
-    return run({"data": services.data, "control": services.control}, steps)
+    return run({"data": plane(services.data), "control": plane(services.control)}, steps)
 
 
 def submit_batch(services: Services, request: BatchRequest, parts: Iterable[Append] | None = None) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import redis
 
+from emendo_client.aio import AsyncMemoryClient
 from emendo_client.bench.store import MeasurementError, Store, ask
 from emendo_client.models import JobStatus
 from emendo_config.redis_io import as_text, connect
 
+IN_FLIGHT = 64
 _TIMEOUT = 600.0  # seconds until a run is given up
 _PAUSE = 0.005  # seconds between two looks: the error of a run's end, and little load
 _WINDOW = 500  # jobs looked at together
@@ -48,26 +51,68 @@ def text_of(memory_id: str, tag: str) -> str:
 
 
 def singles(store: Store, ids: Sequence[str], tag: str) -> Run:
-    """One `client.update` for each memory, called one after the other from this process.
+    """One `client.update` for each memory by the asyncio client, with as many calls in flight as a busy web app has.
 
     Raises:
         MeasurementError: a job did not succeed, or had not the effect it must have.
     """
-    client, versions = store.client, store.versions(ids)
+    return _singles(store, ids, tag, lambda texts: asyncio.run(_at_once(store, texts)))
+
+
+def one_by_one(store: Store, ids: Sequence[str], tag: str) -> Run:
+    """One `client.update` for each memory, each called when the one before has returned.
+
+    Raises:
+        MeasurementError: as `singles`.
+    """
+    return _singles(store, ids, tag, lambda texts: _in_turn(store, texts))
+
+
+def _singles(store: Store, ids: Sequence[str], tag: str, submit: Callable[[dict[str, str]], _Submitted]) -> Run:
+    versions = store.versions(ids)
     texts = {memory_id: text_of(memory_id, tag) for memory_id in ids}
     requests = _requests(store)
-    jobs, latencies = [], []
+    submitted = submit(texts)
+    _wait_until_final(store, submitted.jobs)
+    seconds = time.perf_counter() - submitted.began
+    asked = requests()
+    store.check({memory_id: (versions[memory_id] + 1, text) for memory_id, text in texts.items()})
+    return Run(len(ids), seconds, submitted.latencies, asked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    """Calls that returned: when the first one began (`time.perf_counter`), their jobs, and their seconds."""
+
+    began: float
+    jobs: list[str]
+    latencies: list[float]
+
+
+async def _at_once(store: Store, texts: dict[str, str]) -> _Submitted:
+    async with AsyncMemoryClient(store.settings, store.client.project) as client:
+        submitted = _Submitted(time.perf_counter(), [], [])
+        left = iter(texts.items())
+
+        async def call() -> None:
+            for memory_id, text in left:
+                before = time.perf_counter()
+                submitted.jobs.append((await client.update(memory_id, text)).id)
+                submitted.latencies.append(time.perf_counter() - before)
+
+        await asyncio.gather(*(call() for _ in range(IN_FLIGHT)))
+        return submitted
+
+
+def _in_turn(store: Store, texts: dict[str, str]) -> _Submitted:
     began = before = time.perf_counter()
+    jobs, latencies = [], []
     for memory_id, text in texts.items():
-        jobs.append(client.update(memory_id, text).id)
+        jobs.append(store.client.update(memory_id, text).id)
         after = time.perf_counter()
         latencies.append(after - before)
         before = after
-    _wait_until_final(store, jobs)
-    seconds = time.perf_counter() - began
-    asked = requests()
-    store.check({memory_id: (versions[memory_id] + 1, text) for memory_id, text in texts.items()})
-    return Run(len(ids), seconds, latencies, asked)
+    return _Submitted(began, jobs, latencies)
 
 
 def batch(store: Store, ids: Sequence[str], tag: str) -> Run:
@@ -116,7 +161,7 @@ def _requests(store: Store) -> Callable[[], int | None]:
 
 
 def _wait_until_final(store: Store, jobs: Sequence[str]) -> None:
-    """Looks at the oldest unfinished jobs only: asking for all of them again and again would be load of its own.
+    """Waits for one job after the other: asking for all of them again and again would be load of its own.
 
     Raises:
         MeasurementError: one did not succeed, or is not final in time.
@@ -127,9 +172,10 @@ def _wait_until_final(store: Store, jobs: Sequence[str]) -> None:
         for first in range(0, len(jobs), _WINDOW):
             open_jobs = list(jobs[first : first + _WINDOW])
             while open_jobs := _unfinished(store, control, open_jobs):
-                if time.monotonic() > deadline:
-                    raise MeasurementError(f"{len(open_jobs)} jobs have not ended after {_TIMEOUT:.0f} s")
-                time.sleep(_PAUSE)
+                while _unfinished(store, control, open_jobs[-1:]):
+                    if time.monotonic() > deadline:
+                        raise MeasurementError(f"{len(open_jobs)} jobs have not ended after {_TIMEOUT:.0f} s")
+                    time.sleep(_PAUSE)
     finally:
         control.close()
 

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from emendo_client.audit import Audit, audit
 from emendo_client.cli.output import print_table
 from emendo_client.diagnosis import MENDS
-from emendo_client.steps import run
+from emendo_client.steps import plane, run
 from emendo_config import Keys, Settings
 from emendo_config.redis_io import connect
 
@@ -34,7 +34,7 @@ def look_deep(settings: Settings, sample: int | None, *, quiet: bool) -> Audit:
                 lambda done, total: progress.update(task, completed=done, total=total),
                 random.SystemRandom(),
             )
-            return run({"data": connection}, steps)
+            return run({"data": plane(connection)}, steps)
     finally:
         connection.close()
 

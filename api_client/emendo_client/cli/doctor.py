@@ -20,6 +20,7 @@ from emendo_client.cli.output import json_option, print_json, print_table
 from emendo_client.embeddings import create_embedder
 from emendo_client.errors import EmendoError
 from emendo_client.health import CircuitBreaker, check
+from emendo_client.steps import plane
 from emendo_config import ConfigurationError, Keys, Settings
 from emendo_config.index import find_active, indexed_space
 from emendo_config.redis_io import connect
@@ -227,16 +228,16 @@ def _durability(connection: Redis, info: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _backlog(settings: Settings) -> Iterator[Finding]:
-    planes = {
+    connections = {
         "data": connect(settings.redis_url, settings),
         "control": connect(settings.control_url, settings),
     }
     try:
         keys = Keys(settings.key_prefix)
-        found = check(planes, keys)
-        pace = _pace_fields(planes["control"], keys) if found.redis else []
+        found = check({name: plane(connection) for name, connection in connections.items()}, keys)
+        pace = _pace_fields(connections["control"], keys) if found.redis else []
     finally:
-        for connection in planes.values():
+        for connection in connections.values():
             connection.close()
     if not found.redis:  # the data Redis has answered before this
         yield Finding("jobs", "fail", f"the control Redis: {found.problem}", "start it, or set EMENDO_CONTROL_URL")

@@ -18,6 +18,7 @@ from emendo_client.provider_errors import EMBEDDING, require_server, translate
 from emendo_client.rate_limits import read_rate_limits
 from emendo_client.tls import async_http_client, http_client
 from emendo_config import Settings
+from emendo_config.compact import read_json
 from emendo_config.spaces import EmbeddingSpace
 
 # Asked through the client's plain `post`, which leaves building and reading the documents to us: its typed method
@@ -101,7 +102,7 @@ class OpenAIEmbedder:
 
     def _read(self, body: bytes, texts: Sequence[str], headers: Mapping[str, str]) -> Embeddings:
         try:
-            answer = json.loads(body)
+            answer = read_json(body)
             items = sorted(answer["data"], key=lambda item: int(item["index"]))
             vectors = [little_endian(item["embedding"]) for item in items]
             finite = are_finite(vectors)

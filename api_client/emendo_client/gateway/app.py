@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from emendo_client.gateway.metrics import exposition
 from emendo_client.health import Health, check_async, unreachable
+from emendo_client.steps import plane_async
 from emendo_config import Keys, Settings
 from emendo_config.redis_io import connect_async
 
@@ -21,16 +22,17 @@ LOOK_TIMEOUT = 3.0
 
 def create_app(settings: Settings) -> FastAPI:
     """The application; one pool of connections for its life."""
-    planes = {
+    connections = {
         "data": connect_async(settings.redis_url, settings),
         "control": connect_async(settings.control_url, settings),
     }
+    planes = {name: plane_async(connection) for name, connection in connections.items()}
     keys = Keys(settings.key_prefix)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        for connection in planes.values():
+        for connection in connections.values():
             await connection.aclose()
 
     async def look() -> Health:

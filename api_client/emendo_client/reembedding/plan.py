@@ -10,9 +10,10 @@ from emendo_client.diagnosis_reads import memory_ids
 from emendo_client.reads import DIALECT
 from emendo_client.reembedding.models import ReembedPlan
 from emendo_client.reembedding.selection import Selection
-from emendo_client.steps import Batch, Command, Steps
+from emendo_client.steps import Batch, Steps
 from emendo_config import Keys, Settings
 from emendo_config.index import find_active, vector_field
+from emendo_config.redis_io import Command
 from emendo_config.registry import SpaceRecord, parse_registry
 
 # Embedded once to see that the provider has the model and gives that many dimensions.

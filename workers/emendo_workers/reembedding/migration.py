@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from emendo_client.reembedding.models import MigrationPhase
+from emendo_config.compact import read_json
 from emendo_config.redis_io import as_text
 from emendo_config.registry import SpaceRecord, named_space, read_registry
 from emendo_workers import scripts
@@ -63,7 +63,7 @@ class Migration:
     @property
     def filters(self) -> dict[str, Any] | None:
         """Of a repair; None when it goes from one space to another."""
-        found: dict[str, Any] | None = json.loads(self._fields.get("filters", "null"))
+        found: dict[str, Any] | None = read_json(self._fields.get("filters", "null"))
         return found
 
     def has(self, name: str) -> bool:

@@ -12,7 +12,6 @@ next attempt, which is not counted: a worker that dies takes nothing with it.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from emendo_client.errors import ConflictError, EmendoError, from_document
 from emendo_client.models import JobStatus
 from emendo_client.reembedding.models import MigrationPhase
 from emendo_client.reembedding.steering import FINALIZE, ROLL_BACK, SWITCH
-from emendo_config.compact import compact_json
+from emendo_config.compact import compact_json, read_json
 from emendo_config.redis_io import as_text
 from emendo_config.registry import SpaceState, save_space
 from emendo_workers import retry
@@ -181,7 +180,7 @@ def _was_cancelled(migration: Migration) -> Reached:
 
 
 def _had_failed(migration: Migration) -> Reached:
-    return Outcome(migration.work, JobStatus.FAILED, error=from_document(json.loads(migration.text("error"))))
+    return Outcome(migration.work, JobStatus.FAILED, error=from_document(read_json(migration.text("error"))))
 
 
 # What each job does in each phase; phases it has no business in are missing.
