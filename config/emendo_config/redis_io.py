@@ -167,10 +167,13 @@ def answers(client: redis.Redis | AsyncRedis, commands: Sequence[Command], repli
     Raises:
         ResponseError: the first command's that was refused.
     """
+    name, callback = None, None
     for place, (command, reply) in enumerate(zip(commands, replies, strict=True)):
         if isinstance(reply, ResponseError):
             raise reply
-        callback = client.response_callbacks.get(command[0])
+        if command[0] != name:  # looked up once for many of a kind
+            name = command[0]
+            callback = client.response_callbacks.get(name)
         if callback is not None:
             replies[place] = callback(reply)
     return replies

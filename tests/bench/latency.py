@@ -31,7 +31,7 @@ def enqueue(plan: Plan) -> Gathered:
     rings, idle = [], []
     for number in range(plan.rounds):
         with warm_store(plan.bed, count) as store:
-            run = updates.singles(store, store.ids, f"round {number}")
+            run = updates.one_by_one(store, store.ids, f"round {number}")
             gathered.add("emendo", _milliseconds(run.latencies))
             # With nothing else to do, each call finds the shard's bell silent and publishes a message as well.
             for memory_id in store.ids[: plan.size(_IDLE_CALLS)]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emendo_client.bench.figure import Part, Reach, Row, Source
+from emendo_client.bench.updates import IN_FLIGHT
 
 PEER = "mem0"
 
@@ -16,7 +17,7 @@ def _value(metric: str, kind, bound: float, unit: str, **more) -> Part:
     return Part(Source("emendo", metric), reach=Reach(kind, bound), unit=unit, **more)
 
 
-SINGLES = "single client.update jobs/s, one worker process, job events on"
+SINGLES = f"single client.update jobs/s, {IN_FLIGHT} calls in flight, one worker process, job events on"
 BATCH = "batch_update of 20,000 memories, updates/s"
 
 ROWS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -39,9 +40,11 @@ def singles(plan: Plan) -> Gathered:
     """Single updates against Celery's no-op tasks, the bare script and mem0."""
     gathered = Gathered()
     count = plan.size(SINGLES)
+    in_turn = []
     for number in range(plan.rounds):
         with warm_store(plan.bed, count) as store:
             run = updates.singles(store, store.ids, f"round {number}")
+            in_turn.append(updates.one_by_one(store, store.ids, f"round {number}, one by one").rate)
             asked = in_flight(plan, store, INTERACTIVE)
         assert run.requests is not None
         gathered.add("emendo", {"rate": run.rate, "requests": run.requests * 1_000 / run.updates})
@@ -51,6 +54,10 @@ def singles(plan: Plan) -> Gathered:
                 tasks = plan.size(_NOOPS)
                 gathered.add("celery", {"rate": tasks / worker.run(tasks)[0]})
         _others(plan, gathered, count, asked)
+    gathered.note(
+        f"{updates.IN_FLIGHT} calls in flight (AsyncMemoryClient); "
+        f"each called when the one before has returned (MemoryClient): {statistics.median(in_turn):,.0f}/s"
+    )
     return gathered
 
 

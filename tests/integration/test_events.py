@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from emendo_client import writes
 from emendo_config import Keys
 from emendo_config.celery_app import create_app
+from emendo_workers.events import JobEvents
 
 
 @contextmanager
@@ -90,6 +91,38 @@ def test_a_cancelled_batch_is_shown_as_revoked(emendo_client, emendo_worker):
         assert job.wait(20).status == "cancelled"
         _until(lambda: "task-revoked" in kinds_of(seen, job.id))
     assert "task-succeeded" not in kinds_of(seen, job.id)
+
+
+def test_one_thread_sends_for_all_and_nobody_waits_for_it(monkeypatch, emendo_settings):
+    events = JobEvents(create_app(emendo_settings), enabled=True)
+    sent, began, go = [], threading.Event(), threading.Event()
+
+    def publish(some, hostname):
+        began.set()
+        assert go.wait(30)
+        sent.append([event["uuid"] for event in some])
+
+    monkeypatch.setattr(events, "_publish", publish)
+    first = threading.Thread(target=events._send, args=([{"type": "task-started", "uuid": "0"}], "here"))
+    first.start()
+    assert began.wait(30)
+    for number in range(1, 4):  # each returns, though the broker is still taking the first one's
+        events._send([{"type": "task-started", "uuid": str(number)}], "here")
+    assert sent == []
+    go.set()
+    first.join()
+    assert sent == [["0"], ["1", "2", "3"]]
+
+
+def test_of_events_a_slow_broker_does_not_take_the_oldest_are_dropped(monkeypatch, emendo_settings):
+    monkeypatch.setattr("emendo_workers.events.MOST_WAITING", 3)
+    events = JobEvents(create_app(emendo_settings), enabled=True)
+    sent = []
+    monkeypatch.setattr(events, "_publish", lambda some, hostname: sent.extend(event["uuid"] for event in some))
+    for number in range(5):
+        events._send([{"type": "task-started", "uuid": str(number)}], "here", flush=False)
+    events._send([{"type": "task-started", "uuid": "5"}], "here")
+    assert sent == ["3", "4", "5"]
 
 
 def _until(condition, timeout: float = 15.0) -> None:

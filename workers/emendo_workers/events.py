@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # Events per message; the drain flushes after each of its steps, so this only bounds one message's size.
 MOST_PER_MESSAGE = 1_000
+# Events that wait for a slow broker; of more, the oldest are dropped.
+MOST_WAITING = 100_000
 # An event nobody listens for is gone, as AMQP says it: delivery mode 1.
 _NOT_KEPT = 1
 
@@ -45,8 +48,8 @@ class JobEvents:
     def __init__(self, app: Celery, *, enabled: bool) -> None:
         self._app = app
         self._enabled = enabled
-        self._lock = threading.Lock()
-        self._waiting: list[Event] = []
+        self._sending = threading.Lock()
+        self._waiting: deque[Event] = deque(maxlen=MOST_WAITING)
         self._connection: Connection | None = None
         self._producer: Producer | None = None
 
@@ -93,23 +96,28 @@ class JobEvents:
 
     def close(self) -> None:
         """Closes the connection to the broker."""
-        with self._lock:
+        with self._sending:
             self._drop()
 
     def _send(self, events: list[Event], hostname: str | None, *, flush: bool = True) -> None:
         common = {"hostname": hostname, "pid": os.getpid(), "utcoffset": utcoffset(), "timestamp": time.time()}
         clock: Any = self._app.clock  # type: ignore[attr-defined]  # the stubs do not know Celery's logical clock
-        with self._lock:
-            self._waiting += [{**event, **common, "clock": clock.forward()} for event in events]
-            if not flush:
-                return
-            waiting, self._waiting = self._waiting, []
+        self._waiting.extend([{**event, **common, "clock": clock.forward()} for event in events])
+        # One thread sends for all, and none waits for it: what comes while it sends is sent by it, too.
+        while flush and self._waiting and self._sending.acquire(blocking=False):
             try:
-                for first in range(0, len(waiting), MOST_PER_MESSAGE):
-                    self._publish(waiting[first : first + MOST_PER_MESSAGE], hostname)
-            except Exception as error:  # noqa: BLE001  # which ones a transport raises is its own affair
-                logger.warning("job events were dropped", extra={"error": type(error).__name__, "count": len(waiting)})
-                self._drop()
+                self._flush(hostname)
+            finally:
+                self._sending.release()
+
+    def _flush(self, hostname: str | None) -> None:
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            for first in range(0, len(waiting), MOST_PER_MESSAGE):
+                self._publish(waiting[first : first + MOST_PER_MESSAGE], hostname)
+        except Exception as error:  # noqa: BLE001  # which ones a transport raises is its own affair
+            logger.warning("job events were dropped", extra={"error": type(error).__name__, "count": len(waiting)})
+            self._drop()
 
     def _publish(self, events: list[Event], hostname: str | None) -> None:
         if self._producer is None:

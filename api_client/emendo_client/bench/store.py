@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import redis
 from emendo_client.client import MemoryClient
 from emendo_client.errors import EmendoError
 from emendo_config import Keys, Settings
-from emendo_config.redis_io import as_text
+from emendo_config.redis_io import as_text, round_trip
 
 _AT_A_TIME = 1_000
 
@@ -88,12 +89,9 @@ class Store:
 
 def ask(connection: redis.Redis, commands: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
     """The replies, in order; pipelined, some commands at a time."""
-    pipeline = connection.pipeline(transaction=False)
-    for command in commands:
-        pipeline.execute_command(*command)
-        if len(pipeline) >= _AT_A_TIME:
-            yield from pipeline.execute()
-    yield from pipeline.execute()
+    left = iter(commands)
+    while some := list(itertools.islice(left, _AT_A_TIME)):
+        yield from round_trip(connection, some)
 
 
 def _fields(entry: Any) -> dict[str, str]:
