@@ -43,7 +43,20 @@ class _Call:
         return answers(connection, self.commands, self.outcome)
 
 
+class _BlockedCall(_Call):
+    """A thread's; `wake` is let go when it is answered, or when it is its turn to send."""
+
+    __slots__ = ("wake",)
+
+    def __init__(self, commands: list[Command]) -> None:
+        super().__init__(commands)
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+
 class _AwaitedCall(_Call):
+    """A task's."""
+
     __slots__ = ("future",)
 
     def __init__(self, commands: list[Command], future: asyncio.Future[None]) -> None:
@@ -52,7 +65,11 @@ class _AwaitedCall(_Call):
 
 
 class Together:
-    """A plane (see `steps`) that threads share. What they send must be safe to run twice."""
+    """A plane (see `steps`) that threads share. What they send must be safe to run twice.
+
+    One call at a time sends, its own commands and those of all that wait; then it is the turn of the one that came
+    first since.
+    """
 
     def __init__(self, connection: redis.Redis) -> None:
         self._connection = connection
@@ -61,8 +78,9 @@ class Together:
 
     def begin_anew(self) -> None:
         """In a forked process: what other threads of the parent were about is not this one's business."""
-        self._waiting: deque[_Call] = deque()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._waiting: deque[_BlockedCall] = deque()
+        self._sender: _BlockedCall | None = None
 
     def __call__(self, commands: list[Command]) -> list[Any]:
         """The replies to the commands.
@@ -71,19 +89,37 @@ class Together:
             ResponseError: the first of these commands that was refused.
             RedisError: Redis could not be reached, or did not answer in time.
         """
-        call = _Call(commands)
+        call = _BlockedCall(commands)
         try:
-            self._waiting.append(call)
-            with self._turn:
-                if call.outcome is None:  # else whose turn it was before has sent it, too
-                    self._exchange([self._waiting.popleft() for _ in range(len(self._waiting))])
-        except BaseException:  # interrupted: it must not be sent later, when nobody expects it any more
-            with suppress(ValueError):
-                self._waiting.remove(call)
-            raise
+            if not self._may_send(call):
+                call.wake.acquire()
+            if call.outcome is None:
+                self._exchange(call)
+        finally:
+            self._leave(call)
         return call.result(self._connection)
 
-    def _exchange(self, calls: list[_Call]) -> None:
+    def _may_send(self, call: _BlockedCall) -> bool:
+        with self._lock:
+            self._waiting.append(call)
+            if self._sender is None:
+                self._sender = call
+            return self._sender is call
+
+    def _leave(self, call: _BlockedCall) -> None:
+        with self._lock:
+            if call.outcome is None:  # interrupted: it must not be sent later, when nobody expects it any more
+                with suppress(ValueError):
+                    self._waiting.remove(call)
+            if self._sender is call:
+                self._sender = self._waiting[0] if self._waiting else None
+                if self._sender is not None:
+                    self._sender.wake.release()
+
+    def _exchange(self, sender: _BlockedCall) -> None:
+        with self._lock:
+            calls = list(self._waiting)
+            self._waiting.clear()
         try:
             replies = self._replies(calls)
             if _lacks_scripts(replies):
@@ -93,12 +129,16 @@ class Together:
         except RedisError as error:
             _fail(calls, error)
         except BaseException:  # this thread's alone; the others will try themselves
-            self._waiting.extendleft(reversed(calls))
+            with self._lock:
+                self._waiting.extendleft(reversed(calls))
             raise
         else:
             _hand_out(calls, replies)
+        for call in calls:
+            if call is not sender:
+                call.wake.release()
 
-    def _replies(self, calls: list[_Call]) -> list[Any]:
+    def _replies(self, calls: list[_BlockedCall]) -> list[Any]:
         return exchange(self._connection, lambda: _written(calls), _count(calls))
 
 

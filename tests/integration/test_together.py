@@ -144,6 +144,19 @@ def test_who_is_interrupted_sends_nothing_later_and_keeps_nobody_from_being_serv
     assert not gathered(client)
 
 
+def test_the_turn_goes_to_the_one_that_came_first_and_past_one_that_gave_up(client):
+    shared = client._accepting["control"]
+    sender, first, second = (together._BlockedCall([]) for _ in range(3))
+    assert [shared._may_send(call) for call in (sender, first, second)] == [True, False, False]
+    shared._leave(sender)
+    assert [call.wake.locked() for call in (first, second)] == [False, True]
+    shared._leave(first)  # interrupted just as its turn came
+    assert not second.wake.locked()
+    shared._leave(second)
+    assert not gathered(client)
+    assert shared._may_send(together._BlockedCall([]))
+
+
 async def test_a_call_cancelled_before_its_turn_is_not_sent(services, settings, memory_id, trips):
     async with AsyncMemoryClient(settings) as client:
         first = asyncio.create_task(client.update(memory_id, "number 0"))
