@@ -77,8 +77,7 @@ def plane(connection: redis.Redis) -> Plane:
         try:
             return round_trip(connection, commands)
         except NoScriptError:
-            for source in sources():
-                connection.script_load(source)
+            load_scripts(connection)
             return round_trip(connection, commands)
 
     return send
@@ -91,16 +90,22 @@ def plane_async(connection: AsyncRedis) -> AsyncPlane:
         try:
             return await round_trip_async(connection, commands)
         except NoScriptError:
-            for source in sources():
-                await connection.script_load(source)
+            await load_scripts_async(connection)
             return await round_trip_async(connection, commands)
 
     return send
 
 
-def sources() -> list[str]:
-    """The scripts a plane must know."""
-    return [_source(name) for name in _SCRIPTS]
+def load_scripts(connection: redis.Redis) -> None:
+    """Tells Redis the scripts it does not know, or has forgotten."""
+    for name in _SCRIPTS:
+        connection.script_load(_source(name))
+
+
+async def load_scripts_async(connection: AsyncRedis) -> None:
+    """The asyncio twin of `load_scripts`."""
+    for name in _SCRIPTS:
+        await connection.script_load(_source(name))
 
 
 def translate(error: RedisError) -> EmendoError:

@@ -12,15 +12,15 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.exceptions import NoScriptError, RedisError
 
-from emendo_client.steps import sources
-from emendo_config.redis_io import COMMANDS_A_WRITE, Command, answers, exchange, exchange_async, pack
+from emendo_client.steps import load_scripts, load_scripts_async
+from emendo_config.redis_io import Command, answers, exchange, exchange_async, pack
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
@@ -123,8 +123,7 @@ class Together:
         try:
             replies = self._replies(calls)
             if _lacks_scripts(replies):
-                for source in sources():
-                    self._connection.script_load(source)
+                load_scripts(self._connection)
                 replies = self._replies(calls)
         except RedisError as error:
             _fail(calls, error)
@@ -139,7 +138,7 @@ class Together:
                 call.wake.release()
 
     def _replies(self, calls: list[_BlockedCall]) -> list[Any]:
-        return exchange(self._connection, lambda: _written(calls), _count(calls))
+        return exchange(self._connection, lambda: (call.packed for call in calls), _count(calls))
 
 
 class AsyncTogether:
@@ -180,8 +179,7 @@ class AsyncTogether:
         try:
             replies = await self._replies(calls)
             if _lacks_scripts(replies):
-                for source in sources():
-                    await self._connection.script_load(source)
+                await load_scripts_async(self._connection)
                 replies = await self._replies(calls)
         except Exception as error:  # noqa: BLE001  # raised where the call was made
             _fail(calls, error)
@@ -189,12 +187,7 @@ class AsyncTogether:
             _hand_out(calls, replies)
 
     async def _replies(self, calls: list[_AwaitedCall]) -> list[Any]:
-        return await exchange_async(self._connection, lambda: _written(calls), _count(calls))
-
-
-def _written(calls: Sequence[_Call]) -> Iterator[bytes]:
-    for first in range(0, len(calls), COMMANDS_A_WRITE):
-        yield b"".join(call.packed for call in calls[first : first + COMMANDS_A_WRITE])
+        return await exchange_async(self._connection, lambda: (call.packed for call in calls), _count(calls))
 
 
 def _count(calls: Sequence[_Call]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 Command = Sequence[Any]
 # Commands that are written to the socket in one piece: Redis works on them while the next ones are packed.
-COMMANDS_A_WRITE = 64
+_COMMANDS_A_WRITE = 64
 # What the blocking pools of redis-py say, in a plain ConnectionError, when none was given back in time.
 _NONE_FREE = "No connection available."
 
@@ -106,19 +107,20 @@ def round_trip(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
         ResponseError: the first command's that was refused; the others were carried out.
         RedisError: Redis could not be reached, or did not answer in time.
     """
-    return answers(client, commands, exchange(client, lambda: _written(commands), len(commands)))
+    return answers(client, commands, exchange(client, lambda: _packed(commands), len(commands)))
 
 
 async def round_trip_async(client: AsyncRedis, commands: Sequence[Command]) -> list[Any]:
     """The asyncio twin of `round_trip`."""
-    return answers(client, commands, await exchange_async(client, lambda: _written(commands), len(commands)))
+    return answers(client, commands, await exchange_async(client, lambda: _packed(commands), len(commands)))
 
 
-def exchange(client: redis.Redis, written: Callable[[], Iterable[bytes]], count: int) -> list[Any]:
-    """Writes packed commands piece by piece and reads as many replies; a refused one is an error in its place.
+def exchange(client: redis.Redis, packed: Callable[[], Iterable[bytes]], count: int) -> list[Any]:
+    """Writes packed commands, many at once, and reads as many replies; a refused one is an error in its place.
 
     Args:
-        written: the pieces; asked for again when the connection broke.
+        packed: asked for again when the connection broke.
+        count: of the commands.
 
     Raises:
         RedisError: Redis could not be reached, or did not answer in time.
@@ -127,7 +129,7 @@ def exchange(client: redis.Redis, written: Callable[[], Iterable[bytes]], count:
     connection = pool.get_connection()
 
     def once() -> list[Any]:
-        for piece in written():
+        for piece in _pieces(packed()):
             connection.send_packed_command((piece,))
         return [_reply(connection) for _ in range(count)]
 
@@ -137,17 +139,17 @@ def exchange(client: redis.Redis, written: Callable[[], Iterable[bytes]], count:
         pool.release(connection)
 
 
-async def exchange_async(client: AsyncRedis, written: Callable[[], Iterable[bytes]], count: int) -> list[Any]:
+async def exchange_async(client: AsyncRedis, packed: Callable[[], Iterable[bytes]], count: int) -> list[Any]:
     """The asyncio twin of `exchange`."""
     pool = client.connection_pool
     connection: Any = await pool.get_connection()
 
     async def once() -> list[Any]:
-        for piece in written():
+        for piece in _pieces(packed()):
             await connection.send_packed_command((piece,))
         replies: list[Any] = []
         while len(replies) < count:
-            replies += await _some_replies(connection, min(count - len(replies), COMMANDS_A_WRITE))
+            replies += await _some_replies(connection, min(count - len(replies), _COMMANDS_A_WRITE))
         return replies
 
     try:
@@ -158,7 +160,7 @@ async def exchange_async(client: AsyncRedis, written: Callable[[], Iterable[byte
 
 def pack(commands: Sequence[Command]) -> bytes:
     """Commands as they are written to a connection."""
-    return b"".join(map(hiredis.pack_command, map(tuple, commands)))
+    return b"".join(_packed(commands))
 
 
 def answers(client: redis.Redis | AsyncRedis, commands: Sequence[Command], replies: list[Any]) -> list[Any]:
@@ -179,9 +181,14 @@ def answers(client: redis.Redis | AsyncRedis, commands: Sequence[Command], repli
     return replies
 
 
-def _written(commands: Sequence[Command]) -> Iterator[bytes]:
-    for first in range(0, len(commands), COMMANDS_A_WRITE):
-        yield pack(commands[first : first + COMMANDS_A_WRITE])
+def _packed(commands: Sequence[Command]) -> Iterator[bytes]:
+    return map(hiredis.pack_command, map(tuple, commands))
+
+
+def _pieces(packed: Iterable[bytes]) -> Iterator[bytes]:
+    left = iter(packed)
+    while some := list(itertools.islice(left, _COMMANDS_A_WRITE)):
+        yield b"".join(some)
 
 
 def _reply(connection: Any) -> Any:

@@ -106,11 +106,7 @@ def _singles(store: Store, tag: str) -> dict[str, float]:
 
 
 def _enqueue(store: Store, tag: str) -> dict[str, float]:
-    latencies = updates.one_by_one(store, store.ids, tag).latencies
-    return {
-        "enqueue_p50": statistics.median(latencies) * 1_000,
-        "enqueue_p99": percentile(latencies, 0.99) * 1_000,
-    }
+    return _milliseconds("enqueue", updates.one_by_one(store, store.ids, tag).latencies)
 
 
 def _batch(store: Store, tag: str) -> dict[str, float]:
@@ -127,9 +123,13 @@ def _visible(store: Store, tag: str) -> dict[str, float]:
 
 def _search(store: Store, tag: str) -> dict[str, float]:
     found = searches.client_searches(store, f"{_QUERY} in {tag}", _users(len(store.ids)))
+    return _milliseconds("search", found.latencies)
+
+
+def _milliseconds(name: str, latencies: list[float]) -> dict[str, float]:
     return {
-        "search_p50": statistics.median(found.latencies) * 1_000,
-        "search_p99": percentile(found.latencies, 0.99) * 1_000,
+        f"{name}_p50": statistics.median(latencies) * 1_000,
+        f"{name}_p99": percentile(latencies, 0.99) * 1_000,
     }
 
 
