@@ -1,7 +1,8 @@
-"""What every Emendo process shares: settings, key names, the Celery app, the index schema and logging."""
+"""The parts that every Emendo process shares: settings, key names, the Celery app, the index schema and logging."""
 
 from emendo_config.errors import ConfigurationError, EmendoError
-from emendo_config.keys import Keys
+from emendo_config.gateway_settings import GatewaySettings
 from emendo_config.settings import Settings
+from emendo_config.store.keys import Keys
 
-__all__ = ["ConfigurationError", "EmendoError", "Keys", "Settings"]
+__all__ = ["ConfigurationError", "EmendoError", "GatewaySettings", "Keys", "Settings"]

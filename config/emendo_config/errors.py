@@ -1,25 +1,27 @@
-"""The root of Emendo's error tree; the whole tree is drawn in `emendo_client.errors`.
+"""The root of Emendo's error tree; `emendo_client.errors` draws the whole tree.
 
-These two live here because settings are refused before any client exists.
+The root and ConfigurationError live here because settings are refused before any client exists.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from emendo_config.error_codes import ErrorCode
+
 
 class EmendoError(Exception):
-    """Base of everything Emendo raises.
+    """Base class of every error that Emendo raises.
 
     Args:
-        message: what was wrong, without any memory text, key or secret.
-        error_code: stable, machine readable; defaults to the class's own code.
+        message: the problem, without any memory text, key or secret.
+        error_code: an `ErrorCode`, stable and machine readable; defaults to the class's own code.
         details: values a program may act on (ids, versions, limits).
-        suggestion: what the reader can do about it.
+        suggestion: the action that solves the problem.
         debug_info: values for a bug report.
     """
 
-    code: ClassVar[str] = "EMENDO"
+    code: ClassVar[str] = ErrorCode.EMENDO
 
     def __init__(
         self,
@@ -31,7 +33,7 @@ class EmendoError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.error_code = error_code or self.code
+        self.error_code = str(error_code or self.code)  # a plain string, also where an ErrorCode was given
         self.details = details or {}
         self.suggestion = suggestion
         self.debug_info = debug_info or {}
@@ -40,7 +42,7 @@ class EmendoError(Exception):
         return f"{self.message} ({self.suggestion})" if self.suggestion else self.message
 
     def to_dict(self) -> dict[str, Any]:
-        """The error as plain JSON values, as it stands in a job record: {type, code, message, …}."""
+        """The error as JSON values, as a job record holds it: {type, code, message, details, suggestion}."""
         document: dict[str, Any] = {
             "type": type(self).__name__,
             "code": self.error_code,
@@ -54,6 +56,6 @@ class EmendoError(Exception):
 
 
 class ConfigurationError(EmendoError):
-    """A setting, or two settings together, cannot work; `suggestion` says what to change."""
+    """A setting, or two settings together, cannot work; `suggestion` names the change."""
 
-    code = "CONFIGURATION"
+    code = ErrorCode.CONFIGURATION

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-# Threads of a worker that is not told how many: what eight bulk shards can have at once, and two that stay free for
-# what somebody waits for.
+# The default number of threads: eight for the bulk shards, and two that stay free for interactive jobs.
 WORKER_THREADS = 10
-# Unless somebody has set it. With an arena for each thread, as the C library has by default, the largest batches of
-# all threads stay in memory at once: a quarter more of it, for a twentieth more speed.
+# A variable that is set already wins. The C library's default is an arena for each thread, which keeps the largest
+# batches of all threads in memory. That costs a quarter more memory for a twentieth more speed.
 WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}

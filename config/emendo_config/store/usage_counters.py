@@ -1,7 +1,7 @@
-"""What inference has done and what it cost, in all projects together: the fields of the hash `emendo:usage`.
+"""The fields of the hash `emendo:usage`: the work and the cost of inference, for all projects together.
 
-Each is a count that only grows, and is added to in the step that stores a job's plan, so that a job that is worked
-twice counts once.
+Each is a count that only grows. The step that stores a job's plan adds to it, so a job that is worked twice counts
+once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ EMBEDDING_TOKENS = "embedding_tokens"
 # Jobs that were worked without a chat model.
 DEGRADED_JOBS = "degraded_jobs"
 
-# What a fact can do to what is known.
+# The effects that a fact can have on the memories.
 DECISIONS = ("ADD", "UPDATE", "DELETE", "NONE")
 _DECISION, _FALLBACK = "decision:", "fallback:"
 

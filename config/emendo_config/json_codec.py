@@ -1,4 +1,4 @@
-"""JSON as everything of ours is stored: without spaces, text as it is. By the library of pydantic, for its speed."""
+"""JSON as Emendo stores it: without spaces, non-ASCII text as it is. Pydantic's library does it, for speed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-# Repeated names are made once; what is long is not looked for among what was seen before.
+# Repeated names of fields are made once; values are not cached.
 read_json = partial(from_json, cache_strings="keys")
 
 
@@ -15,6 +15,6 @@ def compact_json(value: Any) -> str:
     """The value as JSON.
 
     Raises:
-        ValueError: it holds what JSON cannot carry.
+        ValueError: JSON cannot carry a part of it.
     """
     return to_json(value).decode()

@@ -1,21 +1,23 @@
-"""The registry of embedding spaces: which there are, how each is indexed, and which of them every write keeps right.
+"""The registry of embedding spaces: their names, how each is indexed, and whether every write keeps its vectors right.
 
-Written by `ensure_index` (a store's first space) and by a re-embed; read by all others.
+`ensure_index` writes a store's first space, and a re-embedding the others; every process reads it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from emendo_config.compact import compact_json, read_json
+from emendo_config.embedding_space import EmbeddingSpace, InputForm
+from emendo_config.error_codes import ErrorCode
 from emendo_config.errors import ConfigurationError
-from emendo_config.keys import Keys
+from emendo_config.json_codec import compact_json, read_json
 from emendo_config.settings import Settings
-from emendo_config.spaces import EmbeddingSpace
+from emendo_config.store import format_versions
+from emendo_config.store.keys import Keys
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -24,7 +26,7 @@ _ELEMENT_BYTES = {"float32": 4, "float16": 2}
 
 
 class SpaceState(StrEnum):
-    """What a space means to who changes a memory."""
+    """The effect of a space on a change of a memory."""
 
     FILLING = "filling"  # its vector is written where its provider answers; memories may lack it
     LIVE = "live"  # complete: no change is made without its vector
@@ -44,6 +46,7 @@ class SpaceRecord:
         datatype: of a stored vector's elements, little-endian: float32 or float16.
         copy_of: the space whose vectors these are, stored or indexed in another way; empty when its texts are
             embedded for itself.
+        unknown: fields of its entry that this release does not know; they are kept.
     """
 
     space: EmbeddingSpace
@@ -52,6 +55,7 @@ class SpaceRecord:
     datatype: str = "float32"
     state: SpaceState = SpaceState.LIVE
     copy_of: str = ""
+    unknown: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.datatype not in _ELEMENT_BYTES:
@@ -95,24 +99,48 @@ class SpaceRecord:
             "datatype": self.datatype,
             "state": self.state.value,
         }
-        return compact_json(document | ({"copy_of": self.copy_of} if self.copy_of else {}))
+        if not space.has_plain_texts:
+            # Readers of format 1 would embed texts as they are. The release before formats refuses unknown fields.
+            document[format_versions.FORMAT] = format_versions.REGISTRY_WITH_FORMS
+            document |= {name: {**self.unknown.get(name, {}), **asdict(getattr(space, name))} for name in _FORMS}
+        return compact_json({**self.unknown, **document, **({"copy_of": self.copy_of} if self.copy_of else {})})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> SpaceRecord:
         """The inverse of `to_json`.
 
         Raises:
-            ConfigurationError: it is no such document.
+            ConfigurationError: (SPACES_UNREADABLE) it is no such document; (RELEASE_TOO_OLD) its format is newer.
         """
         try:
             document = read_json(text)
-            space = EmbeddingSpace(*(document.pop(name) for name in ("provider", "model", "dimensions", "generation")))
-            return cls(space, **{**document, "state": SpaceState(document["state"])})
+            format_versions.require_readable(
+                document.get(format_versions.FORMAT), format_versions.REGISTRY, "an embedding space of the registry"
+            )
+            forms = [_read_form(document, name) for name in _FORMS]
+            space = EmbeddingSpace(*(document.pop(name) for name in _SPACE_FIELDS), *forms)
+            known = {name: document.pop(name) for name in _OWN_FIELDS & document.keys()}
+            return cls(space, **{**known, "state": SpaceState(known["state"])}, unknown=document)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"an embedding space of the registry cannot be read ({type(error).__name__})",
-                suggestion="it may have been written by a newer release: run the same one everywhere",
+                error_code=ErrorCode.SPACES_UNREADABLE,
+                suggestion="its entry is damaged: repair it; docs/design.md describes the registry",
             ) from None
+
+
+_FORMS = ("passage", "query")
+_SPACE_FIELDS = ("provider", "model", "dimensions", "generation")
+_OWN_FIELDS = {each.name for each in fields(SpaceRecord)} - {"space", "unknown"}
+
+
+def _read_form(document: dict[str, Any], name: str) -> InputForm:
+    """Takes a form out of the document; fields of it that this release does not know stay."""
+    stored = document.pop(name, {})
+    known = {each.name: stored.pop(each.name) for each in fields(InputForm) if each.name in stored}
+    if stored:
+        document[name] = stored
+    return InputForm(**known)
 
 
 def parse_registry(fields: Mapping[Any, bytes]) -> tuple[SpaceRecord, ...]:
@@ -161,13 +189,8 @@ def named_space(records: Iterable[SpaceRecord], name: str) -> SpaceRecord | None
 
 
 def find_space(records: Iterable[SpaceRecord], space: EmbeddingSpace) -> SpaceRecord | None:
-    """The newest of the records with this provider, model and dimension, whatever its generation."""
-    wanted = (space.provider, space.model, space.dimensions)
-    found = [
-        record
-        for record in records
-        if (record.space.provider, record.space.model, record.space.dimensions) == wanted and record.is_written
-    ]
+    """The newest of the records with this provider, model, dimension and forms of texts, whatever its generation."""
+    found = [record for record in records if record.space.is_like(space) and record.is_written]
     return found[-1] if found else None
 
 

@@ -1,0 +1,111 @@
+"""The settings of the HTTP gateway. Each is read from the environment as `EMENDO_GATEWAY_<NAME>`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from emendo_config.environment import EnvironmentSettings
+from emendo_config.errors import ConfigurationError
+from emendo_config.urls import is_loopback
+
+
+class GatewaySettings(EnvironmentSettings):
+    """The gateway's own settings, beside `Settings`.
+
+    Raises:
+        ConfigurationError: a value has the wrong form, or two values contradict each other.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="EMENDO_GATEWAY_")
+
+    def __init__(self, **values: Any) -> None:  # said again, because type checkers would ask for every field
+        super().__init__(**values)
+
+    # Access.
+    host: str = Field("127.0.0.1", description="Address on which the gateway listens.")
+    auth: Literal["keys", "off"] = Field(
+        "keys", description="`off`: no key is asked for. Refused on any address but loopback."
+    )
+    hosts: str = Field(
+        "",
+        description="Host names under which the gateway is reached, separated by commas; `*.example.com` is a pattern. "
+        "`localhost` and addresses are always accepted, other names are refused. `*`: all names.",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks of proxies, separated by commas, whose `X-Forwarded-For` is believed.",
+    )
+    metrics: Literal["open", "loopback", "key"] = Field(
+        "open", description="`/metrics` is open to all, to this machine only, or to those with a key."
+    )
+    reembedding: bool = Field(
+        False,
+        description="Keys with the scope `admin` may re-embed the store. That concerns all projects, not just theirs.",
+    )
+
+    # Rates.
+    requests_per_minute: int = Field(
+        60_000, ge=0, le=1_000_000_000, description="Requests of a key in a minute, unless the key says; 0: no limit."
+    )
+    failed_logins_per_minute: int = Field(
+        30, ge=1, le=1_000_000, description="Requests with a wrong key that one address may make in a minute."
+    )
+
+    # Admission.
+    max_reads: int = Field(64, ge=1, description="Reads that are worked at once.")
+    max_writes: int = Field(64, ge=1, description="Writes that are worked at once.")
+    max_waits: int = Field(2_000, ge=1, description="Requests that wait for a job, or follow its progress, at once.")
+    max_queue_seconds: float = Field(
+        1.0, ge=0, le=60, description="Longest wait for a place among them, before the answer is 503."
+    )
+    max_body_bytes: int = Field(10 << 20, ge=1_024, description="Largest body of a request.")
+    max_buffered_bytes: int = Field(
+        256 << 20, ge=1_024, description="Bodies of all requests together, while they arrive and are worked."
+    )
+    max_header_bytes: int = Field(16 << 10, ge=1_024, le=1 << 20, description="Largest head of a request.")
+    header_timeout: float = Field(
+        10.0, gt=0, le=600, description="Seconds for the head of a connection's first request."
+    )
+    body_timeout: float = Field(20.0, gt=0, le=600, description="Seconds for the body of a request.")
+    request_timeout: float = Field(
+        30.0, gt=0, le=600, description="Seconds for the work on a request, and again for its answer to be taken."
+    )
+    max_wait: float = Field(60.0, ge=0, le=600, description="Longest `Prefer: wait`, in seconds.")
+    shutdown_timeout: float = Field(
+        10.0, gt=0, le=600, description="Seconds that requests under way may take after the gateway is told to stop."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """An empty environment variable counts as unset."""
+        return {name: value for name, value in values.items() if value != ""}
+
+    @model_validator(mode="after")
+    def _check_relations(self) -> Self:
+        if self.auth == "off" and not is_loopback(self.host):
+            raise ConfigurationError(
+                "EMENDO_GATEWAY_AUTH=off is for loopback addresses only, and the gateway would listen on another one",
+                suggestion="listen on 127.0.0.1, or unset it and make keys with emendo keys create",
+            )
+        wrong = [name for name in self.host_names if "*" in name.removeprefix("*.") and name != "*"]
+        if wrong:
+            raise ConfigurationError(
+                f"EMENDO_GATEWAY_HOSTS has a pattern that cannot be used: {wrong[0]}",
+                suggestion="write a name such as memories.example.com, or *.example.com",
+            )
+        if self.max_buffered_bytes < self.max_body_bytes:
+            raise ConfigurationError(
+                f"EMENDO_GATEWAY_MAX_BUFFERED_BYTES ({self.max_buffered_bytes}) must not be below "
+                f"EMENDO_GATEWAY_MAX_BODY_BYTES ({self.max_body_bytes})",
+                suggestion="raise the first or lower the second: a body that is allowed must find room",
+            )
+        return self
+
+    @property
+    def host_names(self) -> list[str]:
+        """The names of `hosts`, in lower case."""
+        return [name for each in self.hosts.split(",") if (name := each.strip().lower().rstrip("."))]

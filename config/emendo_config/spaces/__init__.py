@@ -1,0 +1,1 @@
+"""The registry of embedding spaces and their search indexes."""
