@@ -11,17 +11,20 @@ Importing this package is cheap; Celery, openai and numpy are loaded when they a
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emendo_client.aio import AsyncMemoryClient
-    from emendo_client.aio_job import AsyncJob
-    from emendo_client.client import MemoryClient
-    from emendo_client.diagnosis import Diagnosis, Finding
+    from emendo_client._async.client import AsyncMemoryClient
+    from emendo_client._async.job import AsyncJob
+    from emendo_client._sync.client import MemoryClient
+    from emendo_client._sync.job import Job
     from emendo_client.errors import EmendoError
-    from emendo_client.health import CircuitBreaker, Health, InferenceUsage
-    from emendo_client.job import Job
+    from emendo_client.exchanges.diagnosis.models import Diagnosis, Finding
+    from emendo_client.exchanges.health import CircuitBreaker, Health, InferenceUsage
+    from emendo_client.exchanges.reembedding.models import Migration, MigrationPhase, ReembedPlan
     from emendo_client.models import (
         Conflict,
         DeadLetter,
@@ -33,13 +36,14 @@ if TYPE_CHECKING:
         JobResult,
         JobStatus,
         Memory,
+        Owner,
+        OwnerPage,
         Page,
         Progress,
         ProjectRules,
         SearchHit,
         Usage,
     )
-    from emendo_client.reembedding.models import Migration, MigrationPhase, ReembedPlan
     from emendo_config import Settings
 
 __all__ = [
@@ -65,6 +69,8 @@ __all__ = [
     "MemoryClient",
     "Migration",
     "MigrationPhase",
+    "Owner",
+    "OwnerPage",
     "Page",
     "Progress",
     "ProjectRules",
@@ -74,20 +80,24 @@ __all__ = [
     "Usage",
 ]
 
+# `python -m emendo_client.testing` puts the current folder first on Python's path: a redis.py there would be run.
+if sys.argv[:1] == ["-m"] and "emendo_client.testing" in sys.orig_argv and sys.path[:1] == [os.getcwd()]:  # noqa: PTH109
+    del sys.path[0]
+
 _HOMES = {
-    "AsyncJob": "emendo_client.aio_job",
-    "AsyncMemoryClient": "emendo_client.aio",
-    "CircuitBreaker": "emendo_client.health",
-    "Diagnosis": "emendo_client.diagnosis",
+    "AsyncJob": "emendo_client._async.job",
+    "AsyncMemoryClient": "emendo_client._async.client",
+    "CircuitBreaker": "emendo_client.exchanges.health",
+    "Diagnosis": "emendo_client.exchanges.diagnosis.models",
     "EmendoError": "emendo_client.errors",
-    "Finding": "emendo_client.diagnosis",
-    "Health": "emendo_client.health",
-    "InferenceUsage": "emendo_client.health",
-    "Job": "emendo_client.job",
-    "MemoryClient": "emendo_client.client",
-    "Migration": "emendo_client.reembedding.models",
-    "MigrationPhase": "emendo_client.reembedding.models",
-    "ReembedPlan": "emendo_client.reembedding.models",
+    "Finding": "emendo_client.exchanges.diagnosis.models",
+    "Health": "emendo_client.exchanges.health",
+    "InferenceUsage": "emendo_client.exchanges.health",
+    "Job": "emendo_client._sync.job",
+    "MemoryClient": "emendo_client._sync.client",
+    "Migration": "emendo_client.exchanges.reembedding.models",
+    "MigrationPhase": "emendo_client.exchanges.reembedding.models",
+    "ReembedPlan": "emendo_client.exchanges.reembedding.models",
     "Settings": "emendo_config",
 }
 

@@ -1,24 +1,28 @@
-"""Everything Emendo raises, as one tree.
+"""Every error that Emendo raises, as one tree.
 
-EmendoError                   message, error_code, details, suggestion, debug_info
-├── ConfigurationError        settings that cannot work
-├── ValidationError           bad input; nothing was enqueued
-├── AuthenticationError       the provider or gateway does not know the key
-│   └── PermissionDeniedError the key is known and may not do this
-├── MemoryNotFoundError       no such memory in this project (or it is deleted)
-├── JobError
-│   ├── JobNotFoundError      the id was never accepted, or its record expired
-│   ├── JobFailedError        the job is dead-lettered; carries its result
-│   └── JobTimeoutError       wait() gave up; the job goes on
-├── ConflictError             two writers disagree; carries both versions
-├── EmbeddingError            the embedding provider's answer cannot be used
-├── InferenceError            the chat model's answer cannot be used
-├── VectorStoreError          Redis answered, but refused
-└── NetworkError              something could not be reached in time
-    ├── RateLimitError        told to slow down; carries retry_after
-    │   └── QuotaExceededError  waiting will not help: the account is used up
-    ├── CircuitOpenError      not even tried: the other side has been failing
-    └── ThrottledError        not even tried: our own pace leaves no room for it yet
+EmendoError                     message, error_code, details, suggestion, debug_info
+├── ConfigurationError          settings that cannot work
+├── ValidationError             bad input; nothing was enqueued
+├── AuthenticationError         the provider or the gateway does not know the key
+│   └── PermissionDeniedError   the key is known, but may not do this
+├── NotFoundError               this project has nothing under the id
+│   ├── MemoryNotFoundError     no such memory, or it is deleted
+│   ├── JobNotFoundError        the id was never accepted, or its record expired
+│   └── ConflictNotFoundError   no such conflict waits for a decision
+├── JobError                    something is wrong with a whole job
+│   ├── JobNotFoundError        (see above: it belongs to both)
+│   ├── JobFailedError          the job is dead-lettered; carries its result
+│   └── JobTimeoutError         wait() reached its timeout; the job goes on
+├── ConflictError               two writers disagree; carries both versions
+├── EmbeddingError              the embedding provider's answer cannot be used
+├── InferenceError              the chat model's answer cannot be used
+├── VectorStoreError            Redis answered, but refused
+└── TransientError              nothing is wrong with the call; it may succeed later
+    ├── NetworkError            Redis, the broker or a provider was not reached in time
+    ├── RateLimitError          the provider asks to slow down; carries retry_after
+    │   └── QuotaExceededError  a quota is used up, the provider's or the project's
+    ├── CircuitOpenError        not tried, because the provider has been failing
+    └── ThrottledError          not tried, because the configured rate leaves no room yet
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from __future__ import annotations
 from typing import Any
 
 from emendo_client.rate_limits import RateLimitState
+from emendo_config.error_codes import ErrorCode
 from emendo_config.errors import ConfigurationError, EmendoError
 
 __all__ = [
@@ -33,6 +38,7 @@ __all__ = [
     "CircuitOpenError",
     "ConfigurationError",
     "ConflictError",
+    "ConflictNotFoundError",
     "EmbeddingError",
     "EmendoError",
     "InferenceError",
@@ -42,102 +48,122 @@ __all__ = [
     "JobTimeoutError",
     "MemoryNotFoundError",
     "NetworkError",
+    "NotFoundError",
     "PermissionDeniedError",
     "QuotaExceededError",
     "RateLimitError",
     "ThrottledError",
+    "TransientError",
     "ValidationError",
     "VectorStoreError",
 ]
 
 
 class ValidationError(EmendoError):
-    """The input is refused before anything was enqueued; the store is unchanged."""
+    """The input is refused before anything is enqueued; the store is unchanged."""
 
-    code = "VALIDATION"
+    code = ErrorCode.VALIDATION
 
 
 class AuthenticationError(EmendoError):
-    """The key is missing or not known to the other side."""
+    """The key is missing, or the other side does not know it."""
 
-    code = "AUTHENTICATION"
+    code = ErrorCode.AUTHENTICATION
 
 
 class PermissionDeniedError(AuthenticationError):
     """The key is known, but may not do this."""
 
-    code = "PERMISSION_DENIED"
+    code = ErrorCode.PERMISSION_DENIED
 
 
-class MemoryNotFoundError(EmendoError):
+class NotFoundError(EmendoError):
+    """Base class: the project has no memory, job or waiting conflict with this id."""
+
+    code = ErrorCode.NOT_FOUND
+
+
+class MemoryNotFoundError(NotFoundError):
     """No such memory in this project, or it is deleted (`restore` brings it back)."""
 
-    code = "MEMORY_NOT_FOUND"
+    code = ErrorCode.MEMORY_NOT_FOUND
+
+
+class ConflictNotFoundError(NotFoundError):
+    """No conflict with this id waits for a decision in this project; it may be resolved already."""
+
+    code = ErrorCode.NO_SUCH_CONFLICT
 
 
 class JobError(EmendoError):
-    """Base of what can be wrong with a job as a whole."""
+    """Base class of errors about a job as a whole."""
 
-    code = "JOB"
+    code = ErrorCode.JOB
 
 
-class JobNotFoundError(JobError):
+class JobNotFoundError(NotFoundError, JobError):
     """The id was never accepted in this project, or its record has expired (`EMENDO_JOB_TTL`)."""
 
-    code = "JOB_NOT_FOUND"
+    code = ErrorCode.JOB_NOT_FOUND
 
 
 class JobFailedError(JobError):
     """The job failed for good; `details["result"]` is its JobResult as JSON values."""
 
-    code = "JOB_FAILED"
+    code = ErrorCode.JOB_FAILED
 
 
 class JobTimeoutError(JobError):
-    """`wait` gave up before the job reached a final state; the job itself goes on."""
+    """`wait` reached its timeout before the job reached a final state; the job goes on."""
 
-    code = "JOB_TIMEOUT"
+    code = ErrorCode.JOB_TIMEOUT
 
 
 class ConflictError(EmendoError):
     """Two writers disagree; `details` carries both versions, or both job ids of one idempotency key."""
 
-    code = "CONFLICT"
+    code = ErrorCode.CONFLICT
 
 
 class EmbeddingError(EmendoError):
     """The embedding provider's answer cannot be used (wrong dimension, missing item, over-long input)."""
 
-    code = "EMBEDDING"
+    code = ErrorCode.EMBEDDING
 
 
 class InferenceError(EmendoError):
     """The chat model's answer cannot be used."""
 
-    code = "INFERENCE"
+    code = ErrorCode.INFERENCE
 
 
 class VectorStoreError(EmendoError):
     """Redis answered, but refused: no index, out of memory, wrong type."""
 
-    code = "VECTOR_STORE"
+    code = ErrorCode.VECTOR_STORE
 
 
-class NetworkError(EmendoError):
+class TransientError(EmendoError):
+    """Base class: nothing is wrong with the call itself, and it may succeed later."""
+
+    code = ErrorCode.TRANSIENT
+
+
+class NetworkError(TransientError):
     """Redis, the broker or a provider could not be reached in time."""
 
-    code = "NETWORK"
+    code = ErrorCode.NETWORK
 
 
-class RateLimitError(NetworkError):
-    """The other side asks to slow down.
+class RateLimitError(TransientError):
+    """The provider asks to slow down.
 
     Args:
-        retry_after: seconds to wait, when the other side said so.
-        rate_limits: what its answer's headers said besides; not part of the error's document.
+        retry_after: seconds to wait, if the provider gave them.
+        rate_limits: the limits in its answer's headers; not part of the error's document.
     """
 
-    code = "RATE_LIMIT"
+    code = ErrorCode.RATE_LIMIT
 
     def __init__(
         self,
@@ -157,21 +183,24 @@ class RateLimitError(NetworkError):
 
 
 class QuotaExceededError(RateLimitError):
-    """The account's quota is used up; waiting a little will not help."""
+    """A quota is used up: of the provider's account, or of the project's open jobs (`EMENDO_PROJECT_MAX_WAITING`).
 
-    code = "QUOTA_EXCEEDED"
+    A short wait does not help with the first. The second one refuses a submission before anything is enqueued.
+    """
 
-
-class CircuitOpenError(NetworkError):
-    """The call was not tried, because the other side has been failing."""
-
-    code = "CIRCUIT_OPEN"
+    code = ErrorCode.QUOTA_EXCEEDED
 
 
-class ThrottledError(NetworkError):
-    """The call was not tried, because all workers together are as fast as the provider allows."""
+class CircuitOpenError(TransientError):
+    """The call was not tried, because the provider has been failing."""
 
-    code = "THROTTLED"
+    code = ErrorCode.CIRCUIT_OPEN
+
+
+class ThrottledError(TransientError):
+    """The call was not tried, because all workers together have reached the provider's rate limit."""
+
+    code = ErrorCode.THROTTLED
 
 
 _BY_NAME: dict[str, type[EmendoError]] = {
@@ -180,7 +209,7 @@ _BY_NAME: dict[str, type[EmendoError]] = {
 
 
 def from_document(document: dict[str, Any]) -> EmendoError:
-    """The exception a job record's error document stands for (the inverse of `EmendoError.to_dict`)."""
+    """The exception for a job record's error document: the inverse of `EmendoError.to_dict`."""
     kind = _BY_NAME.get(str(document.get("type")), EmendoError)
     return kind(
         str(document.get("message", "unknown error")),

@@ -1,4 +1,4 @@
-"""What the client returns: pydantic models, frozen, with the field names of docs/design.md."""
+"""Results of the client: frozen pydantic models, with the field names of docs/design.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class JobStatus(StrEnum):
-    """A job's state: queued → running → (retrying → running)* → one of the final four."""
+    """A job's state: queued → running → (retrying → running)* → one of the four final states."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -22,7 +22,7 @@ class JobStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """True when nothing more will happen to the job."""
+        """True when the job is over."""
         return self in FINAL_STATUSES
 
 
@@ -30,7 +30,7 @@ FINAL_STATUSES = frozenset({JobStatus.SUCCEEDED, JobStatus.PARTIALLY_SUCCEEDED, 
 
 
 class Event(StrEnum):
-    """What a history entry records."""
+    """The kind of change in a history entry."""
 
     ADD = "ADD"
     UPDATE = "UPDATE"
@@ -38,7 +38,7 @@ class Event(StrEnum):
     RESTORE = "RESTORE"
     SUPERSEDED = "SUPERSEDED"
     EXPIRE = "EXPIRE"
-    MIGRATE = "MIGRATE"  # in the feed only: searches go through another embedding space
+    MIGRATE = "MIGRATE"  # in the feed only: another embedding space became the active one
 
 
 class _Model(BaseModel):
@@ -46,7 +46,7 @@ class _Model(BaseModel):
 
 
 class Memory(_Model):
-    """One memory as it is now."""
+    """The current state of one memory."""
 
     id: str
     memory: str
@@ -68,32 +68,54 @@ class Memory(_Model):
 class SearchHit(Memory):
     """A memory found by `search`; `score` is its similarity to the query: the cosine, at most 1.
 
-    In a store whose index has another metric: the inner product, or 1 / (1 + squared distance).
+    With another metric of the index, the score is the inner product, or 1 / (1 + squared distance). In a hybrid search
+    it is the place in both rankings: 1 for the first in both, 0.5 for the first in one of them.
     """
 
     score: float
 
 
 class Page(_Model):
-    """One page of `get_all`, newest first; `total` counts all pages."""
+    """One page of `get_all`; `total` counts the memories of all pages, as they are now.
+
+    Attributes:
+        next_cursor: where the next page begins; None behind the last memory.
+    """
 
     results: list[Memory]
     total: int
     page: int
     page_size: int
+    next_cursor: str | None = None
 
     @property
     def has_next(self) -> bool:
         """True when a further page has results."""
-        return self.page * self.page_size < self.total
+        return self.next_cursor is not None or (self.page > 1 and self.page * self.page_size < self.total)
+
+
+class Owner(_Model):
+    """A user, agent or run, and the number of its memories that reads show."""
+
+    id: str
+    memories: int
+
+
+class OwnerPage(_Model):
+    """One page of `users`, `agents` or `runs`, by their ids; `next_cursor` is None behind the last one."""
+
+    results: list[Owner]
+    next_cursor: str | None = None
 
 
 class HistoryEntry(_Model):
     """One recorded change of one memory; `id` is its place in the memory's stream.
 
     Attributes:
-        reason, source, prompt_version: of what a chat model decided: why, the message that caused it (shortened), and
-            the version of the prompt that asked.
+        old_memory, old_metadata: None for the first version, in the first entry that the history keeps
+            (`EMENDO_HISTORY_ENTRIES`), and after an erasure.
+        new_memory, new_metadata: None for a DELETE or EXPIRE, and after an erasure.
+        reason, source, prompt_version: of a chat model's decision. `source` is the message that caused it, shortened.
     """
 
     id: str
@@ -115,17 +137,29 @@ class HistoryEntry(_Model):
     source: str | None = None
     prompt_version: str | None = None
 
+    @property
+    def text(self) -> str | None:
+        """The text after the change; for a DELETE or EXPIRE, the text that it hides. None after an erasure."""
+        return self.old_memory if self.new_memory is None else self.new_memory
+
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        """The metadata after the change, like `text`."""
+        return self.old_metadata if self.new_metadata is None else self.new_metadata
+
 
 class ItemResult(_Model):
-    """What a job did to one memory; `error` is set when it did nothing.
+    """The effect of a job on one memory; `error` is set if there was none.
 
     Attributes:
-        event: None when there was an error, or nothing to do.
-        memory, previous_memory: the text after and before it, as `wait` reads them from the history; of a dry run, as
-            they would be.
-        conflict_id: what of the submission waits for `resolve_conflict`.
-        decision: of an inferred add, what a fact does: ADD, UPDATE, DELETE, or NONE, when the memory says it already.
-        fallback: why the decision is not the chat model's: a code.
+        event: None for an error, and if there was nothing to do.
+        memory: the text after the change, which `wait` reads from the history; for a dry run, the proposed text.
+        previous_memory: the text before the change; None if the history no longer has it.
+        conflict_id: id of the waiting conflict, for `resolve_conflict`.
+        decision: for an inferred add, the effect of a fact: ADD, UPDATE, DELETE, or NONE if the fact is known.
+        fallback: code of the reason why the decision is not the chat model's.
+        erased: for `erase_user`, what was erased: `memories`, waiting `jobs`, `dead_letters` and `dry_runs` that held
+            something of the user; `failed` counts memories that could not be erased.
     """
 
     memory_id: str
@@ -137,10 +171,11 @@ class ItemResult(_Model):
     conflict_id: str | None = None
     decision: str | None = None
     fallback: str | None = None
+    erased: dict[str, int] | None = None
 
 
 class Usage(_Model):
-    """What a job asked of providers; tokens as they counted them."""
+    """A job's requests to providers; tokens as the providers counted them."""
 
     chat_requests: int = 0
     prompt_tokens: int = 0
@@ -150,13 +185,16 @@ class Usage(_Model):
 
 
 class JobResult(_Model):
-    """Where a job stands; `results` follow the order of its items and are empty until it ends.
+    """The state of a job; `results` are in the order of its items, and empty until it ends.
 
     Attributes:
-        error: the first failed item's.
-        degraded: nothing was inferred; degraded_reason: why.
-        usage: of inference; None when there was none.
-        prompts: the versions of the prompts that were used, by stage.
+        error: the error of the first failed item.
+        degraded, degraded_reason: True if nothing was inferred, and the reason.
+        left_out: how many parts of the messages were no text, by kind (`image`, `audio`, `video`, `file`, `tool_call`,
+            `tool_result`, `thinking`, `refusal`, `other`), and how many messages had none (`empty`). Of a batch only
+            when its items were a list.
+        usage: cost of inference; None without inference.
+        prompts: versions of the prompts, by stage.
     """
 
     job_id: str
@@ -170,17 +208,21 @@ class JobResult(_Model):
     next_attempt_at: datetime | None = None
     degraded: bool = False
     degraded_reason: str | None = None
+    left_out: dict[str, int] = Field(default_factory=dict)
     usage: Usage | None = None
     prompts: dict[str, str] = Field(default_factory=dict)
 
 
 class JobInfo(JobResult):
-    """One line of `jobs()`: how the job stands, and what kind of job it is.
+    """One job as `jobs()` lists it: its state and its kind.
 
-    Its results carry no texts, and those of a batch job stand in its chunks: `wait` reads both.
+    The results hold no texts, and those of a batch job are in its chunks; `wait` reads both.
 
     Attributes:
-        items: operations in all; done: those that ended, in a batch job; chunks: 0 unless it is one.
+        error: of the job; while it is under way, that of its last attempt, or of a chunk's.
+        items: number of operations.
+        done: finished operations of a batch job.
+        chunks: number of chunks; 0 unless it is a batch job.
     """
 
     kind: str
@@ -191,22 +233,30 @@ class JobInfo(JobResult):
 
 
 class DeadLetter(JobInfo):
-    """A job of which something failed for good, and what it asked for; it died at `finished_at`.
+    """A job that failed for good at `finished_at`, at least in part, with its request.
 
-    Of a batch job each chunk is a letter of its own, with the id `<job id>:<n>`. `results` says which of the payload's
-    operations failed. `attempts` counts from the last replay, `first_attempt_at` from the beginning. `payload` holds
-    the operations as their caller gave them, texts too (but for memories erased since): never log it.
+    Each chunk of a batch job is a dead letter of its own, with the id `<job id>:<n>`. `results` shows which operations
+    of the payload failed. `attempts` counts from the last replay, `first_attempt_at` is the very first one.
+
+    Attributes:
+        payload: the caller's operations with their texts, except those of memories erased since: never log it. None
+            when it cannot be read (PAYLOAD_UNREADABLE).
+        raw_payload: what is stored, when it cannot be read: never log it either.
     """
 
     first_attempt_at: datetime | None = None
     last_attempt_at: datetime | None = None
-    payload: list[dict[str, Any]] = Field(repr=False)
+    payload: list[dict[str, Any]] | None = Field(repr=False)
+    raw_payload: str | None = Field(None, repr=False)
 
 
 class DeadLetterProgress(_Model):
-    """How far `replay_all` or `discard_all` is: letters looked at, all there were when it began, and those done.
+    """Progress of `replay_all` or `discard_all`.
 
-    `total` counts the letters of every project in that time; `examined` ends below it when others take letters away.
+    Attributes:
+        examined: dead letters read so far; it stays below `total` if other callers remove some.
+        total: dead letters of all projects in the time range when the run began.
+        done: dead letters replayed or discarded.
     """
 
     examined: int
@@ -215,17 +265,20 @@ class DeadLetterProgress(_Model):
 
 
 class Conflict(_Model):
-    """A submission that waits for a person: what it says (ours), what the memory says (theirs), where both began.
+    """A submission that waits for a person: its state (ours), the memory's (theirs), and their common base.
 
     Attributes:
-        id: for `resolve_conflict`.
-        proposal: what `ours` would do: UPDATE, or DELETE for one that inference proposed beyond its limit.
-        base, ours, theirs: texts; None where the text is not in dispute. Of a DELETE, base is what it was to delete.
+        id: the argument of `resolve_conflict`.
+        proposal: effect of `ours`: UPDATE, or DELETE if inference proposed more deletes than its limit.
+        base: the common base's text; None if the text is not in dispute. For a DELETE, it is the text to delete.
+        ours: the submission's text, or None.
+        theirs: the memory's text, or None.
         base_metadata, our_metadata, their_metadata: the disputed keys only.
-        expected_version: what the submission was based on, when it said so.
-        current_version: the memory's, now.
-        reason, source, prompt_version: of what inference proposed: why, the message that caused it (shortened), and
-            the version of the prompts that asked.
+        expected_version: version that the submission was based on, if it named one.
+        current_version: the memory's current version.
+        reason: for a proposal of inference, its reason.
+        source: for a proposal of inference, the message that caused it, shortened.
+        prompt_version: for a proposal of inference, the version of the prompts.
     """
 
     id: str
@@ -250,11 +303,11 @@ class Conflict(_Model):
 
 
 class ProjectRules(_Model):
-    """What a project asks of inference; empty when it asks for nothing.
+    """A project's rules for inference; empty if it has none.
 
     Attributes:
-        instructions: in plain words, for the chat model: what to remember and what to leave out.
-        categories: the names facts are sorted into.
+        instructions: plain words for the chat model: what to remember and what to leave out.
+        categories: names of the categories for facts.
     """
 
     instructions: str = ""
@@ -262,11 +315,11 @@ class ProjectRules(_Model):
 
 
 class Progress(_Model):
-    """How far a job is, in items.
+    """A job's progress, in items.
 
     Attributes:
-        phase, failed, rate, eta: of a re-embedding only: where it stands, memories it failed at, memories a second,
-            seconds left.
+        phase, failed, rate, eta: for a re-embedding only: its phase, failed memories, memories per second, and the
+            remaining seconds.
     """
 
     done: int

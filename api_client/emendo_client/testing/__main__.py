@@ -7,8 +7,8 @@ import signal
 import threading
 from pathlib import Path
 
-from emendo_client.local.ports import HIGHEST_PORT
-from emendo_client.testing.server import OpenAIServer
+from emendo_client.testing.openai_server.server import OpenAIServer
+from emendo_client.testing.ports import HIGHEST_PORT
 
 
 def main() -> None:
@@ -19,12 +19,12 @@ def main() -> None:
     parser.add_argument("--api-key", default="", help="refuse other keys")
     parser.add_argument("--dimensions", type=int, default=1536, help="when the request does not say")
     parser.add_argument("--jitter-ms", type=float, default=0.0, help="at most so much more, at random")
-    parser.add_argument("--seed", type=int, default=0, help="of the jitter and of faults that strike at a rate")
+    parser.add_argument("--seed", type=int, default=0, help="of the jitter and of faults with a rate")
     parser.add_argument("--ready-file", type=Path, help="holds the base URL while the server answers")
     given = parser.parse_args()
     ready: Path | None = given.ready_file
     if ready is not None:
-        # One left by a run that was killed would send whoever waits for it to an address nobody answers at.
+        # A file left by a killed run would name an address at which nobody answers.
         ready.unlink(missing_ok=True)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -34,7 +34,7 @@ def main() -> None:
     ) as server:
         if ready is not None:
             _write_whole(ready, server.base_url + "\n")
-        print(server.base_url, flush=True)  # noqa: T201  # what callers read
+        print(server.base_url, flush=True)  # noqa: T201  # callers read it
         stop.wait()
     if ready is not None:
         ready.unlink(missing_ok=True)
@@ -47,7 +47,7 @@ def _port(text: str) -> int:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    # Under another name first: who waits for the file must never read half of it.
+    # Written under another name first, so that nobody reads half of it.
     draft = path.with_name(f"{path.name}.part")
     draft.write_text(text)
     draft.replace(path)

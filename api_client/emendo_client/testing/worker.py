@@ -1,19 +1,20 @@
-"""A real worker process for tests: started, waited for, stopped or killed."""
+"""A real worker process for tests."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import SecretStr
 
 from emendo_config import Keys, Settings
-from emendo_config.redis_io import connect
+from emendo_config.child_processes import python_module
+from emendo_config.store.connections import connect
 from emendo_config.worker_process import WORKER_ENVIRONMENT
 
 START_TIMEOUT = 60.0
@@ -21,7 +22,7 @@ STOP_TIMEOUT = 30.0
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The process environment in which `Settings()` equals the given settings."""
+    """Environment variables with which `Settings()` equals the given settings."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("EMENDO_", "OPENAI_"))}
     own = {}
     for name in Settings.model_fields:
@@ -35,16 +36,20 @@ class WorkerProcess:
     """One `celery worker` process on its own settings; use it as a context manager.
 
     Args:
-        settings: what the worker runs with.
-        log: file its output goes to.
-        concurrency: threads that drain.
+        settings: the worker's settings.
+        log: the file for its output.
+        concurrency: the worker's threads.
+        variables: further environment variables.
     """
 
-    def __init__(self, settings: Settings, log: Path, *, concurrency: int = 4) -> None:
+    def __init__(
+        self, settings: Settings, log: Path, *, concurrency: int = 4, variables: Mapping[str, str] | None = None
+    ) -> None:
         self._settings = settings
         self._log = log
+        self._variables = variables or {}
         self._command = [
-            *(sys.executable, "-m", "celery", "-A", "emendo_workers.app", "worker"),
+            *python_module("emendo_workers", "worker"),
             *("--pool", "threads", "--concurrency", str(concurrency)),
             *("--without-gossip", "--without-mingle", "--task-events", "--loglevel", "INFO"),
             *("--hostname", f"test-{time.monotonic_ns()}@%h"),
@@ -70,16 +75,18 @@ class WorkerProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> Self:
-        """Starts the process and waits until it has signed on.
+        """Starts the process and waits for its first sign of life.
 
         Raises:
-            RuntimeError: it died, or was not ready in time; the message ends with its log.
+            RuntimeError: it died or was not ready in time; the message ends with its log.
         """
         before = self._signed_on()
+        variables = {**WORKER_ENVIRONMENT, **environment(self._settings), **self._variables}
+        variables.pop("EMENDO_FLOWER_PASSWORD", None)  # no worker has a use for it
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603  # our own command
                 self._command,
-                env={**WORKER_ENVIRONMENT, **environment(self._settings)},
+                env=variables,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -92,11 +99,11 @@ class WorkerProcess:
         return self
 
     def stop(self) -> None:
-        """Asks it to finish and waits; kills it when it does not."""
+        """Asks it to finish and waits; kills it if it does not in time."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL: no farewell, no clean-up, as when a machine goes away."""
+        """Sends SIGKILL, as if the machine were lost: no clean-up."""
         self._end(signal.SIGKILL)
 
     def _end(self, how: signal.Signals) -> None:

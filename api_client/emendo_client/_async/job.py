@@ -1,0 +1,125 @@
+"""A handle on one accepted job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+from emendo_client._async.connections import AsyncConnections
+from emendo_client.errors import EmendoError
+from emendo_client.exchanges import jobs, progress, results
+from emendo_client.exchanges.redis_errors import without_content
+from emendo_client.models import ItemResult, JobInfo, JobResult, JobStatus, Progress
+from emendo_client.requests import validation
+from emendo_client.transport.blocking import sleep_async
+from emendo_client.transport.job_polling import finished, pauses, timed_out
+
+
+class AsyncJob:
+    """One accepted job; `id` is enough to find it again with `await client.job(id)`.
+
+    Attributes:
+        is_repeat: True when an earlier call with the same idempotency key began the job.
+    """
+
+    def __init__(self, client: AsyncConnections, job_id: str, *, is_repeat: bool = False) -> None:
+        self._client = client
+        self.id = job_id
+        self.is_repeat = is_repeat
+
+    def __repr__(self) -> str:
+        return f"AsyncJob({self.id!r})"
+
+    async def info(self) -> JobInfo:
+        """The job's record as it is now.
+
+        Raises:
+            JobNotFoundError: the id was never accepted, or the record expired.
+        """
+        client = self._client
+        return await client._run(jobs.get(client._keys, client.project, self.id))
+
+    async def status(self) -> JobStatus:
+        """The job's state now."""
+        info = await self.info()
+        return info.status
+
+    async def progress(self) -> Progress:
+        """How many of the job's items are done."""
+        client = self._client
+        return await client._run(progress.get(client._keys, client.project, self.id))
+
+    async def wait(
+        self, timeout: float = 30.0, *, raise_on_failure: bool = False, with_results: bool = True
+    ) -> JobResult:
+        """Waits until the job is in a final state, whichever it is.
+
+        Args:
+            timeout: seconds.
+            raise_on_failure: raise JobFailedError for a failed or cancelled job instead of returning it.
+            with_results: False leaves `results` empty, for batch jobs too large to hold in memory (see `results`).
+
+        Raises:
+            JobTimeoutError: no final state in time; the job goes on.
+        """
+        client, timeout = self._client, validation.seconds(timeout, "timeout")
+        deadline = time.monotonic() + timeout
+        info = await self.info()
+        if not info.status.is_final:
+            info = await self._listen(info, timeout, deadline)
+        items = await client._run(results.items(client._keys, client.project, info)) if with_results else []
+        return finished(info, items, raise_on_failure=raise_on_failure)
+
+    async def results(self) -> AsyncIterator[ItemResult]:
+        """The items one after another, read page by page: for batch jobs too large to hold in memory."""
+        client, info = self._client, await self.info()
+        for page in range(results.pages(info)):
+            for item in await client._run(results.items_page(client._keys, client.project, info, page)):
+                yield item
+
+    async def cancel(self, timeout: float = 10.0) -> bool:
+        """Cancels the job: True when it will never change anything, False when it was too late.
+
+        Args:
+            timeout: seconds to wait for a running job's answer.
+
+        Raises:
+            JobError: the id is that of a batch job's chunk.
+            JobTimeoutError: there was no answer in time.
+        """
+        client, timeout = self._client, validation.seconds(timeout, "timeout")
+        status = await client._run(jobs.cancel(client.settings, client._keys, client.project, self.id))
+        if not status.is_final:
+            result = await self.wait(timeout)
+            status = result.status
+        return status is JobStatus.CANCELLED
+
+    async def _listen(self, info: JobInfo, timeout: float, deadline: float) -> JobInfo:
+        from redis.exceptions import MaxConnectionsError, RedisError
+
+        client = self._client
+        failure: EmendoError | None = None
+        async with client._connections.listening.pubsub(ignore_subscribe_messages=True) as listener:
+            try:
+                try:
+                    await listener.subscribe(client._keys.job_channel(self.id))
+                    listens = True
+                except MaxConnectionsError:
+                    listens = False
+                # The record is read again only after subscribing, so that the end cannot slip between the two.
+                info = await self.info()
+                for pause in pauses(deadline, listens=listens):
+                    if info.status.is_final:
+                        break
+                    if listens:
+                        await listener.get_message(timeout=pause)
+                    else:
+                        await sleep_async(pause)
+                    info = await self.info()
+            except RedisError as error:
+                failure = without_content(error)
+        if failure is not None:
+            raise failure
+        if not info.status.is_final:
+            raise timed_out(info, timeout)
+        return info

@@ -1,1 +1,0 @@
-"""The HTTP gateway; it answers /health, /health/live and /metrics so far."""

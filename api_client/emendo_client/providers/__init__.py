@@ -1,0 +1,1 @@
+"""Clients of embedding and chat providers."""

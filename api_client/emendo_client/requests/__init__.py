@@ -1,0 +1,1 @@
+"""From arguments to job requests: checks, operations, jobs, batches, filters. Pure."""

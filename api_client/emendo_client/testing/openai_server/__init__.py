@@ -1,0 +1,1 @@
+"""A deterministic server of the OpenAI protocol, with faults and limits on demand."""
