@@ -1,1 +1,1 @@
-"""Adds that need the chat model: extract facts, find what is known, decide, plan, carry out."""
+"""Adds that need the chat model: extract facts, search their neighbours, decide, plan, carry out."""

@@ -1,4 +1,4 @@
-"""A model's decisions, held against what it was asked: what is not clearly meant is not taken. Pure."""
+"""A model's decisions, checked against the question: an unclear one is refused. Pure."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from emendo_client import validation
 from emendo_client.errors import ValidationError
 from emendo_config import Settings
-from emendo_workers.inference.types import Decision, Fact, Neighbour, Verdict
-from emendo_workers.prompts.decide import FactDecision
+from emendo_config.visible_text import visible
+from emendo_workers.inference.prompts.decide import FactDecision
+from emendo_workers.inference.types import Action, Decision, Fact, Neighbour
+from emendo_workers.providers.model_texts import model_text
 
-# Longest reason kept, in characters; asked for are fifteen words.
+# The longest reason kept, in characters; the prompt asks for fifteen words.
 MAX_REASON = 200
 
 
 class Refusal(StrEnum):
-    """Why the answer for a fact cannot be taken."""
+    """Why the answer for a fact cannot be used."""
 
     NO_ANSWER = "NO_ANSWER"
+    CUT_OFF = "CUT_OFF"
     SEVERAL_EVENTS = "SEVERAL_EVENTS"
     UNKNOWN_EVENT = "UNKNOWN_EVENT"
     UNKNOWN_MEMORY = "UNKNOWN_MEMORY"
@@ -32,12 +34,13 @@ class Refusal(StrEnum):
 
     @property
     def problem(self) -> str:
-        """What is said to the model."""
+        """The sentence that tells the model."""
         return _PROBLEMS[self]
 
 
 _PROBLEMS = {
     Refusal.NO_ANSWER: "there was no event for it",
+    Refusal.CUT_OFF: "the answer was cut off before it was complete",
     Refusal.SEVERAL_EVENTS: "there were several events of which only one can be right",
     Refusal.UNKNOWN_EVENT: "the event was none of ADD, UPDATE, DELETE and NONE",
     Refusal.UNKNOWN_MEMORY: "there is no memory with the number that was given",
@@ -49,8 +52,8 @@ _PROBLEMS = {
 }
 
 
-class Refused(Exception):  # noqa: N818  # not an error: the fact is asked about once more
-    """The answer for one fact cannot be taken."""
+class Refused(Exception):  # noqa: N818  # not an error: the model is asked about the fact again
+    """The answer for one fact cannot be used."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal)
@@ -58,7 +61,7 @@ class Refused(Exception):  # noqa: N818  # not an error: the fact is asked about
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownMemory:
     """A memory that was shown to the model.
 
     Attributes:
@@ -69,27 +72,27 @@ class Shown:
     neighbour: Neighbour
 
 
-def checked(
-    index: int, fact: Fact, said: Sequence[FactDecision], shown: Mapping[int, Shown], settings: Settings
+def checked_decisions(
+    index: int, fact: Fact, answers: Sequence[FactDecision], shown: Mapping[int, ShownMemory], settings: Settings
 ) -> list[Decision]:
-    """What the model said of one fact, DELETE last.
+    """The model's decisions about one fact, DELETE last.
 
     Args:
         index: the fact's, among the facts.
-        fact: what was asked about.
-        said: all that was said of it.
+        fact: the fact asked about.
+        answers: all answers about it.
         shown: the memories by their numbers.
         settings: the limits of a text.
 
     Raises:
-        Refused: it cannot be taken.
+        Refused: the answers cannot be used.
     """
     found = {
-        (decision.verdict, decision.neighbour, decision.text): decision
-        for decision in (_decision(index, fact, item, shown, settings) for item in said)
+        (decision.action, decision.neighbour, decision.text): decision
+        for decision in (_decision(index, fact, answer, shown, settings) for answer in answers)
     }
-    deletes = [decision for decision in found.values() if decision.verdict is Verdict.DELETE]
-    others = [decision for decision in found.values() if decision.verdict is not Verdict.DELETE]
+    deletes = [decision for decision in found.values() if decision.action is Action.DELETE]
+    others = [decision for decision in found.values() if decision.action is not Action.DELETE]
     if not found:
         raise Refused(Refusal.NO_ANSWER)
     if len(others) > 1 or any(other.neighbour == delete.neighbour for other in others for delete in deletes):
@@ -97,43 +100,45 @@ def checked(
     return others + deletes
 
 
-def _decision(index: int, fact: Fact, said: FactDecision, shown: Mapping[int, Shown], settings: Settings) -> Decision:
+def _decision(
+    index: int, fact: Fact, answer: FactDecision, shown: Mapping[int, ShownMemory], settings: Settings
+) -> Decision:
     try:
-        verdict = Verdict(said.event.strip().upper())
+        action = Action(answer.event.strip().upper())
     except ValueError:
         raise Refused(Refusal.UNKNOWN_EVENT) from None
-    if verdict is Verdict.ADD:
-        # The fact itself, whatever text the model gave: nothing is lost on the way, and it is embedded already.
-        return Decision(index, verdict, text=fact.text, reason=_reason(said.reason))
-    memory = shown.get(said.memory) if said.memory is not None else None
+    if action is Action.ADD:
+        # The fact itself, whatever text the model gave: so nothing is lost, and its vector is there already.
+        return Decision(index, action, text=fact.text, reason=_reason(answer.reason))
+    memory = shown.get(answer.memory) if answer.memory is not None else None
     if memory is None:
         raise Refused(Refusal.UNKNOWN_MEMORY)
     old = memory.neighbour.text
-    if not said.old_text or not said.old_text.strip():
+    if not answer.old_text or not answer.old_text.strip():
         raise Refused(Refusal.OLD_TEXT_MISSING)
-    if _normal(said.old_text) != _normal(old):
+    if _normalized(answer.old_text) != _normalized(old):
         raise Refused(Refusal.OLD_TEXT_WRONG)
-    text = _new_text(said.text, old, settings) if verdict is Verdict.UPDATE else ""
-    return Decision(index, verdict, memory.index, text, _reason(said.reason))
+    text = _new_text(answer.text, old, settings) if action is Action.UPDATE else ""
+    return Decision(index, action, memory.index, text, _reason(answer.reason))
 
 
-def _new_text(said: str | None, old: str, settings: Settings) -> str:
-    text = (said or "").strip()
+def _new_text(answer: str | None, old: str, settings: Settings) -> str:
+    text = (answer or "").strip()
     if not text:
         raise Refused(Refusal.NO_TEXT)
     if text == old.strip():
         raise Refused(Refusal.NO_CHANGE)
     try:
-        return validation.text(text, "text", settings)
+        return model_text(text, settings)
     except ValidationError:
         raise Refused(Refusal.INVALID_TEXT) from None
 
 
-def _normal(text: str) -> str:
-    """The text as far as it must be copied: models change white space, case, and how a character is composed."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+def _normalized(text: str) -> str:
+    """The text without what models are not shown, and without what they change: white space, case, composition."""
+    return " ".join(unicodedata.normalize("NFKC", visible(text)).casefold().split())
 
 
-def _reason(said: str) -> str:
-    one_line = " ".join(said.split())
+def _reason(answer: str) -> str:
+    one_line = " ".join(answer.split())
     return "".join(character for character in one_line if character.isprintable())[:MAX_REASON]

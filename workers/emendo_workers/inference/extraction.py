@@ -1,27 +1,27 @@
-"""From a conversation to the facts in it."""
+"""The model's extraction: the facts of a conversation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from emendo_client import validation
-from emendo_client.chat import ChatModel
 from emendo_client.errors import ValidationError
+from emendo_client.providers.chat import ChatModel
 from emendo_config import Settings
-from emendo_workers.inference.asking import ATTEMPTS, NO_FORM, Asker
+from emendo_workers.inference.prompts import extract as prompt
+from emendo_workers.inference.structured_chat import ATTEMPTS, MAX_QUESTIONS, NO_FORM, StructuredChat
 from emendo_workers.inference.types import Extraction, Fact, Message, Rules
 from emendo_workers.inference.windows import Window, windows
-from emendo_workers.prompts import extract as prompt
+from emendo_workers.providers.model_texts import model_text
 
 
 def extract(
     chat: ChatModel, messages: Sequence[Message], rules: Rules, *, settings: Settings, now: datetime
 ) -> Extraction:
-    """What is worth remembering of a conversation, which may be nothing; each text once.
+    """The facts of a conversation that are worth remembering, which may be none; each text once.
 
-    One request for every `EMENDO_INFERENCE_WINDOW_TOKENS` of it, about, and one more for a window whose answer cannot
-    be used.
+    It takes about one request for every `EMENDO_INFERENCE_WINDOW_TOKENS`. A window whose answer cannot be used is
+    asked about once more, and the rest of one whose answer was cut off.
 
     Args:
         chat: the model.
@@ -35,48 +35,68 @@ def extract(
         NetworkError, RateLimitError: trying again later may help.
         AuthenticationError: the key is refused.
 
-        The details of each say what was spent, if anything was: requests, prompt_tokens, completion_tokens.
+        The details of each have what was spent, if anything was: requests, prompt_tokens, completion_tokens.
     """
-    asker = Asker(chat, prompt.VERSION)
+    questions = StructuredChat(chat, prompt.VERSION)
     facts: dict[str, Fact] = {}
     for window in windows(messages, settings.inference_window_tokens):
-        for fact in _of_window(asker, window, rules, settings, now):
+        for fact in _of_window(questions, window, rules, settings, now):
             facts.setdefault(fact.text, fact)
-    return Extraction(tuple(facts.values()), asker.usage, tuple(asker.refusals))
+    return Extraction(tuple(facts.values()), questions.usage, tuple(questions.refusals))
 
 
-def _of_window(asker: Asker, window: Window, rules: Rules, settings: Settings, now: datetime) -> list[Fact]:
+def _of_window(
+    questions: StructuredChat, window: Window, rules: Rules, settings: Settings, now: datetime
+) -> list[Fact]:
+    """The window's facts. After an answer that was cut off, the messages it did not reach are asked about."""
+    facts: list[Fact] = []
     problem = ""
-    for _ in range(ATTEMPTS):
+    failures = 0
+    for _ in range(MAX_QUESTIONS):
         asked = prompt.messages(window, rules, now, [problem] if problem else [])
-        answer = asker.ask(asked, prompt.ExtractedFacts)
-        if answer is None:
-            problem = NO_FORM
-            continue
-        try:
-            # Models go through a conversation in their own order.
-            return sorted(_facts(answer, window, rules, settings), key=lambda fact: fact.source)
-        except ValidationError as error:
-            problem = error.message
-            asker.refuse()
-    raise asker.failure()
+        answer = questions.ask(asked, prompt.ExtractedFacts, prompt.max_tokens(window))
+        problem, failures = NO_FORM, failures + 1
+        if answer is not None:
+            try:
+                found = _facts(answer.document, window, rules, settings)
+            except ValidationError as error:
+                problem = error.message
+                questions.refuse()
+            else:
+                reached = max(found, default=window.first) if answer.is_cut else window.numbers.stop
+                if reached == window.first and found and failures == ATTEMPTS:
+                    reached += 1  # the first message has more facts than fit, or the model repeats itself
+                if reached > window.first:
+                    # Of the message where the answer was cut off, more facts may follow: all of it is asked again.
+                    facts += [fact for number, some in found.items() if number < reached for fact in some]
+                    window = window.beginning_with(reached)
+                    problem, failures = "", 0
+                if not window.parts:
+                    # Models go through a conversation in their own order.
+                    return sorted(facts, key=lambda fact: fact.source)
+        if failures == ATTEMPTS:
+            break
+    raise questions.failure()
 
 
-def _facts(answer: prompt.ExtractedFacts, window: Window, rules: Rules, settings: Settings) -> list[Fact]:
-    facts = []
+def _facts(answer: prompt.ExtractedFacts, window: Window, rules: Rules, settings: Settings) -> dict[int, list[Fact]]:
+    """The facts by the number of the message that says them."""
+    facts: dict[int, list[Fact]] = {}
     for item in answer.facts:
         text = item.text.strip()
         if not text:
-            continue  # some models say "nothing" with an empty fact
-        # Without a message it is nothing that was said: it may come from the context, or be made up.
-        if not 1 <= item.message <= len(window.parts):
-            numbers = f"they are numbered 1 to {len(window.parts)}"
+            continue  # some models give an empty fact for "nothing"
+        # A fact without a message may come from the context, or be invented.
+        if not 1 <= item.message < window.numbers.stop:
+            numbers = f"they are numbered {window.first} to {window.numbers.stop - 1}"
             raise ValidationError(f"a fact names a message that is not there; {numbers}")
-        source = window.parts[item.message - 1].source
-        facts.append(Fact(validation.text(text, "text", settings), source, _category(item.category, rules)))
+        if item.message >= window.first:  # the facts of the messages before are known
+            source = window.parts[item.message - window.first].source
+            fact = Fact(model_text(text, settings), source, _category(item.category, rules))
+            facts.setdefault(item.message, []).append(fact)
     return facts
 
 
-def _category(said: str | None, rules: Rules) -> str | None:
+def _category(answer: str | None, rules: Rules) -> str | None:
     known = {category.casefold(): category for category in rules.categories}
-    return known.get(said.strip().casefold()) if said else None
+    return known.get(answer.strip().casefold()) if answer else None

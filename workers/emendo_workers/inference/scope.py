@@ -1,83 +1,80 @@
-"""The scope of an add: one worker at a time infers in it, and what it knows is found by likeness."""
+"""The scope of an add: one worker at a time infers in it."""
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from redis.exceptions import ResponseError
-
-from emendo_client import records
-from emendo_client.embeddings.vectors import converted
-from emendo_client.errors import VectorStoreError
-from emendo_client.filters import scoped
-from emendo_client.operations import scope_name
-from emendo_client.reads import nearest
-from emendo_client.records import text_hash
-from emendo_config.registry import SpaceRecord
-from emendo_workers import scripts
-from emendo_workers.inference.types import Known, Neighbour
-from emendo_workers.operations import Operation
+from emendo_client.records.derived_fields import text_hash
+from emendo_client.requests.operations import scope_name
+from emendo_config.json_codec import read_json
+from emendo_config.store import scripts
+from emendo_workers.jobs.operations import Scoped
 from emendo_workers.services import Services
-from emendo_workers.spaces import searched_space
 
 
-def scope_of(operation: Operation) -> str:
-    """The name of the scope it is about."""
+def scope_of(operation: Scoped) -> str:
+    """The name of the operation's scope."""
     return scope_name(operation.project, operation.user_id, operation.agent_id, operation.run_id)
 
 
 @contextmanager
 def locked(services: Services, scopes: Sequence[str]) -> Iterator[set[str]]:
-    """Holds the locks of those scopes that nobody else holds, which are given, while the block runs.
+    """Locks the scopes in which nobody else infers, nor in a broader or narrower one; yields their names.
 
-    Like a memory's lock it saves work and no more: when a worker stands still for longer than its lease, two may infer
-    in one scope, and a fact that both of them add is there twice.
+    Scopes that are given here exclude each other in the same way. Like a memory's lock it only saves work. If a worker
+    stands still for longer than its lease, two may infer in one scope, and a fact that both add exists twice.
     """
     token = secrets.token_hex(16)
-    locks = {scope: services.keys.scope_lock(text_hash(scope)) for scope in dict.fromkeys(scopes)}
-    takes = [scripts.take(lock, token, services.lease_ms) for lock in locks.values()]
-    taken = scripts.run(services.data, takes)
-    held = {scope: lock for (scope, lock), is_ours in zip(locks.items(), taken, strict=True) if is_ours}
-    with services.keeper.holding(list(held.values()), token):
+    wanted = {scope: _Locks(services, scope) for scope in dict.fromkeys(scopes)}
+    taken = scripts.run(services.data, [locks.take(services, token) for locks in wanted.values()])
+    held = {scope: locks for (scope, locks), is_ours in zip(wanted.items(), taken, strict=True) if is_ours}
+    with services.leases.renewing([locks.lock for locks in held.values()], token):
         try:
             yield set(held)
         finally:
-            scripts.run(services.data, [scripts.release(lock, token) for lock in held.values()])
+            scripts.run(services.data, [locks.release(token) for locks in held.values()])
 
 
-def search(services: Services, space: SpaceRecord, questions: Sequence[tuple[Operation, bytes]]) -> list[list[Known]]:
-    """What is known in the scope of each operation that is nearest to its vector, nearest first.
+class _Locks:
+    """The keys of a scope's lock, and those of its broader scopes."""
 
-    As `client.search` with the operation's ids finds it: a memory that has more ids than were given is found, too.
+    def __init__(self, services: Services, scope: str) -> None:
+        self.lock, self._inner, self._wanted = _keys(services, scope)
+        self._broader = [_keys(services, each) for each in broader_scopes(scope)]
 
-    Args:
-        services: the worker's.
-        space: the active one.
-        questions: vectors as float32[dimensions] bytes, of that space.
-
-    Raises:
-        VectorStoreError: another space is the active one by now.
-    """
-    settings, keys = services.settings, services.keys
-    commands = [
-        tuple(
-            nearest(
-                keys,
-                scoped(about.project, about.user_id, about.agent_id, about.run_id, None, all_users=False),
-                space.field,
-                converted(vector, "float32", space.datatype),
-                settings.inference_neighbours,
-            )
+    def take(self, services: Services, token: str) -> scripts.Command:
+        """The command that takes the lock."""
+        listed_ms = services.settings.task_time_limit * 1_000 + services.lease_ms
+        return scripts.take_scope(
+            lock=self.lock,
+            inner=self._inner,
+            wanted=self._wanted,
+            token=token,
+            ttl_ms=services.lease_ms,
+            listed_ms=listed_ms,
+            broader=self._broader,
         )
-        for about, vector in questions
+
+    def release(self, token: str) -> scripts.Command:
+        """The command that gives it back."""
+        return scripts.release_scope(
+            lock=self.lock, token=token, broader=[each.broader_inner for each in self._broader]
+        )
+
+
+def broader_scopes(scope: str) -> list[str]:
+    """The names of the scopes that know this one's memories where scopes are shared: those with fewer of its ids."""
+    project, *ids = read_json(scope)
+    given = [place for place, value in enumerate(ids) if value]
+    subsets = (each for count in range(1, len(given)) for each in itertools.combinations(given, count))
+    return [
+        scope_name(project, *(value if place in kept else None for place, value in enumerate(ids))) for kept in subsets
     ]
-    try:
-        replies = scripts.run(services.data, commands)
-    except ResponseError as error:
-        if searched_space(services).name == space.name:
-            raise
-        raise VectorStoreError("another embedding space became the active one", error_code="SPACE_SWITCHED") from error
-    found = (records.memories_found(reply, scored=True, metric=space.metric)[1] for reply in replies)
-    return [[Known(Neighbour(hit.id, hit.memory, hit.version), hit.score) for hit in hits] for hits in found]
+
+
+def _keys(services: Services, scope: str) -> scripts.BroaderScope:
+    keys, digest = services.keys, text_hash(scope)
+    return scripts.BroaderScope(keys.scope_lock(digest), keys.scope_inner(digest), keys.scope_wanted(digest))

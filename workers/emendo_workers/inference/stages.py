@@ -1,6 +1,6 @@
-"""What is asked of the chat model: its facts and decisions, and what stands in for them where there is no model.
+"""The stages that ask the chat model: facts and decisions, and their replacements where there is no model.
 
-Whatever was spent is recorded with the job: on answers of no use, too, and on those before a request that failed.
+All cost is recorded with the job: also that of unusable answers, and of answers before a request that failed.
 """
 
 from __future__ import annotations
@@ -8,40 +8,47 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from emendo_client._time import iso
 from emendo_client.errors import EmendoError
-from emendo_config import usage
+from emendo_client.providers.chat import Usage
+from emendo_client.times import iso
+from emendo_config.store import usage_counters
+from emendo_workers.inference.candidates import (
+    Candidate,
+    conversation_of,
+    fact_documents,
+    messages_as_facts,
+    neighbours_of,
+)
 from emendo_workers.inference.decision import decide
 from emendo_workers.inference.extraction import extract
-from emendo_workers.inference.planning import Candidate, neighbours_of
-from emendo_workers.inference.plans import Draft, store
+from emendo_workers.inference.inferred_add import InferredAdd
+from emendo_workers.inference.payloads import NewPayload, store_payloads
+from emendo_workers.inference.prompts import decide as decide_prompt
+from emendo_workers.inference.prompts import extract as extract_prompt
 from emendo_workers.inference.rules import rules_of
-from emendo_workers.inference.tasks import Task, conversation, fact_documents, facts_as_said
-from emendo_workers.inference.types import Decision, Fact, Neighbour, Usage, Verdict
-from emendo_workers.prompts import decide as decide_prompt
-from emendo_workers.prompts import extract as extract_prompt
+from emendo_workers.inference.types import Action, Decision, Fact, Neighbour
 from emendo_workers.services import Services
 
 T = TypeVar("T")
-# What the details of a failure say of the answers that were paid for.
+# The cost of earlier answers, in the details of a failure.
 _SPENT = ("requests", "prompt_tokens", "completion_tokens")
 
 
-class Overtaken(Exception):  # noqa: N818  # not an error: the job is in other hands
+class StaleAttempt(Exception):  # noqa: N818  # not an error: the job is in other hands
     """Another attempt has taken the job over; this one must not touch it any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
-    """What facts do.
+class DecidedFacts:
+    """The decisions about facts.
 
     Attributes:
         decisions: by the fact's index among those that were asked about.
-        neighbours: what the decisions are about.
+        neighbours: the memories the decisions are about.
         prompt: the version of the prompt that the operations come from; empty without a chat model.
-        spent: by the fields of `emendo_config.usage`.
+        spent: by the fields of `emendo_config.store.usage_counters`.
         prompts: versions by stage.
     """
 
@@ -53,67 +60,78 @@ class Decided:
 
 
 class Stages:
-    """Asks a worker's chat model for one attempt's tasks."""
+    """Asks a worker's chat model on behalf of one attempt's adds."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     @property
     def has_model(self) -> bool:
-        """False when messages have to do for facts."""
+        """False when messages replace facts."""
         return self._services.chat is not None
 
-    def find_facts(self, task: Task) -> None:
-        """Sees to it that the task's conversation has its facts; those the model finds are stored.
+    def run_step(self, add: InferredAdd, step: Callable[[InferredAdd], Any]) -> bool:
+        """Takes a step that may ask the chat model, unless the job is cancelled by now; False when the add ended."""
+        try:
+            if self.has_model and self._is_cancelled(add):
+                add.end(cancelled=True)
+            else:
+                self._run_or_fail(add, step)
+        except StaleAttempt:
+            add.end(busy=True)
+        return bool(add.waiting)
+
+    def find_facts(self, add: InferredAdd) -> None:
+        """Finds the facts of the conversation, unless it has them; those the model finds are stored.
 
         Raises:
             EmendoError: the chat model failed.
-            Overtaken: see there.
+            StaleAttempt: see there.
         """
-        chat, work = self._services.chat, task.work
-        (operation,), (document,) = work.operations, work.documents
-        if operation.facts is not None:
+        chat, work = self._services.chat, add.work
+        conversation, (document,) = add.conversation, work.documents
+        if conversation.facts is not None:
             return
         if chat is None:
-            found = fact_documents(facts_as_said(operation))
-            task.work = work.rewritten(work.head, [{**document, "facts": found}])
+            found = fact_documents(messages_as_facts(conversation))
+            add.work = work.rewritten(work.head, [{**document, "facts": found}])
             return
         extraction = self._recorded(
-            task,
+            add,
             lambda: extract(
                 chat,
-                conversation(operation),
-                rules_of(self._services, work.project),
+                conversation_of(conversation),
+                rules_of(self._services.store, work.project),
                 settings=self._services.settings,
-                now=datetime.fromisoformat(iso(operation.submitted)),
+                now=datetime.fromisoformat(iso(conversation.submitted)),
             ),
         )
         document = {**document, "facts": fact_documents(extraction.facts)}
         prompts = {"extract": extract_prompt.VERSION}
-        self.store(task, Draft(work, work.head, [document], counts(extraction.usage), prompts))
+        self.store(add, NewPayload(work, work.head, [document], usage_counts(extraction.usage), prompts))
 
-    def decide(self, task: Task, candidates: Sequence[Candidate], asked: Sequence[int]) -> Decided:
-        """What the facts of those indices do; ADD, without asking, where nothing is known near any of them.
+    def decide(self, add: InferredAdd, candidates: Sequence[Candidate], asked: Sequence[int]) -> DecidedFacts:
+        """Decides the facts of these indices; ADD, without asking, where no memory is near any of them.
 
         Raises:
             EmendoError: the chat model failed.
-            Overtaken: see there.
+            StaleAttempt: see there.
         """
         chat = self._services.chat
         neighbours = neighbours_of([candidates[index] for index in asked])
         if chat is None or not neighbours:
-            add = {
-                index: [Decision(index, Verdict.ADD, fallback=candidates[index].unasked if chat is None else "")]
+            adds = {
+                index: [Decision(index, Action.ADD, fallback=candidates[index].fallback if chat is None else "")]
                 for index in asked
             }
-            return Decided(add, prompt=extract_prompt.VERSION if chat is not None else "")
+            return DecidedFacts(adds, prompt=extract_prompt.VERSION if chat is not None else "")
         made = self._recorded(
-            task,
+            add,
             lambda: decide(
                 chat,
                 [Fact(candidates[index].text, 0) for index in asked],
                 neighbours,
-                rules_of(self._services, task.work.project),
+                rules_of(self._services.store, add.work.project),
                 settings=self._services.settings,
             ),
         )
@@ -121,44 +139,63 @@ class Stages:
         for decision in made.decisions:
             decisions[asked[decision.fact]].append(decision)
         version = decide_prompt.VERSION
-        return Decided(decisions, neighbours, version, counts(made.usage), {"decide": version})
+        return DecidedFacts(decisions, neighbours, version, usage_counts(made.usage), {"decide": version})
 
-    def store(self, task: Task, draft: Draft) -> None:
-        """Stores what the task has become.
+    def store(self, add: InferredAdd, payload: NewPayload) -> None:
+        """Stores the add's new payload.
 
         Raises:
-            Overtaken: see there.
+            StaleAttempt: see there.
         """
-        (stored,) = store(self._services, [draft])
+        (stored,) = store_payloads(self._services.store, [payload])
         if stored is None:
-            raise Overtaken
-        task.work = stored
+            raise StaleAttempt
+        add.work = stored
 
-    def record(self, task: Task, spent: Mapping[str, int]) -> None:
-        """Records what was spent while the plan, or what there is of it, stays as it is.
+    def record_spent(self, add: InferredAdd) -> None:
+        """Records what was spent on embedding; the add ends when another attempt has taken it over."""
+        try:
+            self._record(add, add.take_spent())
+        except StaleAttempt:
+            add.end(busy=True)
+
+    def _run_or_fail(self, add: InferredAdd, step: Callable[[InferredAdd], Any]) -> None:
+        try:
+            step(add)
+        except EmendoError as error:
+            self._record(add, add.take_spent())
+            add.end(error=error)
+
+    def _is_cancelled(self, add: InferredAdd) -> bool:
+        store = self._services.store
+        return bool(store.control.sismember(store.keys.cancelling, add.work.job_id))
+
+    def _record(self, add: InferredAdd, spent: Mapping[str, int]) -> None:
+        """Records what was spent; the operations stay.
 
         Raises:
-            Overtaken: see there.
+            StaleAttempt: see there.
         """
         if spent:
-            # A payload that is there already is not counted: the number makes it another one.
-            head = {**task.work.head, "recorded": task.work.head.get("recorded", 0) + 1}
-            self.store(task, Draft(task.work, head, task.work.documents, spent))
+            # `store_plan.lua` counts nothing for a payload the record has already: the number makes it another one.
+            head = {**add.work.head, "recorded": add.work.head.get("recorded", 0) + 1}
+            self.store(add, NewPayload(add.work, head, add.work.documents, spent))
 
-    def _recorded(self, task: Task, ask: Callable[[], T]) -> T:
+    def _recorded(self, add: InferredAdd, ask: Callable[[], T]) -> T:
+        """Asks; when that fails, records the cost of the answers before."""
         try:
             return ask()
         except EmendoError as error:
             spent = {name: int(error.details.get(name, 0)) for name in _SPENT}
-            self.record(task, counts(Usage(**spent)))
+            self._record(add, usage_counts(Usage(**spent)))
             raise
 
 
-def counts(spent: Usage) -> dict[str, int]:
-    """What was spent on chat, by the fields of `emendo_config.usage`."""
+def usage_counts(usage: Usage) -> dict[str, int]:
+    """The use of the chat model, by the fields of `emendo_config.store.usage_counters`."""
     named = {
-        usage.CHAT_REQUESTS: spent.requests,
-        usage.PROMPT_TOKENS: spent.prompt_tokens,
-        usage.COMPLETION_TOKENS: spent.completion_tokens,
+        usage_counters.CHAT_REQUESTS: usage.requests,
+        usage_counters.PROMPT_TOKENS: usage.prompt_tokens,
+        usage_counters.COMPLETION_TOKENS: usage.completion_tokens,
     }
     return {name: count for name, count in named.items() if count}

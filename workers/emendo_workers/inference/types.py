@@ -1,18 +1,20 @@
-"""What the stages of inference hand to one another."""
+"""The values that the stages of inference pass on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from emendo_client.providers.chat import Usage
 
-class Verdict(StrEnum):
-    """What a fact does to what is known."""
 
-    ADD = "ADD"  # nothing known says it
-    UPDATE = "UPDATE"  # a memory says it differently, or less of it
-    DELETE = "DELETE"  # a memory is no longer so, and nothing takes its place
-    NONE = "NONE"  # a memory says it already
+class Action(StrEnum):
+    """The effect of a fact on the memories there are."""
+
+    ADD = "ADD"  # no memory states it
+    UPDATE = "UPDATE"  # a memory states it differently, or less of it
+    DELETE = "DELETE"  # a memory is no longer true, and nothing takes its place
+    NONE = "NONE"  # a memory states it already
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a project asks of inference: instructions in its own words, and the categories facts are sorted into."""
+    """A project's rules for inference: instructions in its own words, and the categories of facts."""
 
     instructions: str = ""
     categories: tuple[str, ...] = ()
@@ -48,20 +50,22 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A memory of the scope that may be about the same as a fact.
+    """A memory of the scope that may be about the same thing as a fact.
 
     Attributes:
-        version: what a decision about it is based on.
+        version: the one a decision about it is based on.
+        commit_id: of the commit that made that version; empty for one of an older release.
     """
 
     memory_id: str
     text: str
     version: int
+    commit_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A memory, and how near a fact it is.
+class SearchHit:
+    """A memory near a fact.
 
     Attributes:
         score: cosine similarity, at most 1.
@@ -73,18 +77,18 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one fact does to at most one memory.
+    """The effect of one fact on at most one memory.
 
     Attributes:
-        fact: its index in the list that was asked about.
+        fact: its index in the list the model was asked about.
         neighbour: the index of the memory it is about; None for ADD.
-        text: of ADD and UPDATE: what the memory will say; empty otherwise.
+        text: of ADD and UPDATE: the memory's new text; empty otherwise.
         reason: the model's, in a few words.
-        fallback: why the model's answer could not be taken and this is an ADD instead; empty when it could.
+        fallback: why this is an ADD instead of the model's answer; empty when it is the model's answer.
     """
 
     fact: int
-    verdict: Verdict
+    action: Action
     neighbour: int | None = None
     text: str = ""
     reason: str = ""
@@ -92,27 +96,11 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """What was asked of the chat model."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.requests + other.requests,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Extraction:
     """The facts of a conversation, in the order they were said.
 
     Attributes:
-        refusals: why answers could not be taken and were asked for once more.
+        refusals: why answers could not be used, so that the model was asked again.
     """
 
     facts: tuple[Fact, ...]
@@ -122,10 +110,10 @@ class Extraction:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """At least one decision for every fact, in the facts' order; further ones of a fact are DELETE.
+    """At least one decision for every fact, in the facts' order; a fact's further decisions are DELETE.
 
     Attributes:
-        refusals: why answers could not be taken, one for each fact and asking.
+        refusals: why answers could not be used, one for each fact and question.
     """
 
     decisions: tuple[Decision, ...]

@@ -1,30 +1,30 @@
-"""The vectors of what one attempt is about: each text is embedded once, and each task knows what it cost."""
+"""The vectors of one attempt's texts: each text is embedded once, and each add knows its share of the cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from emendo_client.errors import EmbeddingError, EmendoError
-from emendo_config import usage
-from emendo_workers.inference.tasks import Task
-from emendo_workers.metering import Meter
-from emendo_workers.retry import is_transient
+from emendo_config.store import usage_counters
+from emendo_workers.inference.inferred_add import InferredAdd
+from emendo_workers.inference.known_memories import searched_space
+from emendo_workers.jobs.retry import is_transient
+from emendo_workers.memories.text_vectors import Answer, TextVectors
+from emendo_workers.providers.meter import Meter
 from emendo_workers.services import Services
-from emendo_workers.spaces import searched_space
-from emendo_workers.text_vectors import Answer, TextVectors
 
 
 class Vectors:
     """Texts and their vectors in the space that is searched.
 
     Attributes:
-        texts: all there are, for who commits them.
-        space: the active one when the attempt began.
+        texts: all vectors so far; a commit takes them from here.
+        space: the active space when the attempt began.
     """
 
     def __init__(self, services: Services) -> None:
         self.texts = TextVectors(services)
-        self.space = searched_space(services)
+        self.space = searched_space(services.store)
 
     @property
     def found(self) -> Mapping[str, Answer]:
@@ -36,9 +36,9 @@ class Vectors:
         found = self.found.get(text)
         return found if isinstance(found, bytes) else None
 
-    def embed(self, wanted: Mapping[Task, Sequence[str]]) -> None:
-        """Embeds what is not known yet, in one request; of its cost each task has its share, by length."""
-        missing = {task: [text for text in texts if text not in self.found] for task, texts in wanted.items()}
+    def embed(self, wanted: Mapping[InferredAdd, Sequence[str]]) -> None:
+        """Embeds texts without a vector, in one request; its cost is shared among the adds by length of text."""
+        missing = {add: [text for text in texts if text not in self.found] for add, texts in wanted.items()}
         texts = list(dict.fromkeys(text for some in missing.values() for text in some))
         if not texts:
             return
@@ -46,22 +46,24 @@ class Vectors:
         self.texts.embed(self.space, texts, meter)
         whole = sum(len(text) for some in missing.values() for text in some)
         requests = meter.requests
-        for task, some in missing.items():
+        for add, some in missing.items():
             if some:
                 tokens = round(meter.tokens * sum(map(len, some)) / whole)
-                _add(task.spent, {usage.EMBEDDING_REQUESTS: requests, usage.EMBEDDING_TOKENS: tokens})
-                requests = 0  # it counts once
+                _count(
+                    add.spent, {usage_counters.EMBEDDING_REQUESTS: requests, usage_counters.EMBEDDING_TOKENS: tokens}
+                )
+                requests = 0  # the request counts once
 
     def failure(self, texts: Sequence[str]) -> EmendoError | None:
-        """Why the texts cannot be worked on now.
+        """The error that keeps these texts from being worked on now.
 
-        Not that the provider refuses one of them: that fact is near nothing, and fails alone when it is to be stored.
+        A text that the provider refuses is none: that fact is near no memory, and fails alone when it is stored.
         """
         errors = [error for error in map(self.found.get, texts) if isinstance(error, EmendoError)]
         return next((error for error in errors if is_transient(error) or not isinstance(error, EmbeddingError)), None)
 
 
-def _add(spent: dict[str, int], more: Mapping[str, int]) -> None:
+def _count(spent: dict[str, int], more: Mapping[str, int]) -> None:
     for name, count in more.items():
         if count:
             spent[name] = spent.get(name, 0) + count

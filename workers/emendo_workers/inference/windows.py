@@ -1,18 +1,18 @@
-"""A conversation in pieces that fit one request each: nothing said is left out, and what led to it comes along."""
+"""A conversation in windows that fit one request each, with the messages before as context; no message is left out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from emendo_client.validation import STORED_ROLES
+from emendo_client.requests.content import STORED_ROLES
 from emendo_workers.inference.types import Message
+from emendo_workers.providers.tokens import BYTES_PER_TOKEN, tokens_of
 
-# What a window's tokens are for, in eighths: what is asked about; what was said before it; what is only context.
+# A window's tokens in eighths: the messages asked about; the messages before them; system and tool messages.
 _ASKED, _BEFORE, _BACKGROUND = 6, 1, 1
 # The role, the number and the punctuation around a message.
 _OVERHEAD = 12
-_BYTES_PER_TOKEN = 3  # about four for English, fewer where one character is several bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +29,32 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What one request is about.
+    """The messages of one request.
 
     Attributes:
-        context: system and tool messages, then what was said just before; shortened, and no source of facts.
-        parts: what facts are to be found in, oldest first.
+        context: system and tool messages, then the messages just before; shortened, and no source of facts.
+        parts: the messages to find facts in, oldest first.
+        first: the number under which the model sees the first one.
     """
 
     context: tuple[Message, ...]
     parts: tuple[Part, ...]
+    first: int = 1
 
+    @property
+    def numbers(self) -> range:
+        """The numbers under which the model sees the parts."""
+        return range(self.first, self.first + len(self.parts))
 
-def tokens_of(text: str) -> int:
-    """About how many tokens a text has, rather too many than too few."""
-    return -(-len(text.encode()) // _BYTES_PER_TOKEN)
+    def beginning_with(self, number: int) -> Window:
+        """The rest of the window; the parts before are context, and the numbers stay."""
+        done = number - self.first
+        before = tuple(part.message for part in self.parts[:done])
+        return Window((*self.context, *before), self.parts[done:], number)
 
 
 def windows(messages: Sequence[Message], budget: int) -> list[Window]:
-    """The conversation in windows of at most `budget` tokens, about; user and assistant messages are asked about."""
+    """The conversation in windows of about `budget` tokens at most; user and assistant messages are asked about."""
     share = budget // (_ASKED + _BEFORE + _BACKGROUND)
     background = list(_within((m for m in messages if m.role not in STORED_ROLES), share * _BACKGROUND))
     parts = [
@@ -77,9 +85,9 @@ def _spans(parts: Sequence[Part], budget: int) -> Iterator[tuple[int, int]]:
 
 
 def _within(messages: Iterator[Message], budget: int, *, from_end: bool = False) -> Iterator[Message]:
-    """The first of the messages, the last one shortened, as far as the budget goes."""
+    """The first messages that fit the budget; the last one is shortened."""
     for message in messages:
-        room = (budget - _OVERHEAD) * _BYTES_PER_TOKEN
+        room = (budget - _OVERHEAD) * BYTES_PER_TOKEN
         if room <= 0:
             return
         raw = message.content.encode()
@@ -90,7 +98,7 @@ def _within(messages: Iterator[Message], budget: int, *, from_end: bool = False)
 
 def _pieces(text: str, budget: int) -> Iterator[str]:
     """The text in pieces of at most `budget` tokens; put together they are the text."""
-    room = budget * _BYTES_PER_TOKEN
+    room = budget * BYTES_PER_TOKEN
     while len(text.encode()) > room:
         piece = text.encode()[:room].decode(errors="ignore")
         words = piece[: max(map(piece.rfind, " \n")) + 1]

@@ -1,1 +1,1 @@
-"""Re-embedding a store that is in use: a job that takes one bounded step after another (`steps.py`)."""
+"""Re-embedding a store in use: a job that takes one bounded step after another (`phases.py`)."""

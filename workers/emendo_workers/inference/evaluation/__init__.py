@@ -1,1 +1,0 @@
-"""How well a chat model extracts and decides, measured on labelled cases: `emendo eval inference`."""

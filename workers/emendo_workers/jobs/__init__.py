@@ -1,0 +1,1 @@
+"""A job's operations, outcome, retry and erasure."""

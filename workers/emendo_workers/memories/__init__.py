@@ -1,0 +1,1 @@
+"""How one memory changes: read, decide, embed, commit."""

@@ -1,0 +1,1 @@
+"""The steps of one round: open, decide, embed, drop cancelled jobs, commit. Each takes all memories of the batch."""

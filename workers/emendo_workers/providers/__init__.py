@@ -1,0 +1,1 @@
+"""Calls to embedding and chat providers: admission, batching, caching, retries."""

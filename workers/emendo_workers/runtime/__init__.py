@@ -1,0 +1,1 @@
+"""The worker process: leases, concurrency, broker transport, task events."""

@@ -1,0 +1,1 @@
+"""Erasing a user: every memory of theirs, and what jobs hold of them."""
