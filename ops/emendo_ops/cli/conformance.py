@@ -1,0 +1,56 @@
+"""`emendo conformance`: what a memory server does under concurrency."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+
+import click
+
+from emendo_config.urls import http_problem
+from emendo_ops.console.exit_codes import FAILED
+from emendo_ops.console.options import json_option
+from emendo_ops.console.output import echo, print_json
+
+
+@click.command()
+@click.option("--url", required=True, help="The server's address, such as http://127.0.0.1:8080.")
+@click.option(
+    "--key",
+    envvar="EMENDO_CONFORMANCE_KEY",
+    default="",
+    help="A key that may write. Better in EMENDO_CONFORMANCE_KEY: other users of this machine see command lines.",
+)
+@click.option(
+    "--other-key",
+    envvar="EMENDO_CONFORMANCE_OTHER_KEY",
+    default="",
+    help="A key of another project, for tenant crossing. Better in EMENDO_CONFORMANCE_OTHER_KEY.",
+)
+@click.option("--dialect", type=click.Choice(["emendo", "mem0"]), default="emendo", show_default=True)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=30.0,
+    show_default=True,
+    help="Seconds until a request or a job that has not ended counts as a failure.",
+)
+@json_option
+def conformance(*, url: str, key: str, other_key: str, dialect: str, timeout: float, as_json: bool) -> int:
+    """Check a memory server over HTTP: lost updates, resurrection, history, tenants, retries, status.
+
+    It writes memories of users named conformance-..., and deletes them at the end. The exit code is 1 if a check fails.
+    """
+    from emendo_ops.conformance.run import Verdict, examine
+
+    problem = http_problem(url)
+    if problem is not None:
+        raise click.BadParameter(problem, param_hint="--url")
+    outcomes = asyncio.run(examine(url, dialect, key, other_key, patience=timeout))
+    failed = sum(outcome.verdict is Verdict.FAIL for outcome in outcomes)
+    if as_json:
+        print_json({"dialect": dialect, "passed": not failed, "checks": [asdict(outcome) for outcome in outcomes]})
+    else:
+        for outcome in outcomes:
+            echo(f"{outcome.verdict:<4}  {outcome.check:<16}  {outcome.why}")
+    return FAILED if failed else 0

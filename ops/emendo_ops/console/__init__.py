@@ -1,0 +1,1 @@
+"""Parts that commands share: options, exit codes, tables, JSON, progress bars, questions."""

@@ -1,0 +1,1 @@
+"""The demo: real jobs, end to end, on an embedded stack. Each claim it makes is checked."""
