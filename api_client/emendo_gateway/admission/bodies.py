@@ -1,0 +1,130 @@
+"""Reads a request's body before any work is done for it: no more of it, and no longer, than the settings allow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from emendo_client.errors import NetworkError, TransientError, ValidationError
+from emendo_config.error_codes import ErrorCode
+from emendo_config.gateway_settings import GatewaySettings
+from emendo_gateway.admission.asgi import Message, Receive, Scope, header_values
+from emendo_gateway.callers import state_of
+from emendo_gateway.problems.handlers import malformed_body
+
+# After such a refusal the rest of the body would still come, so the connection ends.
+_CLOSE = (b"connection", b"close")
+
+
+class ClientGone(Exception):  # noqa: N818  # no failure: nobody is there to be told
+    """The client went away before its body had arrived."""
+
+
+class Bodies:
+    """Reads bodies, and bounds the bytes of all of them together."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._buffered = 0
+
+    @asynccontextmanager
+    async def read(self, scope: Scope, receive: Receive) -> AsyncIterator[Receive]:
+        """The request's `receive`, with the body already there, as long as the block runs.
+
+        Raises:
+            ValidationError: (BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
+            NetworkError: (BODY_TOO_SLOW)
+            TransientError: (OVERLOADED) other bodies take all the room.
+        """
+        declared = _declared(scope)
+        if declared is None:
+            yield _replayed(b"", receive)
+            return
+        _require_plain(scope)
+        parts: list[bytes] = []
+        held = 0
+        try:
+            if declared > self._settings.max_body_bytes:
+                raise self._too_large(scope)
+            try:
+                async with asyncio.timeout(self._settings.body_timeout):
+                    is_more = True
+                    while is_more:
+                        message = await receive()
+                        if message["type"] == "http.disconnect":
+                            raise ClientGone
+                        parts.append(message.get("body", b""))
+                        is_more = message.get("more_body", False)
+                        held += len(parts[-1])
+                        self._take(len(parts[-1]), held, scope)
+            except TimeoutError:
+                raise self._too_slow(scope) from None
+            body = b"".join(parts)
+            _require_utf8(body)
+            yield _replayed(body, receive)
+        finally:
+            self._buffered -= held
+
+    def _take(self, more: int, held: int, scope: Scope) -> None:
+        self._buffered += more
+        if held > self._settings.max_body_bytes:
+            raise self._too_large(scope)
+        if self._buffered > self._settings.max_buffered_bytes:
+            state_of(scope).headers.append(_CLOSE)
+            raise TransientError(
+                "the bodies of other requests take all the room there is",
+                error_code=ErrorCode.OVERLOADED,
+                suggestion="send it again in some seconds",
+            )
+
+    def _too_large(self, scope: Scope) -> ValidationError:
+        state_of(scope).headers.append(_CLOSE)
+        return ValidationError(
+            f"the body is larger than {self._settings.max_body_bytes} bytes", error_code=ErrorCode.BODY_TOO_LARGE
+        )
+
+    def _too_slow(self, scope: Scope) -> NetworkError:
+        state_of(scope).headers.append(_CLOSE)
+        return NetworkError(
+            f"the body did not arrive within {self._settings.body_timeout:g} s", error_code=ErrorCode.BODY_TOO_SLOW
+        )
+
+
+def _declared(scope: Scope) -> int | None:
+    """The length that the request declares, 0 for a body in pieces; None when there is no body."""
+    lengths = header_values(scope, b"content-length")
+    if lengths and lengths[0].isdigit():
+        return int(lengths[0][:20]) or None
+    return 0 if header_values(scope, b"transfer-encoding") else None
+
+
+def _require_plain(scope: Scope) -> None:
+    if any(value.strip().lower() not in (b"", b"identity") for value in header_values(scope, b"content-encoding")):
+        state_of(scope).headers.append(_CLOSE)
+        raise ValidationError(
+            "the body is compressed, which the gateway does not read",
+            error_code=ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            suggestion="send it without Content-Encoding",
+        )
+
+
+def _require_utf8(body: bytes) -> None:
+    """JSON between systems is UTF-8; Python's reader would understand UTF-16 and UTF-32 as well."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        raise malformed_body() from None
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed

@@ -1,0 +1,81 @@
+"""Refuses requests whose head is too large, or whose host name the gateway does not know.
+
+A page in a browser can give a name of its own the address of this machine. It would then speak to a gateway that asks
+for no key. That takes a name, so addresses are accepted.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import unquote_to_bytes
+
+from emendo_client.errors import PermissionDeniedError, ValidationError
+from emendo_config.error_codes import ErrorCode
+from emendo_config.gateway_settings import GatewaySettings
+from emendo_gateway.admission.asgi import App, Receive, Scope, Send, header_values
+
+_MOST_FIELDS = 100
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.%A-Za-z]{2,80}\]|[^\s:@/\\?#\[\]]{1,253})(:[0-9]{1,5})?")
+
+
+class Heads:
+    """Lets requests pass whose head is of a usual size and names a known host."""
+
+    def __init__(self, app: App, settings: GatewaySettings) -> None:
+        self._app = app
+        self._longest = settings.max_header_bytes
+        self._names = {"localhost", settings.host.lower(), *settings.host_names}
+        self._suffixes = tuple(name[1:] for name in settings.host_names if name.startswith("*."))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request."""
+        if scope["type"] == "http":
+            self._require_small(scope)
+            _require_utf8(scope)
+            if "*" not in self._names:
+                self._require_known(header_values(scope, b"host"))
+        await self._app(scope, receive, send)
+
+    def _require_small(self, scope: Scope) -> None:
+        """The server bounds a head that comes in pieces only."""
+        fields = scope["headers"]
+        size = sum(len(name) + len(value) for name, value in fields) + len(scope["path"]) + len(scope["query_string"])
+        if size > self._longest or len(fields) > _MOST_FIELDS:
+            raise ValidationError(
+                f"the head of the request has more than {self._longest} bytes, or more than {_MOST_FIELDS} fields",
+                error_code=ErrorCode.HEAD_TOO_LARGE,
+            )
+
+    def _require_known(self, given: list[bytes]) -> None:
+        found = _HOST.fullmatch(given[0].decode("latin-1").strip()) if len(given) == 1 else None
+        if found is None:
+            raise ValidationError("the request has no Host that can be read")
+        name = found["name"].lower().rstrip(".")
+        if name in self._names or name.endswith(self._suffixes) or _is_address(name):
+            return
+        raise PermissionDeniedError(
+            "the gateway does not know the host name of this request",
+            error_code=ErrorCode.HOST_REFUSED,
+            suggestion="add the name to EMENDO_GATEWAY_HOSTS, where the gateway runs",
+        )
+
+
+def _require_utf8(scope: Scope) -> None:
+    """A wrong byte would be read as a replacement character, and so as part of another id."""
+    try:
+        for part in (scope.get("raw_path") or b"", scope["query_string"]):
+            if b"%" in part:
+                unquote_to_bytes(part).decode()
+    except UnicodeDecodeError:
+        raise ValidationError(
+            "the address of the request is not UTF-8", suggestion="encode it as UTF-8 before its %XX"
+        ) from None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,59 @@
+"""The gateway's FastAPI application: assembled here, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from emendo_config import GatewaySettings, Settings
+from emendo_gateway import mem0, native, operations
+from emendo_gateway.admission.access import Access
+from emendo_gateway.admission.envelope import Envelope
+from emendo_gateway.admission.heads import Heads
+from emendo_gateway.admission.lanes import Lanes
+from emendo_gateway.documentation import describe, operation_id
+from emendo_gateway.gateway import Gateway
+from emendo_gateway.problems import handlers
+
+
+def create_app(settings: Settings, own: GatewaySettings | None = None) -> FastAPI:
+    """The application. It keeps its connections to each Redis until it ends.
+
+    Args:
+        own: the gateway's own settings; default: read from the environment.
+    """
+    own = own or GatewaySettings()
+    gateway = Gateway(settings, own)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        gateway.start()
+        yield
+        await gateway.close()
+
+    app = FastAPI(
+        title="Emendo",
+        version=version("emendo"),
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's page loads its script from elsewhere
+        redoc_url=None,
+        generate_unique_id_function=operation_id,
+        redirect_slashes=False,  # a redirect would lose a mem0 client's request
+        middleware=[
+            Middleware(Envelope),
+            Middleware(Heads, own),
+            Middleware(Access, own, gateway.authenticator, gateway.rates, settings.project),
+            Middleware(Lanes, own),
+        ],
+    )
+    app.state.gateway = gateway
+    handlers.install(app)
+    app.include_router(operations.router(gateway))
+    app.include_router(native.router())
+    app.include_router(mem0.router())
+    describe(app)
+    return app

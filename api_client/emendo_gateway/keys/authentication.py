@@ -1,0 +1,147 @@
+"""Checks a request's key. A checked key is remembered for 5 seconds, so a revocation takes effect within that."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from emendo_client.errors import AuthenticationError, RateLimitError
+from emendo_client.exchanges.exchange import run_async
+from emendo_config import Keys
+from emendo_config.error_codes import ErrorCode
+from emendo_config.store.scripts import AsyncSender
+from emendo_gateway.callers import Caller
+from emendo_gateway.keys import records
+from emendo_gateway.keys.api_key import ApiKey, GivenKey, digest, read_key
+from emendo_gateway.rates import Rates
+
+REMEMBERED = 5.0  # seconds
+_MOST_REMEMBERED = 10_000
+_NOTED_EVERY = 300.0  # seconds between two notes that a key was used
+_SCHEMES = frozenset({"bearer", "token"})
+
+
+class _Known(NamedTuple):
+    """A record, and when it was read, by Redis and by this process's monotonic clock."""
+
+    record: ApiKey
+    redis_time: float
+    read_at: float
+
+    def now(self) -> float:
+        """The time of Redis, as far as it is known."""
+        return self.redis_time + time.monotonic() - self.read_at
+
+
+class Authenticator:
+    """Finds out who makes a request.
+
+    Args:
+        control: the sender of the control Redis.
+        failed_logins: how many wrong keys one address may send in a minute.
+    """
+
+    def __init__(self, control: AsyncSender, keys: Keys, rates: Rates, failed_logins: int) -> None:
+        self._senders = {"control": control}
+        self._keys = keys
+        self._rates = rates
+        self._failed_logins = failed_logins
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._noted: dict[str, float] = {}
+
+    async def caller(self, authorization: Iterable[bytes], address: str) -> Caller:
+        """The caller that these `Authorization` fields stand for.
+
+        Args:
+            address: the client's.
+
+        Raises:
+            AuthenticationError: (KEY_REFUSED) there is no key, or it opens nothing.
+            RateLimitError: (TOO_MANY_FAILED_LOGINS)
+            NetworkError: Redis cannot be asked.
+        """
+        fields = list(authorization)
+        if not fields:  # no attempt, so nothing is counted
+            raise _refused("the request has no key")
+        given = _given(fields)
+        known = self._remembered(given)
+        if known is None:
+            bucket = _bucket(address)
+            await self._require_few_failures(bucket)
+            known = await self._look_up(given)
+            if known is None:
+                await self._rates.count("login", bucket, self._failed_logins)
+                raise _refused("the key is malformed, unknown, expired or revoked")
+        await self._note_use(known)
+        record = known.record
+        return Caller(record.project, record.scope, record.user_id or None, record.id, record.rate)
+
+    def _remembered(self, given: GivenKey | None) -> _Known | None:
+        known = self._known.get(given.id) if given else None
+        if given is None or known is None or time.monotonic() - known.read_at >= REMEMBERED:
+            return None
+        return known if known.record.has_secret(given.secret) and known.record.is_valid(known.now()) else None
+
+    async def _look_up(self, given: GivenKey | None) -> _Known | None:
+        if given is None:
+            return None
+        read_at = time.monotonic()  # before the question, so that nothing is remembered for longer
+        record, redis_time = await run_async(self._senders, records.find(self._keys, given.id))
+        if record is None:
+            digest(given.secret)  # as much work as for a key that exists
+            return None
+        if not record.has_secret(given.secret) or not record.is_valid(redis_time):
+            return None
+        known = self._known[given.id] = _Known(record, redis_time, read_at)
+        self._known.move_to_end(given.id)
+        if len(self._known) > _MOST_REMEMBERED:
+            forgotten, _ = self._known.popitem(last=False)
+            self._noted.pop(forgotten, None)
+        return known
+
+    async def _require_few_failures(self, bucket: str) -> None:
+        used = await self._rates.look("login", bucket, self._failed_logins)
+        if used.remaining <= 0:
+            raise RateLimitError(
+                "too many requests with a wrong key came from this address",
+                error_code=ErrorCode.TOO_MANY_FAILED_LOGINS,
+                retry_after=float(max(1, math.ceil(used.reset))),
+                suggestion="correct the key, and wait",
+            )
+
+    async def _note_use(self, known: _Known) -> None:
+        key_id, now = known.record.id, known.now()
+        if now - self._noted.get(key_id, known.record.last_used) >= _NOTED_EVERY:
+            self._noted[key_id] = now
+            await run_async(self._senders, records.touch(self._keys, known.record, now))
+
+
+def _given(fields: list[bytes]) -> GivenKey | None:
+    """The key in the fields; None unless there is exactly one."""
+    if len(fields) != 1:
+        return None
+    scheme, _, text = fields[0].decode("latin-1").strip().partition(" ")
+    return read_key(text.strip()) if scheme.lower() in _SCHEMES else None
+
+
+def _bucket(address: str) -> str:
+    """The name under which failures are counted: an address, or the network that one IPv6 customer gets."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False).network_address)
+
+
+def _refused(problem: str) -> AuthenticationError:
+    return AuthenticationError(
+        problem,
+        error_code=ErrorCode.KEY_REFUSED,
+        suggestion="send Authorization: Bearer em_… with a key that emendo keys create made",
+    )

@@ -1,0 +1,91 @@
+"""Routes for operators, which no project owns: health, metrics, and the page of each error."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
+from emendo_client.errors import NotFoundError
+from emendo_client.exchanges.health import Health, check_async, unreachable
+from emendo_config.error_codes import ErrorCode
+from emendo_gateway.gateway import Gateway
+from emendo_gateway.metrics import exposition
+from emendo_gateway.problems.problem import ERROR_PAGES
+
+# Seconds for one check of Redis. Kubernetes, compose and Prometheus give up after 5 to 10 s.
+CHECK_TIMEOUT = 3.0
+# Seconds that an answer is given to everybody who asks: however many ask, Redis is asked once.
+HEALTH_KEPT, METRICS_KEPT = 0.5, 3.0
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """An answer that all who ask within some seconds share, also while it is being found."""
+
+    def __init__(self, find: Callable[[], Awaitable[T]], seconds: float) -> None:
+        self._find = find
+        self._seconds = seconds
+        self._finding: asyncio.Future[T] | None = None
+        self._found_at = 0.0
+
+    async def get(self) -> T:
+        """The answer."""
+        if self._finding is None or (self._finding.done() and time.monotonic() - self._found_at >= self._seconds):
+            self._finding = asyncio.ensure_future(self._found())
+        return await asyncio.shield(self._finding)
+
+    async def _found(self) -> T:
+        try:
+            return await self._find()
+        finally:
+            self._found_at = time.monotonic()
+
+
+def router(gateway: Gateway) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(tags=["operations"])
+
+    async def check() -> Health:
+        try:
+            return await asyncio.wait_for(check_async(gateway.planes, gateway.keys), CHECK_TIMEOUT)
+        except TimeoutError:
+            return unreachable(f"Redis did not answer within {CHECK_TIMEOUT:g} s")
+
+    async def scrape() -> bytes:
+        return exposition(await check())
+
+    shared_health, shared_metrics = Shared(check, HEALTH_KEPT), Shared(scrape, METRICS_KEPT)
+
+    @routes.get("/health/live")
+    async def live() -> dict[str, str]:
+        """Liveness: 200 while the process answers, even if Redis or the workers fail: a restart repairs neither."""
+        return {"status": "alive"}
+
+    @routes.get("/health", responses={503: {"model": Health, "description": "Jobs are not carried out."}})
+    async def health(response: Response) -> Health:
+        """Readiness: 200 if jobs are accepted and carried out, else 503 and the reason."""
+        found = await shared_health.get()
+        if not found.ok:
+            response.status_code = 503
+        return found
+
+    @routes.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        """Metrics for Prometheus; always 200, because an unreachable Redis is a metric too."""
+        return Response(await shared_metrics.get(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    @routes.get(f"{ERROR_PAGES}{{code}}", include_in_schema=False)
+    async def error_page(code: str) -> Response:
+        """The meaning of an error code, as text: the `type` of problem details leads here."""
+        if code not in ErrorCode.__members__:
+            raise NotFoundError("there is no such error code", error_code=ErrorCode.UNKNOWN_PATH)
+        found = ErrorCode[code]
+        lines = [f"{found} ({found.error_class})", "", found.meaning, found.advice]
+        return Response("\n".join(lines).rstrip() + "\n", media_type="text/plain; charset=utf-8")
+
+    return routes
