@@ -1,16 +1,19 @@
-"""Fixtures for all tests: the ones the product ships, and a check that no key is left without an expiry."""
+"""Fixtures for all tests: the product's own, and a check that no key stays without an expiry."""
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import re
 import tracemalloc  # noqa: F401  # see below
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 from emendo_config import Keys, Settings
-from emendo_config.redis_io import connect
+from emendo_config.store.connections import connect
 
 # How long an example takes says something about the machine, not about the code.
 hypothesis.settings.register_profile("emendo", deadline=None)
@@ -18,13 +21,33 @@ hypothesis.settings.load_profile("emendo")
 
 pytest_plugins = ["emendo_client.testing.fixtures"]
 
+pytest.register_assert_rewrite("tests.support", "tests.model")
+
 # pytest imports tracemalloc when a finalizer complains (an unclosed socket, say). When the garbage collector does
 # that in the middle of another import, Python 3.11 loses the import's lock: KeyError in importlib._bootstrap.
 
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Processes for `-n auto`: two a core, since the tests mostly wait; each has a Redis and a provider of its own."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(2 * cores + 1, 16)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Ends no process before its test's own timeout. `faulthandler_timeout` counts from there."""
+    own = item.get_closest_marker("timeout")
+    patience = float(item.config.getini("faulthandler_timeout") or 0)
+    if own is None or not own.args or not patience:
+        return
+    patience += float(own.args[0])
+    faulthandler.dump_traceback_later(patience, exit=True, file=item.config.stash[fault_handler_stderr_fd_key])
+
+
 # Keys that stay by design; everything else must expire by itself.
 PERMANENT = re.compile(
-    r"(memory|history|conflict):\{.+\}|clock|shards|spaces|usage|feed|dead|delayed|workers|accepting|migration(-failures)?"
-    r"|inbox:[\w-]+|(jobs|conflicts|project):.+|_kombu.*|interactive|bulk|inference|maintenance|unacked.*"
+    r"(memory|history|conflict):\{.+\}|clock|shards|projects|housekeeping|spaces|usage|feed|dead|dead-projects|delayed"
+    r"|workers|accepting|migration(-failures)?|inbox:[\w-]+|(jobs|conflicts|project|waiting|dead|dead-of):.+"
+    r"|gateway:keys?(:.+)?|_kombu.*|interactive|bulk|inference|maintenance|unacked.*"
 )
 
 
@@ -39,7 +62,8 @@ def no_leaked_keys(request: pytest.FixtureRequest) -> Iterator[None]:
     connection = connect(settings.redis_url, settings)
     keys = Keys(settings.key_prefix)
     try:
-        dead = {record.decode() for record in connection.zrange(keys.dead, 0, -1)}
+        lists = [keys.unsorted_dead, *(keys.dead(each.decode()) for each in connection.smembers(keys.dead_projects))]
+        dead = {record.decode() for name in lists for record in connection.zrange(name, 0, -1)}
         dead |= {record.partition(":")[0] for record in dead}  # a batch job stays as long as its dead chunks
         leaked = []
         left = list(connection.scan_iter(match=f"{settings.key_prefix}*", count=1_000))
@@ -56,7 +80,7 @@ def no_leaked_keys(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _remove(connection, prefix, names) -> None:  # type: ignore[no-untyped-def]
-    """What a test leaves behind: a thousand of them would make each new index, and each look at all keys, slow."""
+    """Removes a test's keys and indexes: a thousand of them would slow down each new index and each scan."""
     for index in connection.execute_command("FT._LIST"):
         if index.decode().startswith(prefix):
             connection.execute_command("FT.DROPINDEX", index)
@@ -66,4 +90,6 @@ def _remove(connection, prefix, names) -> None:  # type: ignore[no-untyped-def]
 
 def _unfinished(connection, raw, name) -> bool:  # type: ignore[no-untyped-def]
     """A job that is not final yet must not expire: it would be lost."""
-    return name.startswith("job:") and connection.hget(raw, "status") in {b"queued", b"retrying", b"running"}
+    if not name.startswith("job:") or connection.type(raw) != b"hash":
+        return False
+    return connection.hget(raw, "status") in {b"queued", b"retrying", b"running"}

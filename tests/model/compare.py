@@ -1,18 +1,18 @@
-"""What the client reads, compared with what the model says."""
+"""Compares the client's reads with the model's."""
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reference import Entry, ReferenceMemory
-from spaces import right_vector
-
 from emendo_client import MemoryClient
-from emendo_config.redis_io import as_text
-from emendo_config.registry import SpaceRecord
+from emendo_config.spaces.registry import SpaceRecord
+from emendo_config.store.pipeline import as_text
+from tests.model.reference import Entry, ReferenceMemory
+from tests.support.spaces import right_vector
 
 
 def history(entries: Sequence[Any], model: ReferenceMemory) -> None:
@@ -45,7 +45,7 @@ def listing(
     filters: Mapping[str, Any] | None,
     size: int,
 ) -> None:
-    """All pages of `get_all`: each memory once, newest first."""
+    """All pages of `get_all`, by number and by cursor: each memory once, newest first. And what is counted."""
     found: list[Any] = []
     for page in itertools.count(1):
         read = client.get_all(**scope, filters=filters, page=page, page_size=size, all_users=not scope)
@@ -58,6 +58,12 @@ def listing(
         state(memory, expected[memory.id])
     moments = [memory.created_at for memory in found]
     assert moments == sorted(moments, reverse=True)
+    by_cursor = [each.id for each in client.iter_all(**scope, filters=filters, page_size=size, all_users=not scope)]
+    assert by_cursor == [memory.id for memory in sorted(found, key=lambda each: (each.created_at, each.id))[::-1]]
+    assert client.count(**scope, filters=filters, all_users=not scope) == len(expected)
+    if not scope and filters is None:
+        users = collections.Counter(memory.user_id for memory in found if memory.user_id is not None)
+        assert {owner.id: owner.memories for owner in client.users(limit=1_000).results} == users
 
 
 def search(

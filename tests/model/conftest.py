@@ -6,18 +6,24 @@ from collections.abc import Iterator
 
 import pytest
 
-from emendo_client.testing.server import OpenAIServer
+from emendo_client.testing.embedded_redis import EmbeddedRedis
+from emendo_client.testing.openai_server.server import OpenAIServer
 from emendo_config import Settings
 from emendo_config.celery_app import create_app
-from emendo_config.index import ensure_index
+from emendo_config.spaces.bootstrap import ensure_index
 from emendo_workers.services import Services
 
-pytest.register_assert_rewrite("compare", "migrations", "world")
+
+@pytest.fixture(scope="session")
+def emendo_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A Redis of these tests' own: they make many indexes, and each one scans every key that other tests left."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("model-redis")) as server:
+        yield server
 
 
 @pytest.fixture
 def emendo_settings(emendo_settings: Settings) -> Settings:
-    """Few shards, so that memories share them; no pauses; patience with a job whose workers die."""
+    """Few shards, so that memories share them; no pauses; max_wait with a job whose workers die."""
     return emendo_settings.model_copy(
         update={
             "inbox_shards": 3,

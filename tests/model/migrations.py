@@ -1,7 +1,7 @@
 """Re-embeddings of the store that an example works with, and what the model says of them.
 
-They concern the projects of all examples, so none is left under way; and no time passes for them either, but when a
-rule says so.
+They concern the projects of all examples, so none is left under way. No time passes for them either, unless a rule
+says so.
 """
 
 from __future__ import annotations
@@ -9,31 +9,31 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import compare
 import pytest
-from migrating import PATIENCE, active_space, indexes, registered
-from reference import ReferenceMemory, ReferenceSpaces
 
 from emendo_client import Job, MemoryClient
 from emendo_client.errors import ConflictError, JobTimeoutError
-from emendo_client.reembedding.models import MigrationPhase as Phase
-from emendo_config.index import ensure_index
+from emendo_client.exchanges.reembedding.models import MigrationPhase as Phase
 from emendo_config.queues import MAINTENANCE
-from emendo_config.redis_io import as_text
-from emendo_config.registry import read_registry
-from emendo_workers.drain import Drain
-from emendo_workers.reembedding import steps as reembedding_steps
+from emendo_config.spaces.bootstrap import ensure_index
+from emendo_config.spaces.registry import read_registry
+from emendo_config.store.pipeline import as_text
+from emendo_workers.intake.drain import Drain
+from emendo_workers.intake.sweeper import Sweeper
+from emendo_workers.reembedding import phases
 from emendo_workers.services import Services
-from emendo_workers.sweeper import Sweeper
+from tests.model import compare
+from tests.model.reference import ReferenceMemory, ReferenceSpaces
+from tests.support.migrating import PATIENCE, active_space, indexes, registered
 
 # Dimensions; the settings' are a third choice, until they are left.
 SIZES = (32, 48, 96)
-# What a pause holds up.
+# The phases that a pause stops.
 _STANDING = (Phase.BACKFILL, Phase.CATCHING_UP, Phase.VERIFYING)
 _BACK = (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
 
 
-def make_anew(services: Services) -> None:
+def rebuild_store(services: Services) -> None:
     """Empties the store, whatever an example that failed has left under way in it."""
     for index in indexes(services):
         services.data.execute_command("FT.DROPINDEX", index)
@@ -56,7 +56,7 @@ class Reembedding:
     def close(self) -> None:
         self._client.close()
 
-    # What who runs the system does.
+    # Operators.
 
     def begin(self, number: int) -> None:
         """Begins one, which is refused while another is under way."""
@@ -100,7 +100,7 @@ class Reembedding:
             self._open = [(self._first, "cancelled")]
             self.spaces.are_ending = True
 
-    # What workers do.
+    # Workers.
 
     def take_steps(self, count: int | None) -> None:
         """Takes so many single steps, and works the chunks they queue; None: all until the job's end."""
@@ -108,7 +108,7 @@ class Reembedding:
             self.finish()
             return
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(reembedding_steps, "STEP_SECONDS", 0.0)
+            patch.setattr(phases, "ATTEMPT_SECONDS", 0.0)
             for _ in range(count):
                 if not self._open:
                     break
@@ -145,7 +145,7 @@ class Reembedding:
         self._learn()
 
     def _learn(self) -> None:
-        """What came of it; the model foresees which space is searched then."""
+        """Compares the outcome; the model foresees which space is searched then."""
         state = self._client.migration()
         assert state is not None
         assert (state.failed, state.failures) == (0, {})
@@ -163,7 +163,7 @@ class Reembedding:
         if not state.active:
             self.spaces.settle()
 
-    # What came of it.
+    # Outcomes.
 
     def compare_spaces(self) -> None:
         """The one that is searched is the model's, and no other is there unless one is coming or going."""

@@ -14,9 +14,11 @@ from datetime import datetime
 from typing import Any
 
 # Codes of the errors a memory's state is the reason for; a provider's are not for this model to foresee.
-GONE, MISMATCH, OVERTAKEN, NO_VERSION = "MEMORY_NOT_FOUND", "VERSION_MISMATCH", "SUPERSEDED", "NO_SUCH_VERSION"
+GONE, MISMATCH, SUPERSEDED, NO_VERSION = "MEMORY_NOT_FOUND", "VERSION_MISMATCH", "SUPERSEDED", "NO_SUCH_VERSION"
 CANCELLED = "CANCELLED"
-REFUSALS = frozenset({GONE, MISMATCH, OVERTAKEN, NO_VERSION})
+REFUSALS = frozenset({GONE, MISMATCH, SUPERSEDED, NO_VERSION})
+# No replay changes these, so they are no dead letters.
+NOTHING_TO_REPLAY = REFUSALS | {CANCELLED}
 
 TEXT = "text"
 MARK = "deleted"
@@ -43,7 +45,7 @@ class Ask:
         return self.text is not None or self.version is not None
 
     def as_request(self) -> Any:
-        """What must be equal for two submissions to be the same request; a new memory's id is no part of it."""
+        """The identity of a request: equal for two submissions of it; a new memory's id is no part of it."""
         request = {**vars(self), "scope": dict(self.scope), "memory_id": "" if self.op == "add" else self.memory_id}
         return json.dumps(request, sort_keys=True)
 
@@ -62,7 +64,7 @@ class Entry:
     actor_id: str | None
     role: str | None
     job_id: str
-    # What the job's result says of it.
+    # Texts in the job's result.
     reads: str | None
     previously: str | None
 
@@ -88,7 +90,7 @@ class ReferenceMemory:
         self._assigned: list[tuple[datetime, str, Any]] = []
         self._assign(submitted, ask.text, dict(ask.metadata or {}), deleted=False)
 
-    # What it is now.
+    # The present state.
 
     @property
     def version(self) -> int:
@@ -107,7 +109,7 @@ class ReferenceMemory:
         values = {key: self._newest(key)[1] for key in self._keys()}
         return {key[1:]: value for key, value in values.items() if value is not None}
 
-    # What changes it.
+    # Changes.
 
     def refusal(self, ask: Ask, submitted: datetime) -> Refusal | None:
         """Why the memory cannot be changed so, or None."""
@@ -120,7 +122,7 @@ class ReferenceMemory:
         if ask.on_conflict == "reject":
             asked = [TEXT] * (ask.text is not None) + [f".{key}" for key in ask.metadata or {}]
             if self.is_deleted or any(self._newest(name)[0] > submitted for name in asked):
-                return Refusal(OVERTAKEN)
+                return Refusal(SUPERSEDED)
         return None
 
     def change(self, ask: Ask, submitted: datetime, job_id: str) -> Entry:
@@ -209,7 +211,7 @@ class ReferenceJob:
     @property
     def is_dead_letter(self) -> bool:
         """True when something of it may be replayed: all that failed, or a part."""
-        replayable = any(refusal.code != CANCELLED for refusal in self.refusals)
+        replayable = any(refusal.code not in NOTHING_TO_REPLAY for refusal in self.refusals)
         return self.recorded and replayable and not self.cancelled and not self.discarded
 
     @property
@@ -295,10 +297,13 @@ class ReferenceStore:
     def replay(self, job: ReferenceJob) -> None:
         """A dead letter goes back to work: under its own id and its old submission time."""
         job.recorded = False
-        job.results = [result if isinstance(result, Entry) else None for result in job.results]
+        job.results = [
+            None if isinstance(result, Refusal) and result.code not in NOTHING_TO_REPLAY else result
+            for result in job.results
+        ]
 
     def set_rules(self, project: str, instructions: str | None, categories: list[str] | None) -> None:
-        """What is None stays as it is."""
+        """A rule that is None stays as it is."""
         had = self.rules.get(project, ("", []))
         self.rules[project] = (
             had[0] if instructions is None else instructions,
@@ -334,8 +339,23 @@ def _meets(memory: ReferenceMemory, name: str, wanted: Any) -> bool:
     alternatives = wanted if isinstance(wanted, list) else [wanted]
     if name.startswith("."):
         value = memory.metadata.get(name[1:])
-        if value is None or isinstance(value, dict | list):
-            return False
+        values = list(_members(value))
+        if value is None and None in alternatives:
+            return True
     else:
-        value = {**memory.scope, "actor_id": memory.actor_id, "role": memory.role}.get(name)
-    return any(type(value) is type(each) and value == each for each in alternatives)  # 1, True and 1.0 are three values
+        values = [{**memory.scope, "actor_id": memory.actor_id, "role": memory.role}.get(name)]
+    # 1 is 1.0, and neither is True.
+    return any(
+        isinstance(value, bool) is isinstance(each, bool) and value == each
+        for value in values
+        if not isinstance(value, dict)
+        for each in alternatives
+    )
+
+
+def _members(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _members(each)
+    else:
+        yield value

@@ -1,4 +1,4 @@
-"""Whatever a caller sends: it works within the caller's own project, or it is refused with a clear error and no trace.
+"""Any input works within the caller's own project, or is refused with a clear error and no trace.
 
 Two tenants have data side by side. One of them calls every public method with values nobody means well with.
 """
@@ -11,25 +11,34 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-import nasty
 import pytest
-from effort import LIMIT, effort
 from hypothesis import assume, example, given, note
 from hypothesis import strategies as st
 
 from emendo_client import Job, MemoryClient
-from emendo_client.errors import ConflictError, JobError, JobNotFoundError, MemoryNotFoundError, ValidationError
-from emendo_client.models import Memory, Page
-from emendo_client.records import metadata_tag
-from emendo_client.testing.faults import Fault
-from emendo_workers.drain import Drain
+from emendo_client.errors import (
+    ConflictError,
+    JobError,
+    JobNotFoundError,
+    MemoryNotFoundError,
+    NotFoundError,
+    ValidationError,
+)
+from emendo_client.models import ItemResult, Memory, Page
+from emendo_client.records.derived_fields import PRESENT, metadata_leaves
+from emendo_client.requests.filtering.operands import MAX_VALUE_CHARS
+from emendo_client.testing.openai_server.faults import Fault
+from emendo_workers.intake.drain import Drain
+from tests.model import hostile_inputs
+from tests.model.effort import LIMIT, effort
+from tests.support.filter_oracle import meets
 
 # In everything the victim ever stored.
 SECRET = "4711-seafood"
 REFUSED = "unspeakable"
-WELCOME = (ValidationError, MemoryNotFoundError, JobError, ConflictError)
+WELCOME = (ValidationError, NotFoundError, JobError, ConflictError)
 NOTHING_TO_GIVE = {"close", "health", "batch", "migration", "pause_reembed", "rollback_reembed", "finalize_reembed"}
-# For who runs the system, and concern all tenants at once: what they refuse is in test_reembedding.py.
+# Calls of operators, which concern all tenants at once: test_reembedding.py has their refusals.
 OPERATORS = {"reembed", "resume_reembed"}
 METHODS = sorted(
     name
@@ -77,7 +86,7 @@ class Tenants:
 
     @property
     def strategies(self) -> Any:
-        return nasty.parameters(
+        return hostile_inputs.parameters(
             *([*chain(*ids.values())] for ids in (self.memory_ids, self.job_ids, self.conflict_ids))
         )
 
@@ -138,7 +147,7 @@ def test_the_victims_keys_are_known(tenants):
     kinds = {
         name.removeprefix(tenants.services.settings.key_prefix.encode()).split(b":")[0] for name in tenants.victims
     }
-    assert kinds == {b"memory", b"history", b"applied", b"job", b"jobs", b"conflict", b"conflicts"}
+    assert kinds == {b"memory", b"history", b"applied", b"job", b"jobs", b"conflict", b"conflicts", b"dead"}
 
 
 @pytest.mark.timeout(LIMIT)
@@ -159,26 +168,28 @@ def test_any_input_works_within_the_callers_project_or_is_refused_without_a_trac
     @given(calls)
     def call(given_values: dict[str, Any]) -> None:
         values = {**fair, **given_values}
-        before, rung = tenants.everything(), _rings(tenants)
+        before, woken = tenants.everything(), _wakeups(tenants)
         try:
             returned = getattr(tenants.caller, method)(**values)
+            if isinstance(returned, Iterator):
+                returned = list(returned)
         except WELCOME as error:
             note(f"refused: {error}")
             assert tenants.everything() == before, "a refused call left something behind"
-            assert _rings(tenants) == rung
+            assert _wakeups(tenants) == woken
             _assert_clear(error, [each.name for each in names], values)
             return
         note(f"returned: {returned!r}")
         if isinstance(returned, Job):
             tenants.drain()
-            _assert_done_well(tenants, returned)
+            _assert_done_well(tenants, returned, values)
         tenants.assert_the_victim_is_untouched()
         _assert_own(tenants, returned)
 
     call()
 
 
-def _rings(tenants: Tenants) -> int:
+def _wakeups(tenants: Tenants) -> int:
     import redis
 
     with redis.Redis.from_url(tenants.services.settings.broker_url) as broker:
@@ -198,19 +209,33 @@ def _assert_clear(error: Any, names: list[str], values: dict[str, Any]) -> None:
         assert error.details["job_id"] == values["job_id"]
 
 
-def _assert_done_well(tenants: Tenants, job: Job) -> None:
+def _assert_done_well(tenants: Tenants, job: Job, values: dict[str, Any]) -> None:
     try:
         result = job.wait(timeout=1)
     except JobNotFoundError:
         return  # a weak job that succeeded
     for item in result.results:
-        if item.error is None:
+        if item.erased is not None:  # the erasure of a user, which is of no one memory
+            _assert_erased(tenants, item, values["user_id"])
+        elif item.error is None:
             tenants.assert_a_trustworthy_memory(item.memory_id)
         else:
             # Its own memories may be gone or have another version; the victim's are never there at all.
             assert item.memory_id not in tenants.memory_ids["victim"] or item.error["code"] == "MEMORY_NOT_FOUND"
             assert SECRET not in json.dumps(item.error)
             assert item.error["code"] != "UNEXPECTED", item.error
+
+
+def _assert_erased(tenants: Tenants, item: ItemResult, user_id: str) -> None:
+    """Nothing of the caller's user is left, and every memory of the caller is what it should be."""
+    assert (item.memory_id, item.error) == ("", None)
+    assert item.erased is not None
+    assert not item.erased["failed"]
+    left = tenants.caller.get_all(all_users=True, include_deleted=True, page_size=1_000)
+    assert not left.has_next
+    assert user_id not in [memory.user_id for memory in left.results]
+    for memory_id in tenants.memory_ids["caller"]:
+        tenants.assert_a_trustworthy_memory(memory_id)
 
 
 def _assert_own(tenants: Tenants, returned: Any) -> None:
@@ -228,7 +253,12 @@ def _assert_own(tenants: Tenants, returned: Any) -> None:
 def test_what_is_accepted_reads_back_exactly_and_is_found_by_each_of_its_values(tenants):
     @effort(60, deep=5_000)
     @example(text="hello", user="u1", agent="a", metadata={" lead": 1, "trail ": " v ", "\t": True})
-    @given(text=nasty.strange_texts, user=nasty.strange_texts, agent=nasty.strange_texts, metadata=nasty.good_metadata)
+    @given(
+        text=hostile_inputs.strange_texts,
+        user=hostile_inputs.strange_texts,
+        agent=hostile_inputs.strange_texts,
+        metadata=hostile_inputs.good_metadata,
+    )
     def round_trip(text: str, user: str, agent: str, metadata: dict[str, Any]) -> None:
         client = tenants.caller
         try:
@@ -247,12 +277,13 @@ def test_what_is_accepted_reads_back_exactly_and_is_found_by_each_of_its_values(
             assert memory.id in [each.id for each in found]
             assert all({name: getattr(each, name) for name in scope} == scope for each in found)
         assert memory.id in [hit.id for hit in client.search(text, user_id=user, agent_id=agent, limit=1_000)]
-        for key, value in metadata.items():
-            if metadata_tag(key, value) is None:  # too long, or nothing to filter on
+        for path, value, _ in metadata_leaves(metadata):
+            if value is PRESENT or len(str(value)) > MAX_VALUE_CHARS or len(path) > MAX_VALUE_CHARS:
                 continue
-            found = _all_pages(client, user_id=user, filters={"metadata": {key: value}})
+            wanted = {"metadata": {path: value}}
+            found = _all_pages(client, user_id=user, filters=wanted)
             assert memory.id in [each.id for each in found]
-            assert all(json.dumps(each.metadata.get(key)) == json.dumps(value) for each in found)
+            assert all(meets(each, wanted) for each in found)
         client.delete(memory.id)
         tenants.drain()
         assert memory.id not in [each.id for each in _all_pages(client, user_id=user)]
@@ -270,7 +301,7 @@ def _all_pages(client: MemoryClient, **more: Any) -> list[Memory]:
 @pytest.mark.timeout(LIMIT)
 def test_a_project_is_a_name_or_refused(tenants):
     @effort(50, deep=2_000)
-    @given(nasty.strange)
+    @given(hostile_inputs.strange)
     def open_project(project: Any) -> None:
         assume(project is not None)  # the settings' project
         try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from effort import effort
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import GONE, MISMATCH, Ask, Entry, ReferenceJob, ReferenceStore, Refusal
+
+from tests.model.effort import effort
+from tests.model.reference import GONE, MISMATCH, Ask, Entry, ReferenceJob, ReferenceStore, Refusal
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 KEYS = ["a", "b", "c"]

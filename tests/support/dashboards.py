@@ -1,0 +1,118 @@
+"""Flower as a process or a thread of a test, and a browser for it."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emendo_client.testing.ports import LOOPBACK, free_port
+from emendo_client.testing.worker import environment
+from emendo_config import Settings
+
+LOGIN = "emendo:hush"
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+
+class Browser:
+    """Asks one Flower; `login` may be None."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def ask(self, path: str, method: str = "GET", login: str | None = LOGIN, **headers: str) -> Answer:
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=30)
+        if login is not None:
+            headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
+        try:
+            connection.request(method, path, headers=headers)
+            reply = connection.getresponse()
+            return Answer(reply.status, dict(reply.getheaders()), reply.read().decode(errors="replace"))
+        finally:
+            connection.close()
+
+
+@contextmanager
+def flower_process(settings: Settings, cwd: Path, **variables: str) -> Iterator[Browser]:
+    """`emendo flower` in the folder `cwd`, with further variables."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "emendo_ops.cli", "flower", "--port", str(port)],
+        env={**environment(settings), "EMENDO_FLOWER_PASSWORD": "hush", **variables},
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    browser = Browser(port)
+    try:
+        until(lambda: process.poll() is not None or _answers(browser), "Flower does not answer")
+        assert process.poll() is None, "Flower ended"
+        yield browser
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def flower_thread(settings: Settings, app: Any) -> Iterator[tuple[Browser, Any]]:
+    """Flower in this process, and the application itself. It does not listen to the broker's events."""
+    from flower.options import options
+
+    from emendo_ops.dashboard import make_dashboard
+
+    made: list[Any] = []
+    ready = threading.Event()
+
+    def run() -> None:
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        kept = {name: os.environ[name] for name in os.environ if name.startswith("FLOWER_")}
+        try:
+            dashboard = make_dashboard(settings, app)
+            options.address, options.port = LOOPBACK, 0
+            made.extend([dashboard, dashboard.start_http_server()])
+        finally:
+            os.environ.update(kept)
+            ready.set()
+        dashboard.io_loop.start()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert ready.wait(30)
+    assert len(made) == 2, "Flower did not start"
+    dashboard, port = made
+    try:
+        browser = Browser(port)
+        until(lambda: _answers(browser), "Flower does not answer")
+        yield browser, dashboard
+    finally:
+        dashboard.io_loop.add_callback(dashboard.io_loop.stop)
+        thread.join(30)
+        dashboard.executor.shutdown()
+
+
+def until(holds: Any, what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, what
+        threading.Event().wait(0.05)
+
+
+def _answers(browser: Browser) -> bool:
+    try:
+        return browser.ask("/healthcheck").status == 200
+    except OSError:
+        return False

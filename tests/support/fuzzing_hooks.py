@@ -1,0 +1,22 @@
+"""A check that schemathesis loads beside its own; see fuzzing.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import schemathesis
+
+FAILED = 500
+
+
+@schemathesis.check
+def no_failure(ctx: Any, response: Any, case: Any) -> None:
+    """No answer is a failure of the gateway, and each error is told as a problem."""
+    if response.status_code >= FAILED and case.operation.path != "/health":
+        # Hybrid search is there only when the installation indexes words.
+        assert response.json()["code"] == "CONFIGURATION", response.text
+    if response.status_code >= 400 and case.operation.path.startswith("/api/v1/"):
+        document = response.json()
+        assert document["status"] == response.status_code
+        assert document["request_id"] == response.headers["x-request-id"][0]
+        assert "Traceback" not in response.text

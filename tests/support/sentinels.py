@@ -1,0 +1,88 @@
+"""A master, a replica and three sentinels of this machine's Redis server."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+import redis
+
+from emendo_client.testing.embedded_redis import EmbeddedRedis
+from emendo_client.testing.ports import LOOPBACK, usable_port
+from emendo_client.testing.redis_servers import find_server
+
+MASTER_NAME = "memories"
+_PATIENCE = 30.0
+# Milliseconds of silence after which the sentinels take the master for dead.
+DOWN_AFTER_MS = 1_000
+
+
+class Sentinels:
+    """Starts all five; a context manager."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._stack = ExitStack()
+        self.master = EmbeddedRedis(directory / "master", password="")
+        self.replica = EmbeddedRedis(directory / "replica", password="")
+        self.ports: list[int] = []
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for server in (self.master, self.replica):
+                stack.enter_context(server)
+            with redis.Redis(port=self.replica.port) as replica:
+                replica.replicaof(LOOPBACK, self.master.port)
+                wait_until(lambda: replica.info("replication")["master_link_status"] == "up")
+            for number in range(3):
+                self.ports.append(usable_port(0, "Sentinel", "--port"))
+                process = self._start(number, self.ports[-1])
+                stack.callback(process.wait)
+                stack.callback(process.kill)
+            for port in self.ports:
+                with redis.Redis(port=port) as sentinel:
+                    wait_until(lambda sentinel=sentinel: self._is_ready(sentinel))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def url(self) -> str:
+        """As EMENDO_REDIS_URL takes it."""
+        hosts = ",".join(f"{LOOPBACK}:{port}" for port in self.ports)
+        return f"redis+sentinel://{hosts}/{MASTER_NAME}/0"
+
+    def _start(self, number: int, port: int) -> subprocess.Popen[bytes]:
+        folder = self._directory / f"sentinel-{number}"
+        folder.mkdir()
+        conf = folder / "sentinel.conf"
+        conf.write_text(
+            f"port {port}\nbind {LOOPBACK}\ndir {folder}\n"
+            f"sentinel monitor {MASTER_NAME} {LOOPBACK} {self.master.port} 2\n"
+            f"sentinel down-after-milliseconds {MASTER_NAME} {DOWN_AFTER_MS}\n"
+            f"sentinel failover-timeout {MASTER_NAME} 5000\n"
+        )
+        with (folder / "log").open("wb") as log:
+            return subprocess.Popen([find_server().argv[0], str(conf), "--sentinel"], stdout=log, stderr=log)
+
+    @staticmethod
+    def _is_ready(sentinel: redis.Redis) -> bool:
+        try:
+            state = sentinel.sentinel_masters().get(MASTER_NAME, {})
+        except redis.ConnectionError:
+            return False
+        return state.get("num-other-sentinels") == 2 and state.get("num-slaves") == 1
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Waits for something that other processes do."""
+    deadline = time.monotonic() + _PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.05)

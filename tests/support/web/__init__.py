@@ -1,0 +1,1 @@
+"""Web apps that search, and the servers that run them."""

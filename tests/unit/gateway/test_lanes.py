@@ -1,0 +1,114 @@
+"""A place in a lane is held while work is done, and not while a client sends or reads slowly."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from emendo_client.errors import TransientError, ValidationError
+from emendo_config import GatewaySettings
+from emendo_gateway.admission.lanes import Lanes
+from emendo_gateway.callers import begin
+
+START = {"type": "http.response.start", "status": 200, "headers": []}
+END = {"type": "http.response.body", "body": b"x"}
+
+
+def request(path="/api/v1/memories", method="GET", headers=()):
+    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": list(headers)}
+    begin(scope, "id")
+    return scope
+
+
+async def nothing():
+    return {"type": "http.disconnect"}
+
+
+def lanes(app, **own) -> Lanes:
+    return Lanes(app, GatewaySettings(max_reads=1, max_writes=1, max_waits=1, max_queue_seconds=0.0, **own))
+
+
+async def test_a_client_that_reads_slowly_holds_no_place():
+    reads = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send(START)
+        await send(END)
+
+    async def slowly(message):
+        if message is END:
+            await reads.wait()
+
+    async def at_once(message):
+        pass
+
+    gate = lanes(app)
+    slow = asyncio.create_task(gate(request(), nothing, slowly))
+    await asyncio.sleep(0)
+    await gate(request(), nothing, at_once)
+    assert not slow.done()
+    reads.set()
+    await slow
+
+
+async def test_a_full_lane_refuses_before_the_body_is_read_and_leaves_other_lanes_alone():
+    works, ends, asked = asyncio.Event(), asyncio.Event(), []
+
+    async def app(scope, receive, send):
+        works.set()
+        await ends.wait()
+
+    async def body():
+        asked.append(1)
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    gate = lanes(app)
+    post = request(method="POST", headers=[(b"content-length", b"2")])
+    first = asyncio.create_task(gate(post, body, None))
+    await works.wait()
+    assert len(asked) == 1
+    with pytest.raises(TransientError) as refused:
+        await gate(request(method="POST", headers=[(b"content-length", b"2")]), body, None)
+    assert (refused.value.error_code, len(asked)) == ("OVERLOADED", 1)
+    others = [
+        asyncio.create_task(gate(request(), nothing, None)),
+        asyncio.create_task(gate(request(headers=[(b"prefer", b"wait=9")]), nothing, None)),
+        asyncio.create_task(gate(request("/health"), nothing, None)),
+    ]
+    ends.set()
+    await asyncio.gather(first, *others)
+    await gate(request(method="POST", headers=[(b"content-length", b"2")]), body, None)  # the place is free again
+
+
+async def test_work_that_takes_too_long_is_ended_and_its_place_is_free():
+    ended = []
+
+    async def app(scope, receive, send):
+        if not ended:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(1)
+
+    gate = lanes(app, request_timeout=0.01)
+    with pytest.raises(TransientError) as refused:
+        await gate(request(), nothing, None)
+    assert (refused.value.error_code, ended) == ("REQUEST_TIMEOUT", [1])
+    await gate(request(), nothing, None)
+
+
+async def test_a_body_that_is_refused_takes_no_room():
+    async def app(scope, receive, send):
+        await receive()
+
+    parts = iter([b"x" * 1_024, b"y" * 1_025])
+
+    async def body():
+        return {"type": "http.request", "body": next(parts), "more_body": True}
+
+    gate = lanes(app, max_body_bytes=2_048, max_buffered_bytes=2_048)
+    with pytest.raises(ValidationError) as refused:
+        await gate(request(method="POST", headers=[(b"transfer-encoding", b"chunked")]), body, None)
+    assert refused.value.error_code == "BODY_TOO_LARGE"
+    assert gate._bodies._buffered == 0, "what was refused takes no room"
