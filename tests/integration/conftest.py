@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from inferring import Model, started
-from intake import added, drain
 
 from emendo_client import MemoryClient
-from emendo_client.cli import run
-from emendo_client.testing.server import OpenAIServer
+from emendo_client.testing.embedded_redis import EmbeddedRedis
+from emendo_client.testing.openai_server.server import OpenAIServer
 from emendo_client.testing.worker import environment
 from emendo_config import Settings
+from emendo_ops.cli.app import run
+from emendo_workers.jobs import outcomes
 from emendo_workers.services import Services
+from tests.support.inferring import Model, started
+from tests.support.intake import added, drain
+from tests.support.rabbitmq import RabbitMQ, server_script
 
 
 @pytest.fixture
 def settings(emendo_settings: Settings) -> Settings:
-    """What `services` and `client` run with; a module of tests may have its own."""
+    """The settings of `services` and `client`; a module of tests may have its own."""
     return emendo_settings
 
 
@@ -35,6 +39,28 @@ def client(settings: Settings) -> Iterator[MemoryClient]:
     """A client of the same keys as `services`."""
     with MemoryClient(settings) as made:
         yield made
+
+
+@pytest.fixture
+def redis_alone(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A Redis that no other test uses, for those that change its limits or read its files."""
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """A real RabbitMQ, which tests may kill and start again."""
+    if server_script() is None:
+        pytest.skip("rabbitmq-server is not installed here: nothing is tried with an amqp broker")
+    with RabbitMQ(tmp_path_factory.mktemp("rabbitmq")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def refusals_are_kept(monkeypatch) -> None:
+    """Refused requests become dead letters, as earlier releases made them; their lists live on in many stores."""
+    monkeypatch.setattr(outcomes, "_REFUSALS", frozenset({"CANCELLED", "MEMORY_ERASED"}))
 
 
 @pytest.fixture

@@ -1,0 +1,76 @@
+"""One asyncio client in several event loops: each loop has its own connections, and they go with the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+
+import pytest
+
+from emendo_client import AsyncMemoryClient
+from emendo_config.spaces.bootstrap import ensure_index
+from emendo_config.store.connections import connect
+
+
+@pytest.fixture
+def shared(emendo_settings, openai_server):
+    """A client that no loop has used yet."""
+    with connect(emendo_settings.redis_url, emendo_settings) as data:
+        ensure_index(data, emendo_settings)
+    return AsyncMemoryClient(emendo_settings)
+
+
+async def used(client: AsyncMemoryClient, number: int) -> str:
+    job = await client.add(f"fact {number}", user_id="ana", infer=False)
+    await client.search(f"query {number}", user_id="ana")
+    return (await job.info()).job_id
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_each_run_of_asyncio_works_with_one_client(shared):
+    ids = [asyncio.run(used(shared, number)) for number in range(6)]
+    assert len(set(ids)) == 6
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_closed_loop_leaves_no_connections_behind(shared):
+    for number in range(5):
+        asyncio.run(used(shared, number))
+    gc.collect()
+    assert len(shared._connections._loops._values) == 1
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_loops_of_several_threads_at_once(shared):
+    ids: list[str] = []
+    threads = [threading.Thread(target=lambda n=n: ids.append(asyncio.run(used(shared, n)))) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(ids)) == 8
+
+
+async def test_a_closed_client_has_closed_the_connections_of_its_loop(shared):
+    await used(shared, 1)
+    data = shared._connections.data
+    assert data.connection_pool._available_connections
+    await shared.close()
+    assert not any(connection.is_connected for connection in data.connection_pool._available_connections)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_forked_process_begins_without_the_parents_connections(shared):
+    asyncio.run(used(shared, 1))
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            asyncio.run(used(shared, 2))
+            code = 0
+        finally:
+            os._exit(code)
+    asyncio.run(used(shared, 3))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

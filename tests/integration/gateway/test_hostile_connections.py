@@ -1,0 +1,221 @@
+"""Connections that break HTTP, dawdle, or go away: each ends, and holds up nobody else."""
+
+from __future__ import annotations
+
+import json
+import socket
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support.gateway import RunningGateway, make_key
+from tests.support.raw_http import raw, read
+
+MEMORIES = "/api/v1/memories"
+BODY = {"messages": "x", "user_id": "ana", "infer": False}
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.fixture(scope="module")
+def impatient(emendo_worker):
+    """A gateway that gives its clients little time."""
+    with RunningGateway(emendo_worker, header_timeout=0.5, body_timeout=0.5) as running:
+        yield running
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Reads to the end: True when the server ended the connection; a timeout fails the test."""
+    try:
+        while connection.recv(65_536):
+            pass
+    except ConnectionResetError:
+        pass
+    return True
+
+
+# Bytes that are no HTTP.
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x00" * 100 + b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # the beginning of TLS
+        b"GET\r\n\r\n",
+        b"GET /health/live HTTP/1.1\r\n\r\n",  # no Host
+        LIVE + b"Host: localhost\r\n\r\n",
+        LIVE + b" folded: x\r\nno colon\r\n\r\n",
+        LIVE + b"X\x00: 1\r\n\r\n",
+        LIVE + b"X: a\x00b\r\n\r\n",
+        LIVE + b"X : 1\r\n\r\n",
+        LIVE + b"Content-Length: -1\r\n\r\n",
+        LIVE + b"Content-Length: 1x\r\n\r\n",
+        LIVE + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        LIVE + b"Content-Length: 1, 2\r\n\r\n",
+        LIVE + b"Transfer-Encoding: gzip\r\n\r\n",
+        LIVE + b"Transfer-Encoding: chunked, identity\r\n\r\n",
+        LIVE + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+        b"POST /api/v1/memories HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nnone\r\n",
+        b"GET /\xc3\xa9 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ],
+    ids=lambda sent: repr(sent[-30:]),
+)
+def test_what_is_no_http_is_told_so_as_a_problem_and_ends_the_connection(impatient, sent, caplog):
+    with impatient.connection() as connection:
+        connection.sendall(sent)
+        status, fields, body = read(connection)
+    problem = json.loads(body)
+    assert 400 <= status < 500, body
+    assert (problem["status"], fields["content-type"]) == (status, "application/problem+json")
+    with impatient.http() as http:
+        assert http.get("/health/live").status_code == 200
+    assert "Traceback" not in caplog.text
+
+
+def test_a_broken_body_behind_an_answer_is_no_failure(gateway, caplog):
+    """The key is refused before the body is read, which then is no body at all."""
+    head = "POST /api/v1/memories HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked"
+    with gateway.connection() as connection:
+        connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n1\r\n")
+        received = connection.recv(65_536)
+        assert received.startswith(b"HTTP/1.1 401 ")
+        connection.sendall(b"{\r\nnone\r\n")
+        assert is_closed(connection)
+    assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("length", [0, 1, 30, 10**6])
+def test_a_length_that_is_not_the_bodys_stores_nothing(impatient, length):
+    """Too short: the rest is taken for another request. Too long: the rest never comes."""
+    project = f"project-{uuid.uuid4().hex[:8]}"
+    key, _ = make_key(impatient.settings, project)
+    fields = f"Host: localhost\nAuthorization: Bearer {key}\nContent-Type: application/json\nContent-Length: {length}"
+    status, _, _ = raw(impatient, f"POST {MEMORIES} HTTP/1.1\n{fields}", json.dumps(BODY).encode())
+    assert 400 <= status < 500
+    with impatient.http(key) as http:
+        assert http.get("/api/v1/jobs").json()["results"] == []
+
+
+def test_old_and_odd_but_right_http_is_answered(gateway):
+    for head in (
+        "GET /health/live HTTP/1.0\nHost: localhost",
+        "GET /health/live HTTP/1.1\nhOST:localhost\nConnection: close",
+        "GET /health/live?a=%20 HTTP/1.1\nHost: localhost\nConnection: close\nX-Empty:",
+        "GET /health/live HTTP/1.1\nHost: localhost\nConnection: close\nUpgrade: h2c",
+        "GET /health/live HTTP/1.1\nHost: localhost\nConnection: close\nExpect: 100-continue",
+    ):
+        assert raw(gateway, head)[0] == 200, head
+
+
+def test_requests_that_come_together_are_answered_in_their_order(gateway):
+    key, _ = make_key(gateway.settings)
+    lines = [f"GET {path} HTTP/1.1" for path in ("/health/live", "/nothing", f"{MEMORIES}/none", "/health/live")]
+    heads = [f"{line}\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n" for line in lines]
+    heads[-1] += "Connection: close\r\n"
+    with gateway.connection() as connection:
+        connection.sendall("".join(f"{head}\r\n" for head in heads).encode())
+        received = b""
+        while part := connection.recv(65_536):
+            received += part
+    statuses = [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [200, 404, 404, 200]
+
+
+# Slow ones.
+
+
+@pytest.mark.parametrize("asked", [b"", LIVE + b"\r\n"], ids=["first", "next"])
+def test_a_head_that_dribbles_ends_its_connection(impatient, asked):
+    """Also behind a request that was answered: one byte would keep that connection for ever."""
+    slow = [impatient.connection() for _ in range(20)]
+    for connection in slow:
+        connection.sendall(asked)
+        if asked:
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"G")
+    with impatient.http() as http:
+        assert http.get("/health/live").status_code == 200
+    for connection in slow:
+        assert is_closed(connection)
+        connection.close()
+
+
+def test_a_body_that_dribbles_behind_its_answer_ends_its_connection(impatient):
+    with impatient.connection() as connection:
+        connection.sendall(b"POST /api/v1/memories HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 401 ")
+        connection.sendall(b"x")
+        assert is_closed(connection)
+
+
+def test_answers_that_are_never_read_hold_nobody(start_gateway, caplog):
+    """Such answers stay in the gateway's memory until their connection is ended."""
+    gateway = start_gateway(header_timeout=0.3, request_timeout=0.3, max_reads=1, shutdown_timeout=30.0)
+    asked = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    deaf = []
+    for _ in range(10):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_024)
+        connection.settimeout(60)
+        connection.connect(("127.0.0.1", gateway.port))
+        connection.sendall(asked * 50)
+        deaf.append(connection)
+    with gateway.tenant() as http:
+        assert http.get("/api/v1/jobs").status_code == 200
+        assert http.get("/health/live").status_code == 200
+    for connection in deaf:
+        assert is_closed(connection)
+        connection.close()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    gateway.stop()
+
+
+# Clients that go.
+
+
+def test_a_client_that_goes_gives_back_the_place_of_its_wait(start_gateway):
+    gateway = start_gateway(max_waits=1, max_queue_seconds=30.0, max_wait=600.0)
+    key, _ = make_key(gateway.settings)
+    with gateway.http(key) as http:
+        job = http.post(MEMORIES, json=BODY).json()["url"]
+        for _ in range(5):
+            with gateway.connection() as connection:
+                head = f"GET {job} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nPrefer: wait=600\r\n"
+                connection.sendall(head.encode() + b"\r\n")
+        assert http.get(job, headers={"Prefer": "wait=0"}).status_code == 200
+
+
+def test_clients_that_go_in_the_middle_leave_the_gateway_as_it_was(impatient, caplog):
+    key, _ = make_key(impatient.settings, "left")
+    content = json.dumps(BODY).encode()
+    whole = (
+        f"POST {MEMORIES} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    ).encode() + content
+    for sent in range(0, len(whole), 7):  # never the whole request
+        with impatient.connection() as connection:
+            connection.sendall(whole[:sent])
+    with impatient.http(key) as http:
+        assert http.get("/api/v1/jobs").json()["results"] == []
+        assert http.post(MEMORIES, json=BODY).status_code == 202
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+# The end.
+
+
+def test_requests_under_way_are_finished_when_the_gateway_stops(emendo_worker, openai_server):
+    openai_server.latency_ms = 300
+    with (
+        RunningGateway(emendo_worker, shutdown_timeout=60.0) as gateway,
+        gateway.tenant() as http,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        before = len(openai_server.requests)
+        searching = pool.submit(http.post, f"{MEMORIES}/search", json={"query": "x", "user_id": "ana"})
+        while len(openai_server.requests) == before and not searching.done():
+            pass
+        gateway.stop()
+        assert searching.result().status_code == 200

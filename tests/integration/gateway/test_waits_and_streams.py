@@ -1,0 +1,181 @@
+"""Waits and streams of jobs: one listener for all of them, and no place for those who have gone."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from emendo_config import Keys
+from emendo_config.store.connections import connect
+from emendo_gateway.native import streams
+from tests.integration.gateway.conftest import problem
+from tests.support.gateway import make_key
+
+MEMORIES, JOBS = "/api/v1/memories", "/api/v1/jobs"
+BODY = {"messages": "x", "user_id": "ana", "infer": False}
+WAIT = {"Prefer": "wait=60"}
+DEADLINE = 50.0  # seconds, and less than the longest wait
+
+
+def events(answer) -> Iterator[tuple[str, str, dict]]:
+    """The events of a stream: name, id, data. Comments are left out."""
+    fields: dict[str, str] = {}
+    for line in answer.iter_lines():
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif "event" in fields:
+            yield fields["event"], fields["id"], json.loads(fields["data"])
+            fields = {}
+
+
+def until(condition) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def asked(gateway, key: str, path: str, **fields: str):
+    """A connection on which a request was sent, and nothing was read."""
+    connection = gateway.connection()
+    head = [f"GET {path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {key}"]
+    head += [f"{name}: {value}" for name, value in fields.items()]
+    connection.sendall("\r\n".join([*head, "", ""]).encode())
+    return connection
+
+
+def read_until(connection, *ends: bytes) -> None:
+    """Reads until one of these was sent; an answer may come in pieces."""
+    received = b""
+    while not any(end in received for end in ends):
+        part = connection.recv(65_536)
+        assert part, received
+        received += part
+
+
+# Streams.
+
+
+def test_a_stream_tells_a_job_until_its_end(tenant):
+    items = [{"op": "add", "messages": f"fact {n}", "user_id": "ana"} for n in range(300)]
+    job = tenant.post("/api/v1/batches", json={"items": items, "infer": False}).json()
+    with tenant.stream("GET", f"{job['url']}/events") as answer:
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        told = list(events(answer))
+    *before, (name, last, data) = told
+    assert (name, data["status"], data["done"], data["total"]) == ("ended", "succeeded", 300, 300)
+    assert {each[0] for each in before} <= {"progress"}
+    assert [each[2]["done"] for each in told] == sorted(each[2]["done"] for each in told)
+    assert len({each[1] for each in told}) == len(told)
+    again = tenant.get(f"{job['url']}/events", headers={"Last-Event-ID": last})
+    assert (again.status_code, again.content) == (204, b"")
+    with tenant.stream("GET", f"{job['url']}/events") as answer:
+        assert list(events(answer)) == [told[-1]]
+
+
+def test_a_stream_goes_on_behind_the_last_event(start_gateway):
+    with start_gateway().tenant() as tenant:
+        job = tenant.post(MEMORIES, json=BODY).json()
+        with tenant.stream("GET", f"{job['url']}/events") as answer:
+            name, first, data = next(events(answer))
+            assert (name, data["status"]) == ("progress", "queued")
+        with tenant.stream("GET", f"{job['url']}/events", headers={"Last-Event-ID": first}) as answer:
+            assert tenant.post(f"{job['url']}/cancel").json()["cancelled"] is True
+            ((name, _, data),) = events(answer)
+            assert (name, data["status"]) == ("ended", "cancelled")
+
+
+def test_a_stream_of_nothing_is_refused_before_it_begins(tenant):
+    problem(tenant.get(f"{JOBS}/0f3c/events"), 404, "JOB_NOT_FOUND")
+    job = tenant.post(MEMORIES, json=BODY).json()
+    problem(tenant.get(f"{job['url']}/events", headers={"Last-Event-ID": "x" * 201}), 400, "VALIDATION")
+
+
+def test_a_silent_stream_has_a_heartbeat_and_ends_with_the_gateway(start_gateway, monkeypatch):
+    monkeypatch.setattr(streams, "HEARTBEAT", 0.05)
+    gateway = start_gateway()
+    with gateway.tenant() as tenant:
+        job = tenant.post(MEMORIES, json=BODY).json()
+        with tenant.stream("GET", f"{job['url']}/events") as answer:
+            lines = answer.iter_lines()
+            while next(lines) != ": ping":
+                pass
+            threading.Thread(target=gateway.stop).start()
+            assert {line.partition(":")[0] for line in lines} <= {"", "event"}
+
+
+# One listener.
+
+
+def subscriptions(settings) -> list[int]:
+    """For each connection that listens for jobs of this installation: for how many."""
+    with connect(settings.control_url, settings) as redis:
+        return [int(client["sub"]) for client in redis.client_list(_type="pubsub")]
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(1_000, marks=pytest.mark.slow)])
+def test_all_streams_and_waits_share_one_connection(start_gateway, count):
+    gateway = start_gateway()
+    key, _ = make_key(gateway.settings, rate=0)
+    open_ones = []
+    with gateway.http(key) as tenant:
+        jobs = [tenant.post(MEMORIES, json=BODY).json() for _ in range(count)]
+        for place, job in enumerate(jobs):
+            path, fields = (f"{job['url']}/events", {}) if place % 2 else (job["url"], WAIT)
+            open_ones.append(asked(gateway, key, path, **fields))
+        until(lambda: count in subscriptions(gateway.settings))
+        assert len([each for each in subscriptions(gateway.settings) if each]) == 1
+        for job in jobs:
+            assert tenant.post(f"{job['url']}/cancel").json()["cancelled"] is True
+        for connection in open_ones:
+            read_until(connection, b'"cancelled"', b"CANCELLED")
+            connection.close()
+        until(lambda: not any(subscriptions(gateway.settings)))
+
+
+def test_an_end_is_noticed_after_the_listener_lost_its_connection(start_gateway):
+    gateway = start_gateway()
+    key, _ = make_key(gateway.settings)
+    with gateway.http(key) as tenant, connect(gateway.settings.control_url, gateway.settings) as redis:
+        job = tenant.post(MEMORIES, json=BODY).json()
+        waiting = asked(gateway, key, job["url"], **WAIT)
+        channel = Keys(gateway.settings.key_prefix).job_channel(job["job_id"])
+        until(lambda: dict(redis.pubsub_numsub(channel))[channel.encode()] == 1)
+        for client in redis.client_list(_type="pubsub"):
+            redis.client_kill_filter(_id=client["id"])
+        assert tenant.post(f"{job['url']}/cancel").json()["cancelled"] is True
+        read_until(waiting, b'"cancelled"')
+        waiting.close()
+
+
+# Those who have gone.
+
+
+@pytest.mark.parametrize("kind", ["wait", "stream", "body"])
+def test_who_goes_away_leaves_a_place_at_once(start_gateway, kind):
+    gateway = start_gateway(max_waits=1, max_queue_seconds=1.0, max_wait=600)
+    key, _ = make_key(gateway.settings)
+    with gateway.http(key) as tenant:
+        job = tenant.post(MEMORIES, json=BODY).json()
+
+        def is_taken() -> bool:
+            return tenant.get(job["url"], headers={"Prefer": "wait=0"}).status_code == 503
+
+        if kind == "body":
+            gone = gateway.connection()
+            body = json.dumps(BODY).encode()
+            head = f"POST {MEMORIES} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nPrefer: wait=600\r\n"
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            gone.sendall(head.encode() + body)
+        elif kind == "stream":
+            gone = asked(gateway, key, f"{job['url']}/events")
+        else:
+            gone = asked(gateway, key, job["url"], Prefer="wait=600")
+        until(is_taken)
+        gone.close()
+        until(lambda: not is_taken())

@@ -1,0 +1,1 @@
+"""Tests of reads: listings, counts, searches."""
