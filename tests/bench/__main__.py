@@ -10,19 +10,16 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import capacity
-import latency
-import reembedding
-import throughput
-from plan import Plan
 from redis.exceptions import RedisError
 from rich.console import Console
-from rows import ROWS, chosen
 
-from emendo_client.bench.bed import Bed
-from emendo_client.bench.figure import Figure, Row, figure
-from emendo_client.bench.report import Report
 from emendo_client.errors import EmendoError
+from emendo_ops.bench.figure import Figure, Row, figure
+from emendo_ops.bench.report import Report
+from emendo_ops.bench.testbed import TestBed
+from tests.bench import capacity, gateway, latency, reembedding, throughput
+from tests.bench.plan import Plan
+from tests.bench.rows import ROWS, chosen
 
 EXPERIMENTS = {
     "singles": throughput.singles,
@@ -30,14 +27,16 @@ EXPERIMENTS = {
     "metadata": throughput.metadata,
     "reembed": reembedding.reembed,
     "enqueue": latency.enqueue,
+    "gateway": gateway.gateway,
     "visible": latency.visible,
     "search": latency.search,
+    "hybrid": latency.hybrid,
     "size": capacity.size,
     "bytes": capacity.weight,
     "resident": capacity.resident,
 }
 
-# What can go wrong with one experiment: the product, a baseline's process, Redis, the provider, a check.
+# Failures of one experiment: the product, a baseline's process, Redis, the provider, a check.
 FAILURES = (EmendoError, RedisError, subprocess.SubprocessError, RuntimeError, AssertionError, OSError)
 
 
@@ -57,17 +56,17 @@ def main() -> int:
     if given.rounds < 1 or given.scale <= 0:
         parser.error("--rounds and --scale are above 0")
     if given.plots:
-        import plots
+        from tests.bench import plots
 
         plots.require_matplotlib()
     rows = chosen(given.only, with_peers=given.peers is not None)
-    with tempfile.TemporaryDirectory(prefix="emendo-bench-") as directory, Bed(Path(directory)) as bed:
+    with tempfile.TemporaryDirectory(prefix="emendo-bench-") as directory, TestBed(Path(directory)) as bed:
         machine = bed.machine()
         plan = Plan(bed, given.rounds, given.scale, peer_python=given.peers, in_flight=given.in_flight)
         report = Report(machine, given.rounds, given.scale, measure(rows, plan))
         document = report.document()
         if given.plots:
-            import curves
+            from tests.bench import curves
 
             document["curves"] = curves.take(plan)
             plots.draw(document["curves"], given.plots)
@@ -78,19 +77,19 @@ def main() -> int:
 
 
 def measure(rows: list[Row], plan: Plan) -> list[Figure]:
-    """The figures, one experiment after the other; one that fails is told in its rows and stops no other."""
+    """The figures, one experiment after the other; a failed one is reported in its rows and stops no other."""
     figures: dict[str, Figure] = {}
     for experiment in dict.fromkeys(row.experiment for row in rows):
         mine = [row for row in rows if row.experiment == experiment]
         contenders = frozenset().union(*(row.contenders for row in mine))
         print(f"measuring {', '.join(row.name for row in mine)} …", file=sys.stderr, flush=True)
         try:
-            gathered = EXPERIMENTS[experiment](replace(plan, contenders=contenders))
+            samples = EXPERIMENTS[experiment](replace(plan, contenders=contenders))
         except FAILURES as failure:
             problem = f"{type(failure).__name__}: {failure}"
             figures |= {row.name: Figure(row, problem=problem) for row in mine}
         else:
-            figures |= {row.name: figure(row, gathered, gathered.notes_for(row.contenders)) for row in mine}
+            figures |= {row.name: figure(row, samples, samples.notes_for(row.contenders)) for row in mine}
     return [figures[row.name] for row in rows]
 
 

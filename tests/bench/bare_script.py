@@ -1,11 +1,11 @@
-"""The bare script: what an able engineer writes to give many memories new texts once, as fast as it goes.
+"""The bare script: gives many memories new texts once, as fast as an able engineer can write it.
 
-The openai client with base64 vectors, 256 texts a request, some requests in flight; one pipelined Lua script a memory
-that checks the version, sets text, hash, version and vector, and adds a history entry; a FLAT index. No job records,
-no locks, no retries, no idempotency. Vectors are never turned into Python floats.
+It uses the openai client with base64 vectors, 256 texts a request, some requests in flight, and a FLAT index. One
+pipelined Lua script a memory checks the version, sets text, hash, version and vector, and adds a history entry. There
+are no job records, locks, retries or idempotency keys. Vectors are never turned into Python floats.
 
-Prints {"updates": …, "seconds": …}: the clock runs over reading, embedding and committing; filling the store before,
-and checking every memory and its history afterwards, is not in it.
+Prints {"updates": …, "seconds": …}. The clock runs over reading, embedding and committing. It excludes filling the
+store before, and checking every memory and its history afterwards.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import base64
 import hashlib
 import json
+import os
 import struct
 import threading
 import time
@@ -36,13 +37,13 @@ return 1
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--redis", required=True)
+    parser.add_argument("--prefix", required=True, help="of the keys and the index; may be empty")
     parser.add_argument("--provider", required=True)
     parser.add_argument("--in-flight", type=int, required=True)
     parser.add_argument("--texts", type=Path, required=True, help="JSON: the new text by memory id")
     given = parser.parse_args()
     texts = json.loads(given.texts.read_text())
-    script = Script(given.redis, given.provider)
+    script = Script(os.environ["BENCH_REDIS"], given.prefix, given.provider)
     script.fill(list(texts))
     seconds = script.update(texts, given.in_flight)
     script.check(texts)
@@ -50,29 +51,36 @@ def main() -> None:
 
 
 class Script:
-    def __init__(self, redis_url: str, base_url: str) -> None:
+    def __init__(self, redis_url: str, prefix: str, base_url: str) -> None:
+        self.prefix = prefix
         self.redis = redis.Redis.from_url(redis_url, protocol=2)
         self.provider = openai.OpenAI(api_key="bench", base_url=base_url, max_retries=0)
         self.commit = self.redis.script_load(COMMIT)
 
+    def memory_key(self, memory_id: str) -> str:
+        return f"{self.prefix}bare:memory:{memory_id}"
+
+    def history_key(self, memory_id: str) -> str:
+        return f"{self.prefix}bare:history:{memory_id}"
+
     def fill(self, ids: list[str]) -> None:
         vector = ("vector", "VECTOR", "FLAT", 6, "TYPE", "FLOAT32", "DIM", DIMENSIONS, "DISTANCE_METRIC", "COSINE")
-        prefix = ("FT.CREATE", "bare", "PREFIX", 1, "bare:memory:", "SCHEMA", "user_id", "TAG")
+        prefix = ("FT.CREATE", f"{self.prefix}bare", "PREFIX", 1, self.memory_key(""), "SCHEMA", "user_id", "TAG")
         self.redis.execute_command(*prefix, *vector)
         for first in range(0, len(ids), 1_000):
             pipeline = self.redis.pipeline(transaction=False)
             for number, memory_id in enumerate(ids[first : first + 1_000], first):
                 text = f"fact {memory_id} as it was; the person said so"
                 fields = {"memory": text, "hash": digest(text), "version": 1, "user_id": f"user-{number // 100}"}
-                vector = struct.pack("<f", 1.0) * DIMENSIONS  # what it points at does not matter, only that it is there
-                pipeline.hset(memory_key(memory_id), mapping={**fields, "vector": vector})
-                pipeline.xadd(history_key(memory_id), {"version": 1, "new_memory": text})
+                vector = struct.pack("<f", 1.0) * DIMENSIONS  # its direction does not matter
+                pipeline.hset(self.memory_key(memory_id), mapping={**fields, "vector": vector})
+                pipeline.xadd(self.history_key(memory_id), {"version": 1, "new_memory": text})
             pipeline.execute()
 
     def update(self, texts: dict[str, str], in_flight: int) -> float:
         """Gives every memory its new text; seconds."""
         self.slots = threading.Semaphore(in_flight)
-        # More threads than slots: while some commit, as many requests as are allowed stay in flight.
+        # More threads than requests in flight, so that requests continue while some threads commit.
         with ThreadPoolExecutor(2 * in_flight) as pool:
             list(pool.map(self._embed, [["the warm-up"]] * 2 * in_flight))  # connections
             began = time.perf_counter()
@@ -94,21 +102,21 @@ class Script:
     def _chunk(self, items: list[tuple[str, str]]) -> int:
         reads = self.redis.pipeline(transaction=False)
         for memory_id, _ in items:
-            reads.hmget(memory_key(memory_id), "version", "memory")
+            reads.hmget(self.memory_key(memory_id), "version", "memory")
         found = reads.execute()
         vectors = self._embed([text for _, text in items])
         commits = self.redis.pipeline(transaction=False)
         for (memory_id, text), (version, old), vector in zip(items, found, vectors, strict=True):
             commits.execute_command(
-                *("EVALSHA", self.commit, 2, memory_key(memory_id), history_key(memory_id)),
+                *("EVALSHA", self.commit, 2, self.memory_key(memory_id), self.history_key(memory_id)),
                 *(version, int(version) + 1, text, digest(text), base64.b64decode(vector), old),
             )
         return sum(commits.execute())
 
     def check(self, texts: dict[str, str]) -> None:
         for memory_id, text in texts.items():
-            version, memory, vector = self.redis.hmget(memory_key(memory_id), "version", "memory", "vector")
-            history = self.redis.xrange(history_key(memory_id))
+            version, memory, vector = self.redis.hmget(self.memory_key(memory_id), "version", "memory", "vector")
+            history = self.redis.xrange(self.history_key(memory_id))
             assert (version, memory.decode(), len(history)) == (b"2", text, 2), memory_id
             assert history[-1][1][b"new_memory"].decode() == text, memory_id
             assert len(vector) == 4 * DIMENSIONS, memory_id
@@ -116,14 +124,6 @@ class Script:
 
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def memory_key(memory_id: str) -> str:
-    return f"bare:memory:{memory_id}"
-
-
-def history_key(memory_id: str) -> str:
-    return f"bare:history:{memory_id}"
 
 
 if __name__ == "__main__":

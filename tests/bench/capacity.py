@@ -1,19 +1,18 @@
-"""What grows: throughput over a large store, bytes for each memory, a worker's resident memory."""
+"""Growth: throughput over a large store, bytes for each memory, a worker's resident memory."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 
-from plan import Plan
-from seeds import seed
-from throughput import warm_store
-
-from emendo_client.bench import updates
-from emendo_client.bench.bed import Bed
-from emendo_client.bench.machine import resident_bytes
-from emendo_client.bench.readings import Gathered
-from emendo_client.bench.store import Store, ask
-from emendo_config.redis_io import as_text
+from emendo_config.store.pipeline import as_text
+from emendo_ops.bench import updates
+from emendo_ops.bench.machine import resident_bytes
+from emendo_ops.bench.samples import Samples
+from emendo_ops.bench.store import Store, ask
+from emendo_ops.bench.testbed import TestBed
+from tests.bench.plan import Plan
+from tests.bench.seeds import seed
+from tests.bench.throughput import warm_store
 
 SMALL, LARGE = 2_000, 200_000
 _WEIGHED = 2_048  # memories; two whole blocks of the FLAT index
@@ -21,31 +20,30 @@ _PASS, _PASSES = 10_000, 10
 _FLOAT = 4
 
 
-def size(plan: Plan) -> Gathered:
+def size(plan: Plan) -> Samples:
     """The same single updates on a small and on a large store, each with a Redis and a worker of its own."""
-    gathered = Gathered()
+    samples = Samples()
     count = plan.size(SMALL)
     with ExitStack() as running:
         stores: dict[str, Store] = {}
         for name, memories in (("small", count), ("large", max(2 * count, plan.size(LARGE)))):
-            bed = running.enter_context(Bed(plan.bed.directory / name))
+            bed = running.enter_context(TestBed(plan.bed.directory / name))
             stores[name] = running.enter_context(warm_store(bed, memories))
         for number in range(plan.rounds):
             for name, store in stores.items():
                 # As many on both: spread over the large store, all of the small one, each memory once.
                 ids = store.ids[:: len(store.ids) // count][:count]
-                gathered.add("emendo", {f"{name}_rate": updates.singles(store, ids, f"round {number}").rate})
-    return gathered
+                samples.add("emendo", {f"{name}_rate": updates.singles(store, ids, f"round {number}").rate})
+    return samples
 
 
-def weight(plan: Plan) -> Gathered:
-    """Redis' own account: hash and history of each memory, and the index' part beside the vectors.
+def weight(plan: Plan) -> Samples:
+    """Redis' own account: hash and history of each memory, and the index without the vectors.
 
-    The text is taken off once and the vector once; that the history holds the text again, and the index the vector,
-    is part of what a memory costs. The index' copy of the vectors is shown apart: it is the vector, not what is
-    beyond it. Applied marks and job records belong to jobs and expire with them.
+    One text and one vector are subtracted. The history's copy of the text counts; the index' copy of the vectors is
+    reported apart. Applied keys and job records do not count, since they belong to jobs and expire.
     """
-    gathered = Gathered()
+    samples = Samples()
     plan.bed.wipe()
     with plan.bed.store() as store:
         ids = seed(store, plan.size(_WEIGHED))
@@ -60,15 +58,15 @@ def weight(plan: Plan) -> Gathered:
         hashed + history - text - vector + beyond
         for hashed, history, text in zip(hashes, histories, texts, strict=True)
     ]
-    for _ in range(plan.rounds):  # an account, not a reading: it is the same each time
-        gathered.add("emendo", {"bytes": sum(whole) / len(whole)})
+    for _ in range(plan.rounds):  # an account, not a sample: it is the same each time
+        samples.add("emendo", {"bytes": sum(whole) / len(whole)})
     mean = [sum(each) / len(ids) for each in (hashes, histories, texts)]
-    gathered.note(
+    samples.note(
         f"hash {mean[0] - mean[2] - vector:.0f} beside {mean[2]:.0f} of text and {vector} of vector, history "
         f"{mean[1]:.0f}, index {beyond:.0f} beside its own copy of the vector; least {min(whole):.0f}, "
         f"greatest {max(whole):.0f} of {len(ids)} memories; from MEMORY USAGE and FT.INFO, so it is the same every time"
     )
-    return gathered
+    return samples
 
 
 def _index_bytes(store: Store) -> float:
@@ -81,9 +79,9 @@ def _index_bytes(store: Store) -> float:
     return sum(float(info[name]) for name in sizes) * 1024 * 1024
 
 
-def resident(plan: Plan) -> Gathered:
+def resident(plan: Plan) -> Samples:
     """A new worker's resident memory after ten thousand updates, and after ten times as many."""
-    gathered = Gathered()
+    samples = Samples()
     count = plan.size(_PASS)
     for _ in range(plan.rounds):
         with warm_store(plan.bed, count) as store:
@@ -92,5 +90,5 @@ def resident(plan: Plan) -> Gathered:
                 if number == 0:
                     before = resident_bytes(store.worker_pid)
             after = resident_bytes(store.worker_pid)
-        gathered.add("emendo", {"before_mb": before / 1e6, "after_mb": after / 1e6})
-    return gathered
+        samples.add("emendo", {"before_mb": before / 1e6, "after_mb": after / 1e6})
+    return samples

@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 from typing import Self
 
-import noop_app
 import redis
 
-from emendo_client.bench.bed import Bed
-from emendo_config.redis_io import connect
+from emendo_config.store.connections import connect
 from emendo_config.worker_process import WORKER_THREADS
+from emendo_ops.bench.testbed import TestBed
+from tests.bench import noop_app
 
 _WAIT = 600
 _WARM_UP = 64
@@ -23,13 +23,19 @@ _WARM_UP = 64
 class NoopWorker:
     """A Celery worker process with the pool and concurrency of ours; a context manager."""
 
-    def __init__(self, bed: Bed) -> None:
+    def __init__(self, bed: TestBed) -> None:
         settings = bed.settings()
         self._log = bed.directory / "noop.log"
-        self._environment = {**os.environ, "NOOP_BROKER": settings.broker_url, "NOOP_REDIS": settings.redis_url}
+        self._environment = {
+            **os.environ,
+            "NOOP_BROKER": settings.broker_url,
+            "NOOP_REDIS": settings.redis_url,
+            "NOOP_PREFIX": bed.prefix,
+        }
         self._redis = connect(settings.redis_url, bed.settings(redis_timeout=60.0))
-        self._app = noop_app.make(settings.broker_url)
+        self._app = noop_app.make(settings.broker_url, bed.prefix)
         self._sent = 0
+        self._done = f"{bed.prefix}{noop_app.DONE}"
 
     def __enter__(self) -> Self:
         command = [
@@ -66,7 +72,7 @@ class NoopWorker:
         deadline = time.monotonic() + _WAIT
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
-                done = self._redis.blpop([noop_app.DONE], timeout=2)
+                done = self._redis.blpop([self._done], timeout=2)
             except redis.TimeoutError:
                 continue
             if done is not None:

@@ -6,16 +6,15 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from plan import Plan
-from seeds import users
-from throughput import warm_store
-
-from emendo_client.bench import searches, updates
-from emendo_client.bench.spread import Spread, percentile
-from emendo_client.bench.store import Store
-from emendo_client.bench.visibility import visible_after
-from emendo_client.testing.vectors import embed
+from emendo_client.testing.openai_server.vectors import embed
 from emendo_config.worker_process import WORKER_THREADS
+from emendo_ops.bench import searches, updates
+from emendo_ops.bench.statistics import Summary, percentile
+from emendo_ops.bench.store import Store
+from emendo_ops.bench.visibility import visible_after
+from tests.bench.plan import Plan
+from tests.bench.seeds import users
+from tests.bench.throughput import warm_store
 
 STORED = (2_000, 20_000, 100_000, 200_000)
 THREADS = (1, 2, 4, WORKER_THREADS, 16, 32)
@@ -53,7 +52,7 @@ def _point(plan: Plan, x: int, store: Store) -> dict[str, Any]:
         found.append(statistics.median(searches.raw_searches(store, vector, asked).latencies) * 1_000)
     return {
         "x": x,
-        "updates_per_second": Spread.of(rates).document(),
-        "visible_p50_ms": Spread.of(visible).document(),
-        "search_p50_ms": Spread.of(found).document(),
+        "updates_per_second": Summary.of(rates).document(),
+        "visible_p50_ms": Summary.of(visible).document(),
+        "search_p50_ms": Summary.of(found).document(),
     }

@@ -21,7 +21,6 @@ DIMENSIONS, COLLECTION = 1536, "bench"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--redis", required=True)
     parser.add_argument("--provider", required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--texts", type=Path, required=True, help="JSON: the new text by memory id")
@@ -30,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mem0-") as directory:
         # Read when mem0 is imported.
         os.environ.update(MEM0_TELEMETRY="False", MEM0_DIR=directory, OPENAI_API_KEY="bench", NO_PROXY="127.0.0.1")
-        memory = construct(given.redis, given.provider, f"{directory}/history.db")
+        memory = construct(os.environ["BENCH_REDIS"], given.provider, f"{directory}/history.db")
         fill(memory, list(texts))
         seconds = update(memory, texts, given.threads)
         check(memory, texts)

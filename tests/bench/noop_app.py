@@ -11,11 +11,13 @@ import os
 import redis
 from celery import Celery
 
+# Of all keys, in a Redis that others use too.
+PREFIX = os.environ.get("NOOP_PREFIX", "")
 DONE = "noop-done"
 
 
-def make(broker_url: str) -> Celery:
-    """The app, for the worker and for whoever sends."""
+def make(broker_url: str, prefix: str) -> Celery:
+    """The app, for the worker and for the sender."""
     app = Celery("noop", broker=broker_url, set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
@@ -23,12 +25,13 @@ def make(broker_url: str) -> Celery:
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
         task_default_queue="noop",
+        broker_transport_options={"global_keyprefix": prefix} if prefix else {},
     )
     return app
 
 
 if "NOOP_BROKER" in os.environ:
-    app = make(os.environ["NOOP_BROKER"])
+    app = make(os.environ["NOOP_BROKER"], PREFIX)
     _ran = itertools.count(1)
     _redis = redis.Redis.from_url(os.environ["NOOP_REDIS"], protocol=2)
 
@@ -36,4 +39,4 @@ if "NOOP_BROKER" in os.environ:
     def noop(last: int) -> None:
         """Nothing; the one that is the last-th to run says so."""
         if next(_ran) == last:
-            _redis.lpush(DONE, last)
+            _redis.lpush(f"{PREFIX}{DONE}", last)

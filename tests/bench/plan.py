@@ -1,4 +1,4 @@
-"""What one run of the benchmark was asked for."""
+"""The options of one run of the benchmark."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
-from emendo_client.bench.bed import Bed
+from emendo_ops.bench.testbed import TestBed
 
 LEAST = 16  # of anything: enough to go through a batch
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run on, how often, and who is wanted.
+    """The test bed, the rounds and the contenders of one run.
 
     Attributes:
-        scale: of every size.
-        contenders: whose readings the chosen rows need.
-        peer_python: the interpreter of the peers' environment, where there is one.
+        scale: the factor applied to every size.
+        contenders: the contenders that the chosen rows need.
+        peer_python: the interpreter of the peers' environment, if there is one.
         in_flight: requests the bare script has in flight; 0 for as many as the product can have.
     """
 
-    bed: Bed
+    bed: TestBed
     rounds: int
     scale: float = 1.0
     contenders: AbstractSet[str] = frozenset()
@@ -34,5 +34,5 @@ class Plan:
         return max(LEAST, round(full * self.scale))
 
     def wants(self, contender: str) -> bool:
-        """Whether anybody needs its readings."""
+        """True if a chosen row needs its samples."""
         return contender in self.contenders

@@ -58,7 +58,7 @@ def _short(count: int) -> str:
 
 
 def _series(points: list[dict[str, Any]], metric: str) -> tuple[list[float], list[float], list[list[float]]]:
-    """x, medians, and the distances down to the least and up to the greatest reading."""
+    """x, medians, and the distances down to the least and up to the greatest sample."""
     spreads = [point[metric] for point in points]
     medians = [spread["median"] for spread in spreads]
     down = [spread["median"] - spread["low"] for spread in spreads]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 
-import baselines
-from plan import Plan
-from throughput import BATCH, in_flight, warm_store
-
-from emendo_client.bench.readings import Gathered
-from emendo_client.bench.store import MeasurementError, Store, ask
+from emendo_config.embedding_space import VECTOR_PREFIX
 from emendo_config.queues import MAINTENANCE
-from emendo_config.spaces import VECTOR_PREFIX
+from emendo_ops.bench.samples import Samples
+from emendo_ops.bench.store import MeasurementError, Store, ask
+from tests.bench import baselines
+from tests.bench.plan import Plan
+from tests.bench.throughput import BATCH, in_flight, warm_store
 
 _FROM, _TO = 256, 1_536
 _FLOAT = 4  # bytes
@@ -19,18 +18,18 @@ _LOOK = 0.025
 _TIMEOUT = 600.0
 
 
-def reembed(plan: Plan) -> Gathered:
+def reembed(plan: Plan) -> Samples:
     """A store's backfill, from the call to the last vector, against the bare script's updates of as many memories."""
-    gathered = Gathered()
+    samples = Samples()
     count = plan.size(BATCH)
     for _ in range(plan.rounds):
         with warm_store(plan.bed, count, embedding_dimensions=_FROM) as store:
-            gathered.add("emendo", {"rate": len(store.ids) / _backfilled(store)})
+            samples.add("emendo", {"rate": len(store.ids) / _backfilled(store)})
             asked = in_flight(plan, store, MAINTENANCE)
         if plan.wants("bare"):
-            gathered.note(f"the bare script had {asked} requests in flight", "bare")
-            gathered.add("bare", {"rate": baselines.bare(plan, count, asked)})
-    return gathered
+            samples.note(f"the bare script had {asked} requests in flight", "bare")
+            samples.add("bare", {"rate": baselines.bare(plan, count, asked)})
+    return samples
 
 
 def _backfilled(store: Store) -> float:

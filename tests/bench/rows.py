@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from emendo_client.bench.figure import Part, Reach, Row, Source
-from emendo_client.bench.updates import IN_FLIGHT
+from emendo_ops.bench.figure import Part, Row, Source, Target
+from emendo_ops.bench.updates import IN_FLIGHT
 
 PEER = "mem0"
 
 
 def _ratio(metric: str, contender: str, kind, bound: float, unit: str, *, base: str = "", **more) -> tuple[Part, ...]:
     baseline = Source(contender, base or metric)
-    return (Part(Source("emendo", metric), baseline, Reach(kind, bound), source_unit=unit, **more),)
+    return (Part(Source("emendo", metric), baseline, Target(kind, bound), source_unit=unit, **more),)
 
 
 def _value(metric: str, kind, bound: float, unit: str, **more) -> Part:
-    return Part(Source("emendo", metric), reach=Reach(kind, bound), unit=unit, **more)
+    return Part(Source("emendo", metric), reach=Target(kind, bound), unit=unit, **more)
 
 
 SINGLES = f"single client.update jobs/s, {IN_FLIGHT} calls in flight, one worker process, job events on"
@@ -57,6 +57,34 @@ ROWS = (
         "enqueue", "latency of client.update, p50", "bare send_task", "enqueue", _ratio("p50", "celery", "≤", 0.5, "ms")
     ),
     Row(
+        "gateway-enqueue",
+        "latency of a change through the gateway beyond that of client.update, p50",
+        "–",
+        "gateway",
+        (_value("beyond", "≤", 3, "ms"),),
+    ),
+    Row(
+        "gateway-route",
+        "adds that the gateway accepts, requests/s",
+        "a bare FastAPI route with the same body",
+        "gateway",
+        _ratio("rate", "bare", "≥", 0.5, "/s"),
+    ),
+    Row(
+        "gateway-batch",
+        "batches of 1,000 updates through the gateway, updates/s",
+        "the same by client.batch_update",
+        "gateway",
+        _ratio("batch_rate", "emendo", "≥", 0.8, "/s", base="client_rate"),
+    ),
+    Row(
+        "gateway-health",
+        "latency of /health while the gateway accepts as many adds as it can, p99",
+        "–",
+        "gateway",
+        (_value("health_p99", "≤", 20, "ms"),),
+    ),
+    Row(
         "visible",
         "enqueue → visible in search at 50 updates/s, provider time subtracted",
         "–",
@@ -69,6 +97,13 @@ ROWS = (
         "raw FT.SEARCH",
         "search",
         _ratio("p50", "raw", "≤", 1.6, "ms"),
+    ),
+    Row(
+        "hybrid",
+        "scoped search by meaning and words at 100,000 memories, query embedding cached, p50",
+        "the same by meaning alone",
+        "hybrid",
+        _ratio("hybrid_p50", "emendo", "≤", 3, "ms", base="p50"),
     ),
     Row(
         "size",

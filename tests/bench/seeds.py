@@ -7,15 +7,16 @@ import uuid
 
 import numpy as np
 
-from emendo_client.bench.store import Store
 from emendo_config.celery_app import create_app
-from emendo_config.registry import SpaceRecord
-from emendo_workers import scripts
-from emendo_workers.commits import Spaces, commit_command
-from emendo_workers.decide import apply_operation
-from emendo_workers.operations import Operation
+from emendo_config.spaces.registry import SpaceRecord
+from emendo_config.store import scripts
+from emendo_ops.bench.store import Store
+from emendo_workers.jobs.operations import Add
+from emendo_workers.memories.commit import commit_command
+from emendo_workers.memories.decide import apply_operation
+from emendo_workers.memories.space_listing import Spaces
+from emendo_workers.memories.state import MemoryState
 from emendo_workers.services import Services
-from emendo_workers.state import MemoryState
 
 PER_USER = 100
 _AT_A_TIME = 500
@@ -65,11 +66,10 @@ def users(count: int) -> list[str]:
 
 
 def _added(services, project, number, memory_id, *, began, vector) -> scripts.Command:
-    operation = Operation(
+    operation = Add(
         job_id=str(uuid.uuid4()),
         project=project,
         submitted=began + number,
-        op="add",
         memory_id=memory_id,
         text=f"fact {memory_id} as it was; the person said so",
         metadata={"source": "bench"},
@@ -79,7 +79,7 @@ def _added(services, project, number, memory_id, *, began, vector) -> scripts.Co
     change = apply_operation(MemoryState(memory_id), operation, snapshot=None, now=began, metadata_limit=16_384)
     assert change is not None
     space = SpaceRecord(services.settings.space)
-    return commit_command(services, [change], [(space, vector)], "seed", spaces=Spaces("", [space]))
+    return commit_command(services.store, [change], [(space, vector)], "seed", spaces=Spaces("", [space]))
 
 
 def _chunks(ids):

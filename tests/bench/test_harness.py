@@ -8,14 +8,13 @@ import runpy
 import sys
 from pathlib import Path
 
-import plots
 import pytest
-import rows
-from plan import Plan
 
-from emendo_client.bench.bed import Bed
-from emendo_client.bench.spread import Spread
 from emendo_client.errors import ConfigurationError
+from emendo_ops.bench.statistics import Summary
+from emendo_ops.bench.testbed import TestBed
+from tests.bench import plots, rows
+from tests.bench.plan import Plan
 
 BENCH = runpy.run_path(str(Path(__file__).with_name("__main__.py")), run_name="bench")
 WITHOUT_PEERS = rows.chosen(None, with_peers=False)
@@ -23,12 +22,12 @@ WITHOUT_PEERS = rows.chosen(None, with_peers=False)
 
 @pytest.fixture(scope="module")
 def bed(tmp_path_factory):
-    with Bed(tmp_path_factory.mktemp("bench")) as made:
+    with TestBed(tmp_path_factory.mktemp("bench")) as made:
         yield made
 
 
-def test_the_fourteen_rows_have_names_experiments_and_reaches():
-    assert len(rows.ROWS) == len({row.name for row in rows.ROWS}) == 14
+def test_the_nineteen_rows_have_names_experiments_and_reaches():
+    assert len(rows.ROWS) == len({row.name for row in rows.ROWS}) == 19
     assert {row.experiment for row in rows.ROWS} == set(BENCH["EXPERIMENTS"])
     assert all(part.reach is not None for row in rows.ROWS for part in row.parts)
 
@@ -40,10 +39,11 @@ def test_every_row_is_explained():
 
 def test_rows_against_peers_are_measured_with_peers_only():
     assert [row.name for row in rows.chosen(None, with_peers=True)] == ["singles-mem0", "batch-mem0"]
-    assert len(WITHOUT_PEERS) == 12
+    assert len(WITHOUT_PEERS) == 17
     assert [row.name for row in rows.chosen(["bytes"], with_peers=True)] == ["bytes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", dict.fromkeys(row.experiment for row in WITHOUT_PEERS))
 def test_each_row_gets_its_figure(bed, experiment):
     mine = [row for row in WITHOUT_PEERS if row.experiment == experiment]
@@ -68,12 +68,12 @@ def test_a_row_that_cannot_be_measured_says_so_and_fails_the_run(bed, monkeypatc
 
 @pytest.mark.parametrize(("option", "code"), [("", 0), (" --strict", 1)])
 def test_a_missed_reach_fails_a_strict_run_only(monkeypatch, option, code):
-    from emendo_client.bench.readings import Gathered
+    from emendo_ops.bench.samples import Samples
 
     def heavy(_):
-        gathered = Gathered()
-        gathered.add("emendo", {"bytes": 9_999})
-        return gathered
+        samples = Samples()
+        samples.add("emendo", {"bytes": 9_999})
+        return samples
 
     monkeypatch.setitem(BENCH["EXPERIMENTS"], "bytes", heavy)
     monkeypatch.setattr(sys, "argv", f"bench --only bytes{option}".split())
@@ -89,7 +89,7 @@ def test_plots_without_matplotlib_are_refused_before_anything_is_measured(monkey
 
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed")
 def test_the_curves_become_pictures(tmp_path):
-    spread = Spread.of([1, 2, 3]).document()
+    spread = Summary.of([1, 2, 3]).document()
     metrics = ("updates_per_second", "visible_p50_ms", "search_p50_ms")
     points = [{"x": x, **dict.fromkeys(metrics, spread)} for x in (2_000, 20_000)]
     for path in plots.draw({"store_size": points, "concurrency": points}, tmp_path / "img"):

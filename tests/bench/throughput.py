@@ -6,18 +6,17 @@ import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import baselines
-from celery_noop import NoopWorker
-from plan import Plan
-from seeds import seed
-
-from emendo_client.bench import updates
-from emendo_client.bench.bed import Bed
-from emendo_client.bench.readings import Gathered
-from emendo_client.bench.store import Store
 from emendo_config.queues import BULK, INTERACTIVE
 from emendo_config.shards import shards_of
 from emendo_config.worker_process import WORKER_THREADS
+from emendo_ops.bench import updates
+from emendo_ops.bench.samples import Samples
+from emendo_ops.bench.store import Store
+from emendo_ops.bench.testbed import TestBed
+from tests.bench import baselines
+from tests.bench.celery_noop import NoopWorker
+from tests.bench.plan import Plan
+from tests.bench.seeds import seed
 
 SINGLES, BATCH, PEER = 10_000, 20_000, 500
 _NOOPS = 2_000
@@ -25,7 +24,7 @@ _WARM_UP = 64
 
 
 @contextmanager
-def warm_store(bed: Bed, count: int, **more) -> Iterator[Store]:
+def warm_store(bed: TestBed, count: int, **more) -> Iterator[Store]:
     """A store with so many memories whose worker has worked before; Redis is done with what the filling left to do."""
     bed.wipe()
     with bed.store(**more) as store:
@@ -36,9 +35,9 @@ def warm_store(bed: Bed, count: int, **more) -> Iterator[Store]:
         yield store
 
 
-def singles(plan: Plan) -> Gathered:
+def singles(plan: Plan) -> Samples:
     """Single updates against Celery's no-op tasks, the bare script and mem0."""
-    gathered = Gathered()
+    samples = Samples()
     count = plan.size(SINGLES)
     in_turn = []
     for number in range(plan.rounds):
@@ -47,48 +46,48 @@ def singles(plan: Plan) -> Gathered:
             in_turn.append(updates.one_by_one(store, store.ids, f"round {number}, one by one").rate)
             asked = in_flight(plan, store, INTERACTIVE)
         assert run.requests is not None
-        gathered.add("emendo", {"rate": run.rate, "requests": run.requests * 1_000 / run.updates})
+        samples.add("emendo", {"rate": run.rate, "requests": run.requests * 1_000 / run.updates})
         if plan.wants("celery"):
             plan.bed.wipe()
             with NoopWorker(plan.bed) as worker:
                 tasks = plan.size(_NOOPS)
-                gathered.add("celery", {"rate": tasks / worker.run(tasks)[0]})
-        _others(plan, gathered, count, asked)
-    gathered.note(
+                samples.add("celery", {"rate": tasks / worker.run(tasks)[0]})
+        _others(plan, samples, count, asked)
+    samples.note(
         f"{updates.IN_FLIGHT} calls in flight (AsyncMemoryClient); "
         f"each called when the one before has returned (MemoryClient): {statistics.median(in_turn):,.0f}/s"
     )
-    return gathered
+    return samples
 
 
-def batch(plan: Plan) -> Gathered:
+def batch(plan: Plan) -> Samples:
     """One batch_update against the bare script and mem0."""
-    gathered = Gathered()
+    samples = Samples()
     count = plan.size(BATCH)
     for number in range(plan.rounds):
         with warm_store(plan.bed, count) as store:
-            gathered.add("emendo", {"rate": updates.batch(store, store.ids, f"round {number}").rate})
+            samples.add("emendo", {"rate": updates.batch(store, store.ids, f"round {number}").rate})
             asked = in_flight(plan, store, BULK)
-        _others(plan, gathered, count, asked)
-    return gathered
+        _others(plan, samples, count, asked)
+    return samples
 
 
-def metadata(plan: Plan) -> Gathered:
+def metadata(plan: Plan) -> Samples:
     """A batch that changes metadata only against one that gives new texts, on the same store."""
-    gathered = Gathered()
+    samples = Samples()
     with warm_store(plan.bed, plan.size(BATCH)) as store:
         for number in range(plan.rounds):
-            gathered.add("emendo", {"metadata_rate": updates.metadata_batch(store, store.ids, f"round {number}").rate})
-            gathered.add("emendo", {"text_rate": updates.batch(store, store.ids, f"round {number}").rate})
-    return gathered
+            samples.add("emendo", {"metadata_rate": updates.metadata_batch(store, store.ids, f"round {number}").rate})
+            samples.add("emendo", {"text_rate": updates.batch(store, store.ids, f"round {number}").rate})
+    return samples
 
 
-def _others(plan: Plan, gathered: Gathered, count: int, asked: int) -> None:
+def _others(plan: Plan, samples: Samples, count: int, asked: int) -> None:
     if plan.wants("bare"):
-        gathered.note(f"the bare script had {asked} requests in flight", "bare")
-        gathered.add("bare", {"rate": baselines.bare(plan, count, asked)})
+        samples.note(f"the bare script had {asked} requests in flight", "bare")
+        samples.add("bare", {"rate": baselines.bare(plan, count, asked)})
     if plan.wants("mem0"):
-        gathered.add("mem0", {"rate": baselines.mem0(plan, plan.size(PEER))})
+        samples.add("mem0", {"rate": baselines.mem0(plan, plan.size(PEER))})
 
 
 def in_flight(plan: Plan, store: Store, queue: str) -> int:

@@ -1,4 +1,4 @@
-"""`make chaos`: every scenario in full, and a table of which the last four columns must be zero."""
+"""`make chaos`: every scenario in full, and a table. Its last four columns must be zero."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from scenarios import SCENARIOS
+
+from tests.chaos.mixed_releases import NoSuchReleaseError
+from tests.chaos.scenarios import SCENARIOS
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python tests/chaos", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--only", choices=list(SCENARIOS), action="append")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of jobs")
@@ -31,12 +33,16 @@ def main() -> int:
     for name in given.only or SCENARIOS:
         scenario, jobs, _ = SCENARIOS[name]
         with tempfile.TemporaryDirectory(prefix="emendo-chaos-") as directory:
-            report = scenario(Path(directory), given.seed, max(1, int(jobs * given.scale)))
+            try:
+                report = scenario(Path(directory), given.seed, max(1, int(jobs * given.scale)))
+            except NoSuchReleaseError as missing:
+                print(f"{name} is left out: {missing}", flush=True)
+                continue
         print(*report.row(), flush=True)
         for note in report.notes:
             print(f"  {note}")
         if not report.clean:
-            print(f"  again: .venv/bin/python tests/chaos --only {name} --seed {given.seed} --scale {given.scale:g}")
+            print(f"  again: .venv/bin/python -m tests.chaos --only {name} --seed {given.seed} --scale {given.scale:g}")
         clean = clean and report.clean
         table.add_row(*report.row())
     Console(width=120).print(table)

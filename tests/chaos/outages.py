@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from books import Report
-from storm import Storm, freeze, thaw, together
-from traffic import Ask, Traffic
-from unclear import clear_up
-
 from emendo_client import MemoryClient
+from tests.chaos.invariants import Report
+from tests.chaos.storm import Storm, freeze, thaw, together
+from tests.chaos.traffic import Ask, Traffic
+from tests.chaos.uncertain_calls import clear_up
 
-# What a slow machine may add to a time limit (seconds).
+# A slow machine may add so much to a time limit (seconds).
 SLACK = 3.0
 
 
@@ -42,11 +41,13 @@ def broker_unreachable(directory: Path, seed: int, jobs: int) -> Report:
         return storm.check()
 
 
-def _without_broker(storm: Storm, ids: list[str], jobs: int, cut: Callable[[], None], mend: Callable[[], None]) -> None:
+def _without_broker(
+    storm: Storm, ids: list[str], jobs: int, cut: Callable[[], None], repair: Callable[[], None]
+) -> None:
     limit = storm.settings.broker_timeout + SLACK
     cut()
     storm.report.faults += 1
-    with MemoryClient(storm.settings) as stranger:  # who never reached the broker
+    with MemoryClient(storm.settings) as stranger:  # a client that never reached the broker
         foreign = Traffic(stranger, storm.report.seed)
         _timed(storm, limit, lambda: foreign.update(ids[0], "a stranger's"))
     storm.traffic.submissions += foreign.submissions
@@ -54,7 +55,7 @@ def _without_broker(storm: Storm, ids: list[str], jobs: int, cut: Callable[[], N
         _timed(storm, limit, lambda kind=kind: storm.traffic.flow(ids, 1, kind, rate=1_000))
     streams = 8
     together([lambda: storm.traffic.flow(ids, jobs // streams, "uuumbdrvU")] * streams)
-    mend()
+    repair()
     mended = time.monotonic()
     storm.wait()
     storm.report.notes.append(f"all worked {time.monotonic() - mended:.1f} s after the broker was back")
@@ -112,13 +113,13 @@ def _check_nothing_came_of_it(storm: Storm, jobs: int) -> None:
 
 
 def broker_flushed(directory: Path, seed: int, jobs: int) -> Report:
-    """The broker's messages and all bells vanish again and again: every accepted job still ends."""
+    """The broker's messages and all wake-up keys vanish again and again: every accepted job still ends."""
     with Storm("broker-flushed", directory, seed).running(workers=2, own_broker=True) as storm:
         storm.provider.latency_ms = 20
         ids = storm.traffic.add(max(20, jobs // 25))
         with storm.happening(storm.flush_broker, pause=(0.1, 0.3)):
             storm.traffic.flow(ids, jobs, "uuuuumbrv" * 3 + "U", rate=100)
-        with storm.workers_frozen():  # the last jobs' rings wait in the broker, and no later job rings for them
+        with storm.workers_frozen():  # the last jobs' wake-ups wait in the broker, and no later job sends another
             storm.traffic.flow(ids, 50, "u", rate=5_000)
             storm.flush_broker()
         return storm.check()

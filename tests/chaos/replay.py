@@ -1,20 +1,21 @@
-"""What a memory must be, worked out from the requests in the order of their submission. Pure.
+"""The right state of a memory, worked out from the requests in the order of their submission. Pure.
 
-Newest submission wins, field by field: the text, each metadata key and the deleted mark are what the newest
-submission that set them made of them. The order of arrival is not looked at, except where a request is about it.
+Newest submission wins, field by field. The text, each metadata key and the deleted mark have the value that the
+newest submission gave them. The order of arrival is not looked at, except where a request is about it.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from traffic import Ask
+from tests.chaos.traffic import Ask
 
 CONTENT = ("old_memory", "new_memory", "old_metadata", "new_metadata")
-# What a tombstone may hold.
+# All that a tombstone may hold.
 TOMBSTONE = {"id", "project", "version", "created_at", "updated_at", "is_deleted", "erased", "stamps"}
 
 
@@ -87,10 +88,10 @@ def expected(applied: Sequence[Applied], entries: dict[int, Entry]) -> State:
 
 
 def set_aside_wrongly(applied: Sequence[Applied]) -> Iterator[str]:
-    """SUPERSEDED entries of which a part should have applied: nothing newer that set it was there before.
+    """SUPERSEDED entries that should have applied in part: nothing newer that set it was there before.
 
-    A restore to a version of which nothing applied stands for the keys it left out all the same: what is older than it
-    must not bring them back.
+    A restore to a version may apply nothing, and still stands for the keys it left out. An older submission must not
+    bring them back.
     """
     for late in applied:
         if late.event != "SUPERSEDED":
@@ -107,6 +108,24 @@ def set_aside_wrongly(applied: Sequence[Applied]) -> Iterator[str]:
             yield f"version {late.version} was set aside, though it was the newest to set a part of it"
 
 
+def foreign_changes(entries: Sequence[Entry], applied: Sequence[Applied]) -> Iterator[str]:
+    """Entries that change what their request did not set: they rest on another state than the entry before them."""
+    asks = {each.version: each.ask for each in applied}
+    for before, after in itertools.pairwise(entries):
+        ask = asks.get(after.version)
+        if ask is None or ask.version is not None or after.event == "SUPERSEDED":
+            continue
+        if ask.text is None and after.text != before.text:
+            yield f"version {after.version} changed the text, which its request did not set"
+        changed = {key for key, _ in {*_flat(before.metadata)} ^ {*_flat(after.metadata)}}
+        if foreign := changed - (ask.metadata or {}).keys():
+            yield f"version {after.version} changed the metadata {sorted(foreign)}, which its request did not set"
+
+
+def _flat(metadata: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    return ((key, json.dumps(value)) for key, value in metadata.items())
+
+
 def _sets(ask: Ask) -> set[str]:
     """The parts of a memory a request sets."""
     parts = {f"metadata {key}" for key in ask.metadata or {}}
@@ -120,7 +139,7 @@ def _sets(ask: Ask) -> set[str]:
 
 
 def erased_problems(raw: dict[bytes, bytes], entries: Sequence[Entry]) -> Iterator[str]:
-    """What a memory that was erased must not show."""
+    """Findings about an erased memory that still shows something."""
     kept = {name.decode() for name in raw} - TOMBSTONE
     if kept:
         yield f"the hash keeps {sorted(kept)}"

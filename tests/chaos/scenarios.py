@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-import outages
-from books import Report
-from storm import Storm, together
-from traffic import Ask
-
+from emendo_client import MemoryClient
 from emendo_client.testing import Fault
-from emendo_client.testing.faults import KINDS
+from emendo_client.testing.openai_server.faults import KINDS
+from emendo_config.project_limits import LANES
+from tests.chaos import outages
+from tests.chaos.damaged_records import damaged_records
+from tests.chaos.failover import failover
+from tests.chaos.full_redis import full_redis
+from tests.chaos.invariants import Invariants, Report
+from tests.chaos.mixed_releases import mixed_releases
+from tests.chaos.storm import Storm, nobody, together
+from tests.chaos.traffic import Ask, Traffic
 
 # Answers that no later attempt changes: the key and the request are wrong.
 PERMANENT_FAULTS = {"bad_request", "unauthorized"}
@@ -21,7 +27,7 @@ POISON = "POISON-PILL"
 # Loaded by the worker's interpreter at start: a job with this text kills its process, as a crashing C library would.
 _SITE = f"""
 import os, signal
-from emendo_workers import apply
+from emendo_workers.memories import apply
 real = apply.apply_operations
 def deadly(operations, services, **more):
     if any(operation.text == {POISON!r} for operation in operations):
@@ -31,8 +37,8 @@ apply.apply_operations = deadly
 """
 # One batch in so many requests.
 EVERYTHING = "uuuuumbdrv" * 3 + "UD"
-# Of which none may fail. Where two live workers do the same work, one may find a memory deleted that the other one,
-# a moment later, finds restored; a failure is no commit, so nothing stops the first from saying that it failed.
+# None of these may fail. If two live workers do the same work, one may find a memory deleted, and the other one finds
+# it restored a moment later. A failure is no commit, so nothing stops the first from saying that it failed.
 HARMLESS = "uuuuumbrv" * 3 + "U"
 
 
@@ -91,7 +97,7 @@ def slow_provider(directory: Path, seed: int, jobs: int) -> Report:
 
 
 def one_memory(directory: Path, seed: int, jobs: int) -> Report:
-    """64 threads update one memory; then all want the same version, of whom one may have it, again and again."""
+    """64 threads update one memory; then all want the same version, again and again, and one of them gets it."""
     with Storm("one-memory", directory, seed).running(workers=2) as storm:
         (memory_id, *_) = storm.traffic.add(20)
         each = max(1, jobs // 64)
@@ -172,7 +178,7 @@ def _poisoned(storm: Storm, jobs: int) -> Report:
         storm.traffic.flow(ids, jobs, "um")
         storm.wait()
     storm.report.faults = storm.deaths
-    bound = storm.settings.poison_deliveries + 1  # the last one only buries it
+    bound = storm.settings.poison_deliveries + 1  # the last one only dead-letters it
     with storm.raw() as control:
         for record, status in (
             (single.id, b"failed"),
@@ -187,7 +193,7 @@ def _poisoned(storm: Storm, jobs: int) -> Report:
 
 
 def lock_thief(directory: Path, seed: int, jobs: int) -> Report:
-    """Locks and bells are stolen and deleted at random; safety is the version check, and work may be done twice."""
+    """Locks and wake-up keys are stolen and deleted at random; the version check keeps it safe."""
     settings = {"ring_ttl": 1.0, "sweep_interval": 0.2}
     settings["poison_deliveries"] = 1_000  # a stolen shard looks like a dead worker
     with Storm("lock-thief", directory, seed, **settings).running(workers=3) as storm:
@@ -206,17 +212,50 @@ def lock_thief(directory: Path, seed: int, jobs: int) -> Report:
             for shard in storm.random.sample(shards, min(3, len(shards))):
                 how = storm.random.choice(("delete", "delete", "claim", "ring"))
                 if how == "delete":
-                    pipeline.delete(storm.keys.bell(shard))
+                    pipeline.delete(storm.keys.wakeup(shard))
                 else:
                     owner = "drain:thief:1" if how == "claim" else "rung:thief"
-                    pipeline.set(storm.keys.bell(shard), owner, px=100)
+                    pipeline.set(storm.keys.wakeup(shard), owner, px=100)
             pipeline.execute()
 
         with connection, storm.happening(steal, pause=(0.005, 0.03)):
             flows = [lambda: storm.traffic.flow(ids, jobs // 2, HARMLESS, rate=75, batch=(5, 20))] * 2
             together(flows)
-            storm.wait(patience=10.0)
+            storm.wait(max_wait=10.0)
         return storm.check()
+
+
+def competing_tenants(directory: Path, seed: int, jobs: int) -> Report:
+    """One project imports far more than its window while workers are killed; another one's work passes it."""
+    with (
+        Storm("competing-tenants", directory, seed, chunk_items=10).running(workers=2) as storm,
+        MemoryClient(storm.settings, project="flood") as flood,
+    ):
+        ids = storm.traffic.add(40)
+        window = storm.settings.project_window_chunks * storm.settings.chunk_items
+        texts = [f"flood {number}" for number in range(max(10 * jobs, 20 * window))]
+        imported = flood.batch_add([{"messages": text, "user_id": "ana"} for text in texts], infer=False)
+        before = imported.progress().done
+        batch = storm.client.batch_update([{"memory_id": memory_id, "text": "passes"} for memory_id in ids[:5]])
+        storm.traffic.note(batch, *(Ask("update", memory_id, text="passes") for memory_id in ids[:5]))
+        batch.wait(60.0, raise_on_failure=True)
+        passed = imported.progress().done - before
+        storm.report.notes.append(f"{passed} of {len(texts)} items of the flood before the other batch's end")
+        if passed > 6 * window:
+            storm.report.blame("wrong", f"a batch of 5 waited for {passed} items of another project")
+        with storm.happening(storm.kill_a_worker):
+            storm.traffic.flow(ids, jobs, "uuubm", rate=50, batch=(5, 20))
+            storm.wait()
+        results = imported.wait(240.0).results
+        flooding = Traffic(flood, seed)
+        added = zip(results, texts, strict=True)
+        flooding.note(imported, *(Ask("add", item.memory_id, text=text) for item, text in added))
+        storm.check()
+        with storm.raw() as control:
+            for lane, project in itertools.product(LANES, ("flood", "default")):
+                if control.exists(storm.keys.admitted(lane, project), storm.keys.open_jobs(project)):
+                    storm.report.blame("wrong", f"the account of {project} is not empty")
+        return Invariants(flood, storm.report, nobody).check(flooding.submissions)
 
 
 SCENARIOS: dict[str, tuple[Callable[[Path, int, int], Report], int, int]] = {
@@ -232,4 +271,9 @@ SCENARIOS: dict[str, tuple[Callable[[Path, int, int], Report], int, int]] = {
     "redis-unreachable": (outages.redis_unreachable, 100, 8),
     "broker-flushed": (outages.broker_flushed, 2_000, 300),
     "lock-thief": (lock_thief, 2_000, 400),
+    "failover": (failover, 2_000, 400),
+    "full-redis": (full_redis, 1_000, 200),
+    "damaged-records": (damaged_records, 2_000, 300),
+    "competing-tenants": (competing_tenants, 2_000, 200),
+    "mixed-releases": (mixed_releases, 2_000, 400),
 }

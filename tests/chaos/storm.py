@@ -13,14 +13,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import redis
-from books import Books, Pardon, Report, left_over
-from traffic import Submission, Traffic
 
 from emendo_client import MemoryClient
-from emendo_client.local.embedded_redis import EmbeddedRedis
 from emendo_client.testing import OpenAIServer
+from emendo_client.testing.embedded_redis import EmbeddedRedis
 from emendo_client.testing.worker import WorkerProcess
 from emendo_config import Keys, Settings
+from tests.chaos.invariants import FINAL, Invariants, Pardon, Report, left_over
+from tests.chaos.replicated_redis import ReplicatedRedis
+from tests.chaos.traffic import Submission, Traffic
 
 # Seconds until a job that has not ended counts as lost: the defaults promise that a dead worker's jobs go on within
 # 15 s, and a poison job costs five such waits.
@@ -46,14 +47,26 @@ class Storm:
         self._worker_lock = threading.Lock()
 
     @contextmanager
-    def running(self, workers: int, *, own_broker: bool = False, appendfsync: str = "everysec") -> Iterator[Storm]:
+    def running(
+        self,
+        workers: int,
+        *,
+        own_broker: bool = False,
+        appendfsync: str = "everysec",
+        data: ReplicatedRedis | None = None,
+    ) -> Iterator[Storm]:
+        """Runs the stack; with `data` the memories are there, and everything about jobs is on a Redis of its own."""
         with ExitStack() as stack:
-            # What ends a process is registered before it starts: a harness stopped meanwhile leaves nothing behind.
+            # The end of a process is registered before its start: a harness stopped meanwhile leaves nothing behind.
             self.redis = self._start_redis(stack, "redis", appendfsync)
             self.broker = self._start_redis(stack, "broker", "everysec") if own_broker else self.redis
+            if data is not None:
+                stack.callback(data.kill)
+                together([data.start], undo=data.kill)
             self.provider = stack.enter_context(OpenAIServer(seed=self.report.seed))
             self.settings = Settings(
-                redis_url=self.redis.url,
+                redis_url=self.redis.url if data is None else data.url,
+                control_url=self.redis.url,
                 broker_url=f"{self.broker.url.removesuffix('0')}1",
                 key_prefix=f"chaos-{uuid.uuid4().hex[:8]}:",
                 embedding_provider="openai",
@@ -65,7 +78,7 @@ class Storm:
             self.keys = Keys(self.settings.key_prefix)
             self._workers = [WorkerProcess(self.settings, self.directory / f"worker-{n}.log") for n in range(workers)]
             stack.callback(self._end_workers)
-            together([worker.start for worker in self._workers])
+            self._start_workers(self._workers)
             self.client = stack.enter_context(MemoryClient(self.settings))
             self.traffic = Traffic(self.client, self.report.seed)
             yield self
@@ -73,8 +86,27 @@ class Storm:
     def _start_redis(self, stack: ExitStack, name: str, appendfsync: str) -> EmbeddedRedis:
         server = EmbeddedRedis(self.directory / name, appendfsync=appendfsync)
         stack.callback(server.kill)  # a frozen one would not hear a friendlier signal
-        server.start()
+        together([server.start], undo=server.kill)
         return server
+
+    def _start_workers(self, workers: Sequence[WorkerProcess]) -> None:
+        def undo() -> None:
+            for worker in workers:
+                worker.kill()
+
+        together([worker.start for worker in workers], undo=undo)
+
+    def join(self, workers: Sequence[WorkerProcess]) -> None:
+        """Starts further workers, of any release."""
+        with self._worker_lock:
+            self._workers += workers
+            self._start_workers(workers)
+
+    def leave(self, workers: Sequence[WorkerProcess], how: Callable[[WorkerProcess], None]) -> None:
+        """Stops or kills workers for good."""
+        with self._worker_lock:
+            self._workers = [worker for worker in self._workers if worker not in workers]
+        together([lambda worker=worker: how(worker) for worker in workers])
 
     def _end_workers(self) -> None:
         with self._worker_lock:
@@ -118,10 +150,9 @@ class Storm:
     def revive_workers(self) -> None:
         """Starts workers that died by themselves again, as a supervisor would."""
         with self._worker_lock:
-            for worker in self._workers:
-                if not worker.is_alive:
-                    self.deaths += 1
-                    worker.start()
+            dead = [worker for worker in self._workers if not worker.is_alive]
+            self.deaths += len(dead)
+            self._start_workers(dead)
 
     @contextmanager
     def workers_frozen(self) -> Iterator[None]:
@@ -141,29 +172,29 @@ class Storm:
         self.redis.start()
 
     def flush_broker(self) -> None:
-        """The broker forgets every message, and every bell is gone.
+        """The broker forgets every message, and every wake-up key is gone.
 
         Never on the data's own server: there FLUSHDB drops the search index, whichever database it is said to.
         """
         with redis.Redis.from_url(self.settings.broker_url) as broker:
             broker.flushdb()
         with self.raw() as control:
-            control.delete(*(self.keys.bell(shard.decode()) for shard in control.smembers(self.keys.shards)))
+            control.delete(*(self.keys.wakeup(shard.decode()) for shard in control.smembers(self.keys.shards)))
 
     def raw(self) -> redis.Redis:
-        """A plain connection to the data Redis."""
-        return redis.Redis.from_url(self.settings.redis_url, protocol=2)
+        """A plain connection to the control Redis, which has the memories too in most scenarios."""
+        return redis.Redis.from_url(self.settings.control_url, protocol=2)
 
     # The end.
 
-    def wait(self, submissions: Sequence[Submission] | None = None, patience: float = PATIENCE) -> None:
-        """Waits until the jobs are final and nothing is left over; what is not in time is for the books to find.
+    def wait(self, submissions: Sequence[Submission] | None = None, max_wait: float = PATIENCE) -> None:
+        """Waits until the jobs are final and nothing is left over; the invariants find what is not in time.
 
-        A job that is final may be left over for a moment: where two did its work, one of them may have delayed it
-        before the other one ended it.
+        A final job may be left over for a moment. If two workers did its work, one may have delayed it before the
+        other one ended it.
         """
         waiting = [each.job_id for each in (self.traffic.submissions if submissions is None else submissions)]
-        deadline = time.monotonic() + min(patience, PATIENCE)
+        deadline = time.monotonic() + min(max_wait, PATIENCE)
         with self.raw() as control:
             while (waiting := self._unfinished(control, waiting)) or left_over(control, self.keys):
                 if time.monotonic() > deadline:
@@ -174,17 +205,18 @@ class Storm:
         pipeline = control.pipeline(transaction=False)
         for job_id in job_ids:
             pipeline.hget(self.keys.job(job_id), "status")
-        open_states = {b"queued", b"running", b"retrying"}
-        return [job_id for job_id, status in zip(job_ids, pipeline.execute(), strict=True) if status in open_states]
+        statuses = pipeline.execute(raise_on_error=False)  # a damaged record may be no hash
+        over = {None, *(status.encode() for status in FINAL)}
+        return [job_id for job_id, status in zip(job_ids, statuses, strict=True) if status not in over]
 
-    def check(self, pardon: Pardon = nobody) -> Report:
-        """Waits for all jobs, and checks the books."""
+    def check(self, pardon: Pardon = nobody, invariants: Callable[..., Invariants] = Invariants) -> Report:
+        """Waits for all jobs, and checks the invariants."""
         self.wait()
         self.revive_workers()  # none may have died by itself, unless it was to
         if self.deaths and not self.may_die:
             self.report.blame("wrong", f"{self.deaths} workers died by themselves")
         self.report.jobs = len(self.traffic.submissions)
-        return Books(self.client, self.report, pardon).check(self.traffic.submissions)
+        return invariants(self.client, self.report, pardon).check(self.traffic.submissions)
 
 
 def freeze(server: EmbeddedRedis) -> None:
@@ -199,8 +231,13 @@ def thaw(server: EmbeddedRedis) -> None:
     os.kill(server.pid, signal.SIGCONT)
 
 
-def together(tasks: Sequence[Callable[[], object]]) -> None:
-    """Runs the tasks in a thread each, and raises the first error."""
+def together(tasks: Sequence[Callable[[], object]], undo: Callable[[], object] | None = None) -> None:
+    """Runs the tasks in a thread each, and raises the first error.
+
+    Args:
+        undo: called again and again, until all threads have ended, when the harness is stopped meanwhile. A process
+            that a thread is just starting is nobody's yet, and one call could miss it.
+    """
     errors: list[BaseException] = []
 
     def run(task: Callable[[], object]) -> None:
@@ -210,9 +247,16 @@ def together(tasks: Sequence[Callable[[], object]]) -> None:
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=(task,), daemon=True) for task in tasks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        for thread in threads:
+            while undo is not None and thread.is_alive():
+                undo()
+                thread.join(0.02)
+        raise
     if errors:
         raise errors[0]

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from storm import Storm
 
 from emendo_client import Job, MemoryClient
-from emendo_client.records import text_hash
-from emendo_client.testing.vectors import embed
-from emendo_config.redis_io import as_text
+from emendo_client.records.derived_fields import text_hash
+from emendo_client.testing.openai_server.vectors import embed
+from emendo_config.store.pipeline import as_text
+from tests.chaos.storm import Storm
 
 USERS = 50
 EACH = 100
@@ -39,6 +39,7 @@ def text_of(user: int, number: int) -> str:
 
 
 @pytest.mark.chaos
+@pytest.mark.slow
 @pytest.mark.timeout(480)
 def test_a_store_in_use_is_re_embedded_while_its_workers_die(tmp_path):
     seed = random.SystemRandom().randrange(1 << 32)

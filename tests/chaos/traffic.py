@@ -1,4 +1,4 @@
-"""Traffic: random requests from a seed, and the list of what was asked for the books to be checked against."""
+"""Traffic: random requests from a seed, and the list of what was asked, for the invariants to be checked against."""
 
 from __future__ import annotations
 
@@ -46,21 +46,22 @@ class Uncertain:
 
 
 class Traffic:
-    """What was asked so far; thread-safe.
+    """The requests made so far; thread-safe.
 
     Args:
         client: whose requests these are.
         seed: of the requests.
+        first: number of the first text; two clients must not tell the same one.
     """
 
-    def __init__(self, client: MemoryClient, seed: int) -> None:
+    def __init__(self, client: MemoryClient, seed: int, first: int = 1) -> None:
         self.client = client
         self.submissions: list[Submission] = []
         self.uncertain: list[Uncertain] = []
         self.failures = 0
         self._seed = seed
         self._lock = threading.Lock()
-        self._texts = itertools.count(1)
+        self._texts = itertools.count(first)
         self._streams = itertools.count()
 
     def add(self, count: int, timeout: float = 120.0) -> list[str]:
@@ -105,12 +106,12 @@ class Traffic:
 
         Args:
             ids: of the memories.
-            kinds: drawn from: u, m, b update text, metadata, both; d delete; r restore; v restore to version 1;
-                U, D batches of updates, deletes; W a batch of updates of texts.
+            kinds: characters to draw from. u, m, b update text, metadata, both. d deletes, r restores, v restores to
+                version 1. U, D are batches of updates, deletes; W is a batch of updates of texts.
             batch: fewest and most items of a batch.
             doomed: ids that a delete erases, now and then.
-            persistent: try again under an idempotency key when the network fails; half of the updates that set nothing
-                but texts have no key, and are tried once.
+            persistent: try again under an idempotency key when the network fails. Half of the updates that set only
+                texts have no key, and are tried once.
         """
         with self._lock:
             rng = random.Random(f"{self._seed}/{next(self._streams)}")

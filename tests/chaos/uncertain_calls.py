@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import redis
-from books import Report
-from traffic import Submission, Traffic, Uncertain
 
 from emendo_client import MemoryClient
 from emendo_config import Keys
+from tests.chaos.invariants import Report
+from tests.chaos.traffic import Submission, Traffic, Uncertain
 
 
 def clear_up(client: MemoryClient, traffic: Traffic, report: Report) -> list[Submission]:

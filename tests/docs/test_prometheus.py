@@ -1,0 +1,156 @@
+"""ops/prometheus and docs/reference/metrics.md against what the gateway exports. No Prometheus runs here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from emendo_client.exchanges.health import CircuitBreaker, Health, InferenceUsage, unreachable
+from emendo_gateway.admission.kinds import METRICS
+from emendo_gateway.metrics import exposition
+from emendo_gateway.operations import CHECK_TIMEOUT
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "ops" / "prometheus"
+CONFIG = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
+RULES = yaml.safe_load((FOLDER / "rules.yml").read_text(encoding="utf-8"))
+ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+
+DURATION = {"type": "string", "pattern": r"^([0-9]+(ms|[smhdwy]))+$"}
+TEXTS = {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}}
+# Prometheus' own grammar of rule files, alerts only.
+SHAPE = {
+    "type": "object",
+    "required": ["groups"],
+    "additionalProperties": False,
+    "properties": {
+        "groups": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["name", "rules"],
+                "additionalProperties": False,
+                "properties": {
+                    "name": {"type": "string"},
+                    "interval": DURATION,
+                    "rules": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {
+                            "type": "object",
+                            "required": ["alert", "expr", "labels", "annotations"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "alert": {"type": "string", "pattern": "^Emendo[A-Za-z]+$"},
+                                "expr": {"type": "string", "minLength": 1},
+                                "for": DURATION,
+                                "keep_firing_for": DURATION,
+                                "labels": {**TEXTS, "required": ["severity"]},
+                                "annotations": {**TEXTS, "required": ["summary", "description"]},
+                            },
+                        },
+                    },
+                },
+            },
+        }
+    },
+}
+
+HEALTH = Health(
+    redis=True,
+    queued=1,
+    queued_by_shard={"3": 1},
+    oldest_job_seconds={"interactive": 1.0},
+    circuit_breakers={"openai": CircuitBreaker(state="closed")},
+    inference=InferenceUsage(fallbacks={"UNKNOWN_MEMORY": 1}),
+)
+
+
+def exported() -> dict[str, set[str]]:
+    """Label names by metric, of everything the gateway exports; a counter's name ends in `_total`."""
+    families = text_string_to_metric_families(exposition(HEALTH).decode())
+    return {sample.name: set(sample.labels) for family in families for sample in family.samples}
+
+
+def seconds(duration: str) -> int:
+    (amount,) = re.fullmatch(r"(\d+)s", duration).groups()
+    return int(amount)
+
+
+def test_the_rules_have_the_shape_prometheus_asks_for():
+    validator = jsonschema.Draft202012Validator(SHAPE)
+    assert [f"{error.json_path}: {error.message}" for error in validator.iter_errors(RULES)] == []
+    # The shape does tell wrong from right.
+    wrong = {"groups": [{"name": "x", "rules": [{**ALERTS[0], "for": "soon"}]}]}
+    assert list(validator.iter_errors(wrong))
+    assert len({alert["alert"] for alert in ALERTS}) == len(ALERTS)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_an_alert_names_metrics_and_labels_that_exist(alert):
+    names = set(re.findall(r"\bemendo_[a-z_]+\b", alert["expr"]))
+    assert names
+    assert names <= exported().keys()
+    matched = set(re.findall(r"[{,] ?(\w+)!?=~?\"", alert["expr"]))
+    assert matched <= set().union(*(exported()[name] for name in names))
+    kept = {label for group in re.findall(r"by \(([^)]*)\)", alert["expr"]) for label in group.split(", ")}
+    assert kept - {"job"} <= set().union(*(exported()[name] for name in names))
+    used = {label for text in alert["annotations"].values() for label in re.findall(r"\$labels\.(\w+)", text)}
+    assert used <= kept
+
+
+def test_the_command_an_alert_names_can_be_typed_as_it_stands():
+    """`emendo dead replay` alone refuses: it wants to be told which."""
+    texts = " ".join(text for alert in ALERTS for text in alert["annotations"].values())
+    assert re.findall(r"emendo dead replay(?: --\w+)?", texts) == ["emendo dead replay --all"]
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "emendo_redis_up",
+        "emendo_workers",
+        "emendo_oldest_job_seconds",
+        "emendo_overdue_seconds",
+        "emendo_housekeeping_seconds",
+        "emendo_dead_letters",
+        "emendo_circuit_breaker_open",
+        "emendo_inference_fallbacks_total",
+    ],
+)
+def test_what_needs_a_person_has_an_alert(metric):
+    assert any(metric in alert["expr"] for alert in ALERTS)
+
+
+def test_the_page_lists_what_is_exported():
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(emendo_\w+)` \| (.*?) ?\| (.+) \|$", page, re.MULTILINE)
+    assert {name: set(re.findall(r"`(\w+)`", labels)) for name, labels, _ in rows} == exported()
+
+
+def test_prometheus_scrapes_the_gateway_where_it_is():
+    (scrape,) = CONFIG["scrape_configs"]
+    command = COMPOSE["services"]["gateway"]["command"]
+    port = command[command.index("--port") + 1]
+    assert scrape["static_configs"] == [{"targets": [f"gateway:{port}"]}]
+    assert scrape["metrics_path"] == METRICS
+    assert CHECK_TIMEOUT < seconds(scrape["scrape_timeout"]) <= seconds(CONFIG["global"]["scrape_interval"])
+    assert [(FOLDER / name).is_file() for name in CONFIG["rule_files"]] == [True]
+
+
+def test_an_unreachable_redis_is_not_an_empty_backlog():
+    assert exposition(unreachable("away")).decode().splitlines()[-1] == "emendo_redis_up 0.0"
+
+
+@pytest.mark.parametrize(("state", "value"), [("closed", 0.0), ("open", 1.0), ("half_open", 1.0)])
+def test_a_breaker_counts_as_open_until_it_is_closed(state, value):
+    """Half open is a moment between two pauses, and must not restart the alert's clock."""
+    health = HEALTH.model_copy(update={"circuit_breakers": {"openai": CircuitBreaker(state=state)}})
+    assert f'emendo_circuit_breaker_open{{provider="openai"}} {value}' in exposition(health).decode()

@@ -1,0 +1,1 @@
+"""Attacks on the product, and the proof that they fail."""
