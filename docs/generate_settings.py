@@ -1,6 +1,6 @@
 """Writes docs/reference/settings.md from the `Settings` class: `python docs/generate_settings.py`.
 
-With `--check` it writes nothing and exits 1 when the page is stale.
+With `--check` it writes nothing and exits 1 if the page is stale.
 """
 
 # ruff: noqa: INP001  # a script, not a package
@@ -12,48 +12,60 @@ import types
 import typing
 from pathlib import Path
 
+from generated_page import write_or_check
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from emendo_config import Settings
+from emendo_config import GatewaySettings, Settings
+from emendo_config.environment import EnvironmentSettings
 
 PAGE = Path(__file__).resolve().parent / "reference" / "settings.md"
 
 INTRODUCTION = """\
 # Settings
 
-This page is generated from `emendo_config.Settings`; change the class, then run `python docs/generate_settings.py`.
+This page is generated from `emendo_config.Settings` and `GatewaySettings`; change these, then run
+`python docs/generate_settings.py`.
 
-Every process reads its settings from the environment when it starts. An empty variable counts as not set. A value of
-the wrong form, or two values that cannot hold together, stop the process at once with a message that says what to
-change. `Settings(...)` in Python takes the same names without the prefix and in lower case. Where the default is
-empty, the last column says what happens.
+Every process reads its settings from the environment at its start. An empty variable counts as unset. A value of the
+wrong form, or two values that contradict each other, stop the process at once. The message says what to change.
+`Settings(...)` in Python takes the same names in lower case and without the prefix. An empty default is explained in
+the last column.
 """
 
 RELATIONS = """\
-## What must hold between them
+## Relations between settings
 
 - `EMENDO_DRAIN_BUDGET` < `EMENDO_TASK_SOFT_TIME_LIMIT` < `EMENDO_TASK_TIME_LIMIT` < `EMENDO_VISIBILITY_TIMEOUT` <
-  `EMENDO_JOB_TTL`: otherwise a job could run twice at once, or its record vanish while it is worked on.
+  `EMENDO_JOB_TTL`. Otherwise a job can run twice at once, or its record can expire while the job runs.
 - `EMENDO_RETRY_BASE` ≤ `EMENDO_RETRY_MAX` < `EMENDO_VISIBILITY_TIMEOUT`.
-- `EMENDO_SWEEP_INTERVAL` < `EMENDO_LEASE`: otherwise a dead worker is noticed too late.
-- `EMENDO_REDIS_URL` names database 0: Redis indexes no other.
-- With the local embedder the model and its dimensions are fixed; leave both unset.
+- `EMENDO_SWEEP_INTERVAL` < `EMENDO_LEASE`. Otherwise a dead worker is detected too late.
+- `EMENDO_STRONG_TIMEOUT` < `EMENDO_REDIS_TIMEOUT` if `EMENDO_STRONG_FSYNC` or `EMENDO_STRONG_REPLICAS` is set.
+- `EMENDO_REDIS_URL` names database 0: Redis indexes no other one.
+- The local embedder has a fixed model and fixed dimensions. Leave both settings unset.
 
-Besides these, `OPENAI_API_KEY` is read when `EMENDO_EMBEDDING_API_KEY` is not set.
+An unset API key is read from `OPENAI_API_KEY`. With a key, an unset base URL is read from `OPENAI_BASE_URL`.
+"""
+
+GATEWAY = """\
+## The gateway
+
+The HTTP gateway also reads these; [the HTTP API](../how-to/http.md) explains them together.
 """
 
 
 def page() -> str:
-    """The whole page, as it should stand in docs/reference/settings.md."""
-    rows = [_row(name, field) for name, field in Settings.model_fields.items()]
-    table = ["| variable | type | default | what |", "| --- | --- | --- | --- |", *rows]
-    return "\n".join((INTRODUCTION, *table, "", RELATIONS))
+    """The text of docs/reference/settings.md."""
+    return "\n".join((INTRODUCTION, *_table(Settings), "", RELATIONS, GATEWAY, *_table(GatewaySettings), ""))
 
 
-def _row(name: str, field: FieldInfo) -> str:
-    prefix = Settings.model_config["env_prefix"]
-    cells = (f"`{prefix}{name.upper()}`", _type(field), _default(field), field.description or "")
+def _table(settings: type[EnvironmentSettings]) -> list[str]:
+    rows = [_row(settings.variable(name), field) for name, field in settings.model_fields.items()]
+    return ["| variable | type | default | meaning |", "| --- | --- | --- | --- |", *rows]
+
+
+def _row(variable: str, field: FieldInfo) -> str:
+    cells = (f"`{variable}`", _type(field), _default(field), field.description or "")
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
@@ -82,21 +94,8 @@ def _default(field: FieldInfo) -> str:
         value = value.get_secret_value()
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    return f"`{value}`" if value else ""  # empty and 0 stand for: follows from other settings
-
-
-def main(arguments: list[str]) -> int:
-    """Writes the page, or with `--check` says whether it is fresh."""
-    text = page()
-    if "--check" in arguments:
-        fresh = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text
-        if not fresh:
-            sys.stderr.write("docs/reference/settings.md is stale; run: python docs/generate_settings.py\n")
-        return 0 if fresh else 1
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+    return f"`{value}`" if value else ""  # empty and 0 mean: derived from other settings
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check(PAGE, page(), "python docs/generate_settings.py"))

@@ -1,0 +1,107 @@
+"""Writes docs/reference/compatibility.md from the tables that the tests run: `python -m docs.generate_compatibility`.
+
+With `--check` it writes nothing and exits 1 when the page is stale.
+"""
+
+# ruff: noqa: INP001  # a script, not a package
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from docs.generated_page import write_or_check
+from tests.support import answer_shapes, filter_forms, message_forms, provider_forms, schemes
+from tests.support.web import forms as web_forms
+
+PAGE = Path(__file__).resolve().parent / "reference" / "compatibility.md"
+
+INTRODUCTION = """\
+# Compatibility
+
+This page is generated from the tables that the tests run: `python -m docs.generate_compatibility`. Every row is tested.
+The embedding servers and the chat models are stand-ins that speak OpenAI's protocol over HTTP. Their habits are those
+that users of the named servers have reported. The web servers, Redis and RabbitMQ are the real ones.
+"""
+
+_RIGHT = "1,000 of 1,000 right"
+_MORE_PROCESSES = (
+    ("Celery, prefork pool", "MemoryClient, used before the fork"),
+    ("Celery, prefork pool, asyncio.run", "AsyncMemoryClient, a loop for each task"),
+    ("multiprocessing, fork", "MemoryClient, used before the fork"),
+    ("multiprocessing, spawn and forkserver", "MemoryClient, made in each process"),
+)
+
+Rows = Iterable[tuple[str, ...]]
+
+
+def page() -> str:
+    """The whole page, as it should stand in docs/reference/compatibility.md."""
+    sections = [
+        _section("Embedding servers", "providers/test_provider_forms.py", _EMBEDDING, _embedding_servers()),
+        _section("Answers of chat models", "openai_server/test_answer_shapes.py", _ANSWERS, _answers()),
+        _section("Web servers", "client/test_web_servers.py", _WEB, _web_servers()),
+        _section("Redis and brokers", "ops/test_schemes.py", _SCHEMES, _schemes()),
+        _section("Messages", "inference/test_message_forms.py", _MESSAGES, _messages()),
+        _section("Filters", "filters/test_forms.py", _FILTERS, _filters()),
+    ]
+    return "\n".join((INTRODUCTION, *sections))
+
+
+_EMBEDDING = ("server", "how it differs from OpenAI", "what Emendo does")
+_ANSWERS = ("server: shape of the answer", "reading")
+_WEB = ("server", "client", "searches")
+_SCHEMES = ("scheme", "what stands behind it", "tried with")
+_MESSAGES = ("API: form", "messages kept", "left out")
+_FILTERS = ("operator", "spelling", "example", "decided by")
+
+
+def _embedding_servers() -> Rows:
+    return ((form.name, form.differs, form.does) for form in provider_forms.FORMS)
+
+
+def _answers() -> Rows:
+    for name, shape in answer_shapes.SHAPES.items():
+        if shape.facts is None:
+            yield name, f"refused: `{shape.code}`"
+        else:
+            yield name, "read as far as it goes" if shape.is_cut else "read"
+
+
+def _web_servers() -> Rows:
+    yield from ((server.name, server.use, _RIGHT) for server in web_forms.WEB_SERVERS)
+    yield from ((*words, _RIGHT) for words in _MORE_PROCESSES)
+    yield "Jupyter", "both clients, with top-level await", "all right"
+
+
+def _schemes() -> Rows:
+    tried = "both clients, a worker, the doctor, the gateway, Flower"
+    return ((url, behind, tried) for url, behind in schemes.SCHEMES.values())
+
+
+def _messages() -> Rows:
+    for name, form in message_forms.FORMS.items():
+        left_out = ", ".join(f"{kind}: {count}" for kind, count in form.left_out.items())
+        yield name, str(len(form.kept)), left_out or "nothing"
+
+
+def _filters() -> Rows:
+    for form in filter_forms.FORMS:
+        decided = "the index" if form.is_indexed else "a look at each candidate"
+        yield form.operator, form.spelling, f"`{form.example!r}`", decided
+
+
+def _section(title: str, test: str, columns: tuple[str, ...], rows: Rows) -> str:
+    folder = "tests" if test.startswith("openai_server") else "tests/integration"
+    table = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
+    table += (f"| {' | '.join(_cell(each) for each in row)} |" for row in rows)
+    return "\n".join((f"## {title}", "", f"Test: `{folder}/{test}`.", "", *table, ""))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    sys.exit(write_or_check(PAGE, page(), "python -m docs.generate_compatibility"))
