@@ -20,12 +20,12 @@ from tests.chaos.invariants import Invariants, Report
 from tests.chaos.replicated_redis import ReplicatedRedis
 from tests.chaos.storm import Storm, together
 from tests.chaos.traffic import Ask, Submission
+from tests.support.patience import PATIENCE
 
 # Seconds that the old master goes on without its replicas.
 APART = 0.3
-# Seconds that the provider holds a change back, and that anything about it may take.
+# Seconds that the provider holds a change back.
 HELD = 2.0
-PATIENCE = 60.0
 # Microseconds by which the end of an attempt may come after its last write.
 SLACK = 1_000_000
 

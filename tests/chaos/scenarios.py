@@ -20,6 +20,7 @@ from tests.chaos.invariants import Invariants, Report
 from tests.chaos.mixed_releases import mixed_releases
 from tests.chaos.storm import Storm, nobody, together
 from tests.chaos.traffic import Ask, Traffic
+from tests.support.patience import LONG_PATIENCE
 
 # Answers that no later attempt changes: the key and the request are wrong.
 PERMANENT_FAULTS = {"bad_request", "unauthorized"}
@@ -238,7 +239,7 @@ def competing_tenants(directory: Path, seed: int, jobs: int) -> Report:
         before = imported.progress().done
         batch = storm.client.batch_update([{"memory_id": memory_id, "text": "passes"} for memory_id in ids[:5]])
         storm.traffic.note(batch, *(Ask("update", memory_id, text="passes") for memory_id in ids[:5]))
-        batch.wait(60.0, raise_on_failure=True)
+        batch.wait(LONG_PATIENCE, raise_on_failure=True)
         passed = imported.progress().done - before
         storm.report.notes.append(f"{passed} of {len(texts)} items of the flood before the other batch's end")
         if passed > 6 * window:
@@ -246,7 +247,7 @@ def competing_tenants(directory: Path, seed: int, jobs: int) -> Report:
         with storm.happening(storm.kill_a_worker):
             storm.traffic.flow(ids, jobs, "uuubm", rate=50, batch=(5, 20))
             storm.wait()
-        results = imported.wait(240.0).results
+        results = imported.wait(LONG_PATIENCE).results
         flooding = Traffic(flood, seed)
         added = zip(results, texts, strict=True)
         flooding.note(imported, *(Ask("add", item.memory_id, text=text) for item, text in added))

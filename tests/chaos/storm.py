@@ -22,10 +22,7 @@ from emendo_config import Keys, Settings
 from tests.chaos.invariants import FINAL, Invariants, Pardon, Report, left_over
 from tests.chaos.replicated_redis import ReplicatedRedis
 from tests.chaos.traffic import Submission, Traffic
-
-# Seconds until a job that has not ended counts as lost: the defaults promise that a dead worker's jobs go on within
-# 15 s, and a poison job costs five such waits.
-PATIENCE = 240.0
+from tests.support.patience import LONG_PATIENCE
 
 
 def nobody(*_: object) -> bool:
@@ -187,14 +184,14 @@ class Storm:
 
     # The end.
 
-    def wait(self, submissions: Sequence[Submission] | None = None, max_wait: float = PATIENCE) -> None:
+    def wait(self, submissions: Sequence[Submission] | None = None, max_wait: float = LONG_PATIENCE) -> None:
         """Waits until the jobs are final and nothing is left over; the invariants find what is not in time.
 
         A final job may be left over for a moment. If two workers did its work, one may have delayed it before the
         other one ended it.
         """
         waiting = [each.job_id for each in (self.traffic.submissions if submissions is None else submissions)]
-        deadline = time.monotonic() + min(max_wait, PATIENCE)
+        deadline = time.monotonic() + max_wait
         with self.raw() as control:
             while (waiting := self._unfinished(control, waiting)) or left_over(control, self.keys):
                 if time.monotonic() > deadline:

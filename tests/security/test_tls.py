@@ -21,7 +21,7 @@ from emendo_client.testing.ports import LOOPBACK
 from emendo_config import ConfigurationError, Settings
 from emendo_config.celery_app import create_app
 from emendo_config.store.connections import connect, connect_async, connect_listening, connect_listening_async
-from tests.support.dashboards import until
+from tests.support.patience import until
 from tests.support.tls import Certificates, TLSProxy
 
 USER, PASSWORD = "tls-test", "hush-hush"

@@ -56,7 +56,6 @@ def three_memories(services, client):
 
 
 @pytest.mark.slow  # a worker dies at each of its steps
-@pytest.mark.timeout(600)
 def test_a_reembedding_goes_on_wherever_it_died(services, client, openai_server, monkeypatch):
     with_settings(services, client, chunk_items=2, embedding_cache_ttl=60)
     services.background_pipelines = SpacePipelines(services.store)
@@ -86,7 +85,6 @@ def test_a_reembedding_goes_on_wherever_it_died(services, client, openai_server,
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_old_space_goes_wherever_its_removal_died(services, client, monkeypatch):
     ids, before = three_memories(services, client)
     sizes = itertools.cycle((32, 64))
@@ -105,7 +103,6 @@ def test_the_old_space_goes_wherever_its_removal_died(services, client, monkeypa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_way_back_is_found_wherever_it_was_left(services, client, monkeypatch):
     ids, before = three_memories(services, client)
     first = active_space(services)
