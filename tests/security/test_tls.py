@@ -62,7 +62,7 @@ def servers(emendo_redis, certificates) -> Iterator[SimpleNamespace]:
 
 
 def settings_for(url: str, **more: Any) -> Settings:
-    values = {"redis_timeout": 5.0, "broker_timeout": 1.0, "key_prefix": f"test-{uuid.uuid4().hex[:12]}:", **more}
+    values = {"redis_timeout": 60.0, "broker_timeout": 30.0, "key_prefix": f"test-{uuid.uuid4().hex[:12]}:", **more}
     return Settings(redis_url=url, **values)
 
 
