@@ -31,9 +31,13 @@ pytest.register_assert_rewrite("tests.support", "tests.model")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Processes for `-n auto`: two a core, since the tests mostly wait; each has a Redis and a provider of its own."""
+    """Processes for `-n auto`: two a core, since the tests mostly wait; each has a Redis and a provider of its own.
+
+    One a core for the slow tests alone: many of them start processes of their own, which work.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(2 * cores + 1, 16)
+    each = 1 if config.option.markexpr == "slow" else 2
+    return min(each * cores + 1, 16)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -23,6 +24,9 @@ from tests.chaos.invariants import FINAL, Invariants, Pardon, Report, left_over
 from tests.chaos.replicated_redis import ReplicatedRedis
 from tests.chaos.traffic import Submission, Traffic
 from tests.support.patience import LONG_PATIENCE
+
+# A scenario strikes once for so many of its jobs, at most.
+JOBS_A_DISASTER = 40.0
 
 
 def nobody(*_: object) -> bool:
@@ -113,13 +117,24 @@ class Storm:
     # Disasters.
 
     @contextmanager
-    def happening(self, disaster: Callable[[], None], pause: tuple[float, float] = (1.0, 2.0)) -> Iterator[None]:
-        """Repeats a disaster at random times while the block runs; an error in it is the scenario's."""
+    def happening(
+        self, disaster: Callable[[], None], pause: tuple[float, float] = (1.0, 2.0), most: float = math.inf
+    ) -> Iterator[None]:
+        """Repeats a disaster at random times while the block runs; an error in it is the scenario's.
+
+        Args:
+            disaster: strikes once.
+            pause: the shortest and the longest time between two of them, in seconds.
+            most: how often it strikes. Without a bound, a block that waits for its jobs might never end on a machine
+                that recovers more slowly than disasters follow each other.
+        """
         over = threading.Event()
         errors: list[BaseException] = []
 
         def strike() -> None:
-            while not over.wait(self.random.uniform(*pause)):
+            left = most
+            while left >= 1 and not over.wait(self.random.uniform(*pause)):
+                left -= 1
                 try:
                     disaster()
                 except BaseException as error:  # noqa: BLE001  # raised below

@@ -1,4 +1,4 @@
-"""Re-embedding under fire: searches and writes all the time, and a worker killed every two seconds."""
+"""Re-embedding under fire: searches and writes all the time, and a worker killed every two seconds, eight times."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_store_in_use_is_re_embedded_while_its_workers_die(tmp_path):
         with ExitStack() as stack:
             for act in acts:
                 stack.enter_context(repeated(act))
-            with storm.happening(storm.kill_a_worker, pause=(2.0, 2.0)):
+            with storm.happening(storm.kill_a_worker, pause=(2.0, 2.0), most=8):
                 result = storm.client.reembed(dimensions=DIMENSIONS).wait(LONG_PATIENCE, with_results=False)
             assert result.status == "succeeded", result
             went_on = time.monotonic() + 1.0
