@@ -159,7 +159,7 @@ def poison(directory: Path, seed: int, jobs: int) -> Report:
     (site / "sitecustomize.py").write_text(_SITE)
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = f"{site}{os.pathsep}{before}"
-    settings = {"lease": 2.0, "ring_ttl": 1.0, "sweep_interval": 0.2, "chunk_items": 10}
+    settings = {"lease": 2.0, "ring_ttl": 1.0, "sweep_interval": 0.2, "chunk_items": 10, "poison_deliveries": 3}
     try:
         with Storm("poison", directory, seed, **settings).running(workers=2) as storm:
             return _poisoned(storm, jobs)
