@@ -9,8 +9,9 @@ from fastapi import APIRouter, Request, Response
 from emendo_client.errors import ValidationError
 from emendo_gateway.mem0 import answers, bodies
 from emendo_gateway.mem0.answers import Calls, IdempotencyKey, answer
+from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 
 
 @router.put("/v1/batch/")

@@ -12,8 +12,9 @@ from emendo_config.error_codes import ErrorCode
 from emendo_gateway.gateway import gateway_of
 from emendo_gateway.mem0 import answers, bodies, documents, filters
 from emendo_gateway.mem0.answers import Calls, IdempotencyKey, answer
+from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 _LARGEST_PAGE = 1_000
 
 
