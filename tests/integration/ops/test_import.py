@@ -153,6 +153,19 @@ def test_what_was_erased_stays_erased_and_is_erased_again(services, client, rest
     assert told(restoring.imported(with_it)) == {"same": 4, "newer_kept": 1, "lacking_vectors": 3}
 
 
+def test_no_later_version_of_a_file_brings_an_erased_memory_back(services, client, restoring, store):
+    older = restoring.exported("older.jsonl", "--vectors")
+    for number in range(3):
+        drain(services, client.update(store[0], f"secret {number}"))
+    newer = restoring.exported("newer.jsonl", "--vectors")
+    restoring.lose()
+    restoring.imported(older)
+    drain(services, client.delete(store[0], hard=True))
+    assert restoring.version(store[0]) == 2
+    assert told(restoring.imported(newer)) == {"same": 4, "newer_kept": 1}
+    assert "secret" not in str(restoring.content())
+
+
 def test_damaged_lines_are_refused_by_number_without_their_text(services, client, restoring, store):
     for number in range(4):
         drain(services, client.update(store[0], f"text {number}"))
