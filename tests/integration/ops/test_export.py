@@ -178,6 +178,30 @@ def test_a_memory_and_its_history_agree_while_it_changes(services, client, small
         writer.join()
 
 
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("erases", [True, False], ids=["an erasure", "an update"])
+def test_a_change_between_two_pages_leaves_the_memory_whole(  # noqa: PLR0917
+    services, client, cli, monkeypatch, store, erases
+):
+    for number in range(4):
+        drain(services, client.update(store[0], f"text {number}"))
+    following = export.Export._next
+    changes = [lambda: client.delete(store[0], hard=True) if erases else client.update(store[0], "later")]
+
+    def with_a_change(made, memory_id, after):
+        if changes:
+            drain(services, changes.pop()())
+        return following(made, memory_id, after)
+
+    monkeypatch.setattr(export.Export, "_next", with_a_change)
+    code, out, _ = cli(services.settings, "export", "-")
+    found = memories_of(out)[store[0]]
+    assert (code, found["entries"], len(found["history"])) == (0, 6 if erases else 5, 6 if erases else 5)
+    assert found["history"][-1]["version"] == found["fields"]["version"]
+    assert ("text 0" in out) is not erases
+    assert "later" not in out
+
+
 def test_a_damaged_memory_is_named_and_the_others_are_exported(services, cli, store):
     services.data.hset(services.keys.memory(store[0]), "version", 9)
     services.data.hset(services.keys.memory(store[1]), "memory", b"\xff")
