@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import re
+import sys
 import tracemalloc  # noqa: F401  # see below
 from collections.abc import Iterator
 
@@ -19,6 +20,11 @@ from emendo_config.store.connections import connect
 hypothesis.settings.register_profile("emendo", deadline=None)
 hypothesis.settings.load_profile("emendo")
 
+# The images that CI runs in often forbid cached bytecode. Each process of the run, and each that a test starts, would
+# then compile the whole product and pytest all tests: minutes of work.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 pytest_plugins = ["emendo_client.testing.fixtures"]
 
 pytest.register_assert_rewrite("tests.support", "tests.model")
@@ -28,9 +34,9 @@ pytest.register_assert_rewrite("tests.support", "tests.model")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Processes for `-n auto`: two a core, since the tests mostly wait; each has a Redis and a provider of its own."""
+    """Processes for `-n auto`: two a core, since tests wait, too; each has a Redis and a provider of its own."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(2 * cores + 1, 16)
+    return min(2 * cores, 16)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
