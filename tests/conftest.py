@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import re
+import sys
 import tracemalloc  # noqa: F401  # see below
 from collections.abc import Iterator
 
@@ -22,6 +23,11 @@ hypothesis.settings.load_profile("emendo")
 # Seconds that a slow test may take on a slow machine. Tests of many minutes have a limit of their own.
 SLOW_TIMEOUT = 600.0
 
+# The images that CI runs in often forbid cached bytecode. Each process of the run, and each that a test starts, would
+# then compile the whole product and pytest all tests: minutes of work.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 pytest_plugins = ["emendo_client.testing.fixtures"]
 
 pytest.register_assert_rewrite("tests.support", "tests.model")
@@ -31,13 +37,12 @@ pytest.register_assert_rewrite("tests.support", "tests.model")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Processes for `-n auto`: two a core, since the tests mostly wait; each has a Redis and a provider of its own.
+    """Processes for `-n auto`: two a core, since tests also wait; each has a Redis and a provider of its own.
 
-    One a core for the slow tests alone: many of them start processes of their own, which work.
+    One a core and one more for the slow tests alone: many of them start processes of their own, which work.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    each = 1 if config.option.markexpr == "slow" else 2
-    return min(each * cores + 1, 16)
+    return min(cores + 1 if config.option.markexpr == "slow" else 2 * cores, 16)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
