@@ -85,12 +85,16 @@ def no_leaked_keys(request: pytest.FixtureRequest) -> Iterator[None]:
         dead = {record.decode() for name in lists for record in connection.zrange(name, 0, -1)}
         dead |= {record.partition(":")[0] for record in dead}  # a batch job stays as long as its dead chunks
         leaked = []
-        left = list(connection.scan_iter(match=f"{settings.key_prefix}*", count=1_000))
-        for raw in left:
+        left = list(connection.scan_iter(match=f"{settings.key_prefix}*", count=10_000))
+        with connection.pipeline(transaction=False) as together:
+            for raw in left:
+                together.ttl(raw)
+            lifetimes = together.execute()
+        for raw in (each for each, seconds in zip(left, lifetimes, strict=True) if seconds == -1):
             name = raw.decode().removeprefix(settings.key_prefix)
             job_id = name.removeprefix("job:")
             stays = PERMANENT.fullmatch(name) or job_id in dead or _unfinished(connection, raw, name)
-            if not stays and connection.ttl(raw) == -1:
+            if not stays:
                 leaked.append(name)
         _remove(connection, settings.key_prefix, left)
         assert not leaked, f"keys without an expiry: {leaked}"
