@@ -97,7 +97,8 @@ def test_each_kind_of_work_is_counted_once(services, client, settings, openai_se
     assert found.sum("emendo_embedding_request_texts_count") == requests
     assert 0 < found.sum("emendo_provider_errors_total") < requests
     assert found.sum("emendo_provider_tokens_total", kind="embedding") > 0
-    assert found.sum("emendo_drain_batch_jobs_sum") == 7
+    chunks = int(services.control.hget(services.keys.job(batch.id), "chunks"))
+    assert found.sum("emendo_drain_batch_jobs_sum") == 6 + chunks
     assert found.sum("emendo_metrics_read") == 1
 
 
@@ -137,6 +138,7 @@ def test_a_job_that_another_reader_ended_is_not_counted(services, client, settin
 
     def documents(outcome):
         services.control.hset(services.keys.job(job.id), "status", "succeeded")
+        services.control.expire(services.keys.job(job.id), 60)
         return finish_documents(outcome)
 
     monkeypatch.setattr(attempt, "finish_documents", documents)
