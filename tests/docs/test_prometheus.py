@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -11,7 +13,11 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from emendo_client.exchanges.health import CircuitBreaker, Health, InferenceUsage, unreachable
+from emendo_client.exchanges.measurements import Measurements, OpenJobs, Pace
+from emendo_client.exchanges.reembedding.models import Migration, MigrationPhase
+from emendo_config.metric_families import COUNTED, SECONDS, Type, field_of
 from emendo_gateway.admission.kinds import METRICS
+from emendo_gateway.gauges import READ
 from emendo_gateway.metrics import exposition
 from emendo_gateway.operations import CHECK_TIMEOUT
 
@@ -73,9 +79,20 @@ HEALTH = Health(
 )
 
 
+MEASURED = Measurements(
+    counts={field_of(family, *family.labels, *(["0"] if family.bounds else [])): 1 for family in COUNTED.values()},
+    memories=1,
+    cache_bytes={"space": 1},
+    paces={("openai", "requests"): Pace(0.0, 0.0)},
+    projects={"acme": OpenJobs(1, 1.0)},
+    reembedding=Migration(job_id="job", phase=MigrationPhase.BACKFILL, active=True),
+)
+FAMILIES = {**COUNTED, **READ}
+
+
 def exported() -> dict[str, set[str]]:
-    """Label names by metric, of everything the gateway exports; a counter's name ends in `_total`."""
-    families = text_string_to_metric_families(exposition(HEALTH).decode())
+    """Label names by series, of everything the gateway exports; a counter's name ends in `_total`."""
+    families = text_string_to_metric_families(exposition(HEALTH, MEASURED).decode())
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 
 
@@ -130,9 +147,25 @@ def test_what_needs_a_person_has_an_alert(metric):
 
 
 def test_the_page_lists_what_is_exported():
-    page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(emendo_\w+)` \| (.*?) ?\| (.+) \|$", page, re.MULTILINE)
-    assert {name: set(re.findall(r"`(\w+)`", labels)) for name, labels, _ in rows} == exported()
+    result = subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate_metrics.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    histograms = {name for name, family in FAMILIES.items() if family.bounds}
+    series = {f"{name}{end}" for name in histograms for end in ("_bucket", "_count", "_sum")}
+    assert exported().keys() == FAMILIES.keys() - histograms | series
+    for name, labels in exported().items():
+        family = FAMILIES.get(name) or FAMILIES[name.rpartition("_")[0]]
+        assert labels - {"le"} == set(family.labels), name
+
+
+def test_names_follow_the_conventions_of_prometheus():
+    for name, family in FAMILIES.items():
+        assert name.endswith("_total") == (family.type is Type.COUNTER), name
+        assert re.fullmatch(r"emendo(_[a-z]+)+", name), name
+        assert family.meaning.endswith("."), name
+        assert family.bounds == tuple(sorted(family.bounds)), name
+    assert 0.1 in SECONDS, "the target for an update is counted, not interpolated"
 
 
 def test_prometheus_scrapes_the_gateway_where_it_is():
