@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from emendo_client.exchanges.health import Health, InferenceUsage
 from emendo_client.exchanges.measurements import Measurements
 from emendo_client.exchanges.reembedding.models import Migration
-from emendo_config.metric_families import COUNTED, Family, Type, counters_of, histograms_of
+from emendo_config.metric_families import COUNTED, FAILED, OPERATIONS, Family, Type, counters_of, histograms_of
 from emendo_gateway import gauges
 
 
@@ -107,6 +107,8 @@ def _counted(counts: Mapping[str, int]) -> Iterator[Metric]:
     for family in COUNTED.values():
         if family.type is Type.COUNTER:
             counters = counters_of(family, counts)
+            if family is OPERATIONS:  # a series that begins at 1 has no rate, and its first failure no alert
+                counters = {(kind, FAILED): 0 for kind, _ in counters} | counters
             yield _many(family, counters if family.labels else {(): 0, **counters})
             continue
         metric = HistogramMetricFamily(family.name, family.meaning, labels=family.labels)

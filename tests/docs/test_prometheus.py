@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,12 +26,36 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "ops" / "prometheus"
 CONFIG = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
 RULES = yaml.safe_load((FOLDER / "rules.yml").read_text(encoding="utf-8"))
-ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
+ALL_RULES = [rule for group in RULES["groups"] for rule in group["rules"]]
+ALERTS = [rule for rule in ALL_RULES if "alert" in rule]
+RECORDED = {rule["record"]: rule["expr"] for rule in ALL_RULES if "record" in rule}
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 
 DURATION = {"type": "string", "pattern": r"^([0-9]+(ms|[smhdwy]))+$"}
 TEXTS = {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}}
-# Prometheus' own grammar of rule files, alerts only.
+# Prometheus' own grammar of rule files.
+RECORDING = {
+    "type": "object",
+    "required": ["record", "expr"],
+    "additionalProperties": False,
+    "properties": {
+        "record": {"type": "string", "pattern": "^job(_le)?:emendo_[a-z_]+:[a-z0-9_]+$"},
+        "expr": {"type": "string", "minLength": 1},
+    },
+}
+ALERTING = {
+    "type": "object",
+    "required": ["alert", "expr", "labels", "annotations"],
+    "additionalProperties": False,
+    "properties": {
+        "alert": {"type": "string", "pattern": "^Emendo[A-Za-z]+$"},
+        "expr": {"type": "string", "minLength": 1},
+        "for": DURATION,
+        "keep_firing_for": DURATION,
+        "labels": {**TEXTS, "required": ["severity"]},
+        "annotations": {**TEXTS, "required": ["summary", "description", "runbook_url"]},
+    },
+}
 SHAPE = {
     "type": "object",
     "required": ["groups"],
@@ -49,19 +74,7 @@ SHAPE = {
                     "rules": {
                         "type": "array",
                         "minItems": 1,
-                        "items": {
-                            "type": "object",
-                            "required": ["alert", "expr", "labels", "annotations"],
-                            "additionalProperties": False,
-                            "properties": {
-                                "alert": {"type": "string", "pattern": "^Emendo[A-Za-z]+$"},
-                                "expr": {"type": "string", "minLength": 1},
-                                "for": DURATION,
-                                "keep_firing_for": DURATION,
-                                "labels": {**TEXTS, "required": ["severity"]},
-                                "annotations": {**TEXTS, "required": ["summary", "description"]},
-                            },
-                        },
+                        "items": {"oneOf": [ALERTING, RECORDING]},
                     },
                 },
             },
@@ -110,8 +123,16 @@ def test_the_rules_have_the_shape_prometheus_asks_for():
     assert len({alert["alert"] for alert in ALERTS}) == len(ALERTS)
 
 
+def expanded(expression: str) -> str:
+    """The expression, with recorded ones in the place of their names."""
+    while found := re.search(r"\bjob(?:_le)?:[a-z_]+:\w+", expression):
+        expression = expression.replace(found[0], f"({RECORDED[found[0]]})")
+    return expression
+
+
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 def test_an_alert_names_metrics_and_labels_that_exist(alert):
+    alert = {**alert, "expr": expanded(alert["expr"])}
     names = set(re.findall(r"\bemendo_[a-z_]+\b", alert["expr"]))
     assert names
     assert names <= exported().keys()
@@ -121,6 +142,40 @@ def test_an_alert_names_metrics_and_labels_that_exist(alert):
     assert kept - {"job"} <= set().union(*(exported()[name] for name in names))
     used = {label for text in alert["annotations"].values() for label in re.findall(r"\$labels\.(\w+)", text)}
     assert used <= kept
+
+
+def test_every_metric_that_a_rule_records_exists():
+    named = {name for expression in RECORDED.values() for name in re.findall(r"\bemendo_[a-z_]+", expanded(expression))}
+    assert named
+    assert named <= exported().keys()
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_the_link_of_an_alert_leads_to_its_section(alert):
+    page, _, section = alert["annotations"]["runbook_url"].partition("#")
+    assert section == alert["alert"].lower()
+    assert f"\n## {alert['alert']}\n" in (ROOT / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "command", [("check", "rules", "rules.yml"), ("check", "config", "prometheus.yml"), ("test", "rules", "tests.yml")]
+)
+def test_prometheus_own_tool_approves(command):
+    tool = shutil.which("promtool")
+    if tool is None:
+        pytest.skip("promtool is not installed here (Debian's package prometheus): the rules are not tried")
+    result = subprocess.run([tool, *command], cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_each_target_has_a_rule_that_was_tried():
+    """An alert that never fires in the tests may never fire at night."""
+    tried = yaml.safe_load((FOLDER / "tests.yml").read_text(encoding="utf-8"))["tests"]
+    fires = {case["alertname"] for test in tried for case in test["alert_rule_test"] if case.get("exp_alerts")}
+    targets = {rule["alert"] for rule in RULES["groups"][0]["rules"] if "alert" in rule}
+    assert RULES["groups"][0]["name"] == "emendo-targets"
+    assert len(targets) == 4
+    assert targets <= fires
 
 
 def test_the_command_an_alert_names_can_be_typed_as_it_stands():
