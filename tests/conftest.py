@@ -64,7 +64,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 # Keys that stay by design; everything else must expire by itself.
 PERMANENT = re.compile(
-    r"(memory|history|conflict):\{.+\}|clock|shards|projects|housekeeping|spaces|usage|feed|dead|dead-projects|delayed"
+    r"(memory|history|conflict):\{.+\}|clock|shards|projects|housekeeping|spaces|usage|metrics|feed|dead|dead-projects|delayed"
     r"|workers|accepting|migration(-failures)?|inbox:[\w-]+|(jobs|conflicts|project|waiting|dead|dead-of):.+"
     r"|gateway:keys?(:.+)?|_kombu.*|interactive|bulk|inference|maintenance|unacked.*"
 )

@@ -41,6 +41,7 @@ ALERTS = [
     alert["alert"]
     for group in yaml.safe_load((ROOT / "ops/prometheus/rules.yml").read_text(encoding="utf-8"))["groups"]
     for alert in group["rules"]
+    if "alert" in alert
 ]
 
 
