@@ -11,6 +11,7 @@ import pytest
 from emendo_config import GatewaySettings, Settings
 from emendo_gateway.app import create_app
 from emendo_gateway.callers import dialect_of
+from tests.model.effort import DEEP, LIMIT
 from tests.support.fuzzing import fuzz
 from tests.support.gateway import RunningGateway, browser, make_key
 
@@ -88,15 +89,16 @@ def test_no_answer_is_a_failure_or_outside_the_schema(fuzzed, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1_200)
-def test_no_answer_to_thousands_is_a_failure_or_outside_the_schema(fuzzed, tmp_path):
+@pytest.mark.timeout(LIMIT)
+@pytest.mark.parametrize("phase", ["fuzzing", "stateful"])
+@pytest.mark.parametrize("seed", [1, 2, 3] if DEEP else [1])
+def test_no_answer_to_made_up_requests_is_a_failure_or_outside_the_schema(fuzzed, tmp_path, phase, seed):
+    """With a few requests of each operation; EMENDO_HYPOTHESIS_PROFILE=deep makes up many."""
     url, key = fuzzed
-    for seed in (1, 2, 3):
-        folder = tmp_path / str(seed)
-        folder.mkdir()
-        report = fuzz(folder, url, key, phases="examples,coverage,fuzzing,stateful", examples=100, seed=seed)
-        assert report["operations"]["tested"] == report["operations"]["total"] > 10
-        assert report["test_cases"]["generated"] > 1_500
+    report = fuzz(tmp_path, url, key, phases=phase, examples=100 if DEEP else 20, seed=seed)
+    tested, total = (report["operations"][name] for name in ("tested", "total"))
+    assert tested == total > 10 if phase == "fuzzing" else tested > 10  # not every operation has links to others
+    assert report["test_cases"]["generated"] > 300
 
 
 # mem0's calls.
