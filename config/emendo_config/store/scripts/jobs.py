@@ -280,6 +280,16 @@ def deaths(*, workers: Key, worker: str, silence_ms: Number, living: Values, rec
     """
 
 
+@script(reply=bool, at_limit=True)
+def raise_clock(*, clock: Key, newest: Number) -> None:
+    """True when the clock was behind.
+
+    Args:
+        clock: of the submissions.
+        newest: a submission time (microseconds) that it must not be behind.
+    """
+
+
 @script(reply=int, shared=("next_times",), at_limit=True)
 def next_times(*, clock: Key, count: int) -> None:
     """The first of so many submission times (microseconds); the others follow, one microsecond apart."""
