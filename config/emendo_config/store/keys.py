@@ -283,6 +283,15 @@ class Keys:
         return f"{self.prefix}usage"
 
     @property
+    def metrics(self) -> str:
+        """Hash: what workers count for Prometheus, see `emendo_config.metric_families`."""
+        return f"{self.prefix}metrics"
+
+    def counted(self, token: str) -> str:
+        """String with TTL: a drain's counts with this token are part of `metrics`."""
+        return f"{self.prefix}counted:{token}"
+
+    @property
     def workers(self) -> str:
         """Sorted set: live worker processes by the time of their last heartbeat (milliseconds)."""
         return f"{self.prefix}workers"
@@ -323,9 +332,14 @@ class Keys:
         """String with TTL: a cached vector (float32 bytes)."""
         return f"{self.prefix}embedding:{space}:{digest}"
 
+    @property
+    def embedding_bytes_prefix(self) -> str:
+        """The prefix of the names of `embedding_bytes`."""
+        return f"{self.prefix}embedding-bytes:"
+
     def embedding_bytes(self, space: str, period: int) -> str:
         """String with TTL: bytes of vectors cached in one period, so that the cache's size is known and bounded."""
-        return f"{self.prefix}embedding-bytes:{space}:{period}"
+        return f"{self.embedding_bytes_prefix}{space}:{period}"
 
     # The HTTP gateway.
 

@@ -351,17 +351,20 @@ class Finished(NamedTuple):
     Attributes:
         recorded: how many jobs and chunks ended or were put aside.
         ended: the status of each batch job that ended with its last chunk, by its id.
+        unrecorded: the places of endings that changed nothing: the attempt is stale, or the record final.
     """
 
     recorded: int
     ended: dict[str, str]
+    unrecorded: frozenset[int] = frozenset()
 
     @classmethod
     def read(cls, raw: Sequence[Any]) -> Finished:
         """From the reply of Redis."""
-        recorded, _, *words = raw
+        recorded, _, unrecorded, *words = raw
         texts = [as_text(word) for word in words]
-        return cls(int(recorded), dict(zip(texts[::2], texts[1::2], strict=True)))
+        places = frozenset(int(place) - 1 for place in unrecorded)
+        return cls(int(recorded), dict(zip(texts[::2], texts[1::2], strict=True)), places)
 
 
 @script(
