@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # The text of the plain ConnectionError that redis-py's blocking pools raise when no connection became free in time.
 _NONE_FREE = "No connection available."
-# Each connection tells Redis this about the library. Without it each new one would read redis-py's metadata from its files.
+# Each connection tells Redis this about the library. Without it each new one would read redis-py's metadata files.
 _DRIVER = DriverInfo()
 
 
