@@ -12,7 +12,7 @@ from emendo_client._async.job import AsyncJob
 from emendo_client.errors import TransientError, ValidationError, from_document
 from emendo_client.models import JobResult, JobStatus
 from emendo_config.error_codes import ErrorCode
-from emendo_gateway.callers import state_of
+from emendo_gateway.callers import caller_of, state_of
 from emendo_gateway.gateway import gateway_of, service_of
 from emendo_gateway.idempotency import idempotency_key
 from emendo_gateway.mem0 import documents
@@ -25,8 +25,8 @@ _OLDER = ("org_id", "project_id", "output_format", "version")
 MOST_FAILURES = 100
 
 
-def _key(values: Annotated[list[str] | None, Header(alias="Idempotency-Key")] = None) -> str | None:
-    return idempotency_key(values)
+def _key(request: Request, values: Annotated[list[str] | None, Header(alias="Idempotency-Key")] = None) -> str | None:
+    return idempotency_key(values, caller_of(request.scope))
 
 
 IdempotencyKey = Annotated[str | None, Depends(_key)]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request
 from pydantic import WithJsonSchema
 
-from emendo_gateway.callers import Scope
+from emendo_gateway.callers import Scope, caller_of
 from emendo_gateway.gateway import gateway_of
 from emendo_gateway.idempotency import idempotency_key as read_key
 from emendo_gateway.queries import checked_query
@@ -53,6 +53,7 @@ def as_text(pattern: str | None = None, **more: Any) -> WithJsonSchema:
 
 
 def _idempotency_key(
+    request: Request,
     idempotency_key: Annotated[
         list[str] | None,
         as_text(_KEY_FORM),
@@ -63,7 +64,7 @@ def _idempotency_key(
         ),
     ] = None,
 ) -> str | None:
-    return read_key(idempotency_key)
+    return read_key(idempotency_key, caller_of(request.scope))
 
 
 def _seconds_to_wait(
