@@ -19,6 +19,9 @@ from emendo_config.store.connections import connect
 hypothesis.settings.register_profile("emendo", deadline=None)
 hypothesis.settings.load_profile("emendo")
 
+# Seconds that a slow test may take on a slow machine. Tests of many minutes have a limit of their own.
+SLOW_TIMEOUT = 600.0
+
 pytest_plugins = ["emendo_client.testing.fixtures"]
 
 pytest.register_assert_rewrite("tests.support", "tests.model")
@@ -28,9 +31,20 @@ pytest.register_assert_rewrite("tests.support", "tests.model")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Processes for `-n auto`: two a core, since the tests mostly wait; each has a Redis and a provider of its own."""
+    """Processes for `-n auto`: two a core, since the tests mostly wait; each has a Redis and a provider of its own.
+
+    One a core for the slow tests alone: many of them start processes of their own, which work.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(2 * cores + 1, 16)
+    each = 1 if config.option.markexpr == "slow" else 2
+    return min(each * cores + 1, 16)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives a slow test more time than pytest's own limit, which a slow machine would need for it."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

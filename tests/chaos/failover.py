@@ -18,14 +18,14 @@ from emendo_client.exchanges import accept
 from emendo_client.testing import Fault
 from tests.chaos.invariants import Invariants, Report
 from tests.chaos.replicated_redis import ReplicatedRedis
-from tests.chaos.storm import Storm, together
+from tests.chaos.storm import JOBS_A_DISASTER, Storm, together
 from tests.chaos.traffic import Ask, Submission
+from tests.support.patience import PATIENCE
 
 # Seconds that the old master goes on without its replicas.
 APART = 0.3
-# Seconds that the provider holds a change back, and that anything about it may take.
+# Seconds that the provider holds a change back.
 HELD = 2.0
-PATIENCE = 60.0
 # Microseconds by which the end of an attempt may come after its last write.
 SLACK = 1_000_000
 
@@ -56,7 +56,7 @@ def failover(directory: Path, seed: int, jobs: int) -> Report:
             fork.settle()
             windows.append(data.fail_over(APART, before=fork.before, after=fork.after))
 
-        with storm.happening(fail_over, pause=(1.0, 2.0)):
+        with storm.happening(fail_over, most=jobs / JOBS_A_DISASTER):
             together(
                 [
                     lambda: storm.traffic.flow(shared, jobs // 2, "uuumbU", rate=60, batch=(5, 20)),

@@ -20,6 +20,7 @@ from emendo_config.store.memory_use import MemoryUse
 from tests.chaos.invariants import Report
 from tests.chaos.storm import Storm, together
 from tests.chaos.traffic import Ask
+from tests.support.patience import PATIENCE
 
 # Below what any Redis uses: nothing that takes memory runs.
 NO_ROOM = 1_000_000
@@ -29,8 +30,6 @@ NEARLY_FULL = 0.9
 JOBS_BETWEEN, LONG = 100, 4_000
 # Memories that are erased, and purged, each time.
 ERASED, PURGED = 3, 3
-# Seconds until something must have happened.
-PATIENCE = 30.0
 
 
 def full_redis(directory: Path, seed: int, jobs: int) -> Report:

@@ -22,8 +22,9 @@ from emendo_client.testing.worker import WorkerProcess, environment
 from emendo_config import Settings
 from tests.chaos.invariants import Invariants, Report
 from tests.chaos.old_client import shown
-from tests.chaos.storm import PATIENCE, Storm, together
+from tests.chaos.storm import Storm, together
 from tests.chaos.traffic import Traffic
+from tests.support.patience import LONG_PATIENCE
 
 # The release before this one.
 OLD_RELEASE = "f2365b701c68b6084988f06e6cb9e74d8efcc8be"
@@ -153,7 +154,7 @@ def _leave(storm: Storm, workers: list[WorkerProcess]) -> None:
 
 
 def _await_windows(storm: Storm) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LONG_PATIENCE
     while storm.client.health().waiting and time.monotonic() < deadline:
         threading.Event().wait(0.05)
 

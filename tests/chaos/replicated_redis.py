@@ -12,9 +12,7 @@ import redis
 
 from emendo_client.testing.embedded_redis import EmbeddedRedis
 from emendo_client.testing.ports import LOOPBACK, free_port
-
-# Seconds that a replica may take to catch up.
-PATIENCE = 30.0
+from tests.support.patience import PATIENCE
 
 
 class Forwarder:

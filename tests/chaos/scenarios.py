@@ -18,8 +18,9 @@ from tests.chaos.failover import failover
 from tests.chaos.full_redis import full_redis
 from tests.chaos.invariants import Invariants, Report
 from tests.chaos.mixed_releases import mixed_releases
-from tests.chaos.storm import Storm, nobody, together
+from tests.chaos.storm import JOBS_A_DISASTER, Storm, nobody, together
 from tests.chaos.traffic import Ask, Traffic
+from tests.support.patience import LONG_PATIENCE
 
 # Answers that no later attempt changes: the key and the request are wrong.
 PERMANENT_FAULTS = {"bad_request", "unauthorized"}
@@ -47,7 +48,7 @@ def workers_killed(directory: Path, seed: int, jobs: int) -> Report:
     with Storm("workers-killed", directory, seed).running(workers=3) as storm:
         storm.provider.latency_ms = 20
         ids = storm.traffic.add(max(40, jobs // 25))
-        with storm.happening(storm.kill_a_worker):
+        with storm.happening(storm.kill_a_worker, most=jobs / JOBS_A_DISASTER):
             storm.traffic.flow(ids, jobs, EVERYTHING, rate=100)
             storm.wait()
         return storm.check()
@@ -137,7 +138,7 @@ def races(directory: Path, seed: int, jobs: int) -> Report:
     """Updates, deletes and restores race on few memories, some of which are erased: nothing comes back by itself."""
     with Storm("update-delete-restore", directory, seed).running(workers=3) as storm:
         ids = storm.traffic.add(20)[:12]
-        with storm.happening(storm.kill_a_worker):
+        with storm.happening(storm.kill_a_worker, most=jobs / JOBS_A_DISASTER):
             streams = 4
             together(
                 [
@@ -158,7 +159,7 @@ def poison(directory: Path, seed: int, jobs: int) -> Report:
     (site / "sitecustomize.py").write_text(_SITE)
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = f"{site}{os.pathsep}{before}"
-    settings = {"lease": 2.0, "ring_ttl": 1.0, "sweep_interval": 0.2, "chunk_items": 10}
+    settings = {"lease": 2.0, "ring_ttl": 1.0, "sweep_interval": 0.2, "chunk_items": 10, "poison_deliveries": 3}
     try:
         with Storm("poison", directory, seed, **settings).running(workers=2) as storm:
             return _poisoned(storm, jobs)
@@ -233,20 +234,20 @@ def competing_tenants(directory: Path, seed: int, jobs: int) -> Report:
     ):
         ids = storm.traffic.add(40)
         window = storm.settings.project_window_chunks * storm.settings.chunk_items
-        texts = [f"flood {number}" for number in range(max(10 * jobs, 20 * window))]
+        texts = [f"flood {number}" for number in range(max(10 * jobs, 8 * window))]
         imported = flood.batch_add([{"messages": text, "user_id": "ana"} for text in texts], infer=False)
         before = imported.progress().done
         batch = storm.client.batch_update([{"memory_id": memory_id, "text": "passes"} for memory_id in ids[:5]])
         storm.traffic.note(batch, *(Ask("update", memory_id, text="passes") for memory_id in ids[:5]))
-        batch.wait(60.0, raise_on_failure=True)
+        batch.wait(LONG_PATIENCE, raise_on_failure=True)
         passed = imported.progress().done - before
         storm.report.notes.append(f"{passed} of {len(texts)} items of the flood before the other batch's end")
         if passed > 6 * window:
             storm.report.blame("wrong", f"a batch of 5 waited for {passed} items of another project")
-        with storm.happening(storm.kill_a_worker):
+        with storm.happening(storm.kill_a_worker, most=jobs / JOBS_A_DISASTER):
             storm.traffic.flow(ids, jobs, "uuubm", rate=50, batch=(5, 20))
             storm.wait()
-        results = imported.wait(240.0).results
+        results = imported.wait(LONG_PATIENCE).results
         flooding = Traffic(flood, seed)
         added = zip(results, texts, strict=True)
         flooding.note(imported, *(Ask("add", item.memory_id, text=text) for item, text in added))
@@ -274,6 +275,6 @@ SCENARIOS: dict[str, tuple[Callable[[Path, int, int], Report], int, int]] = {
     "failover": (failover, 2_000, 400),
     "full-redis": (full_redis, 1_000, 200),
     "damaged-records": (damaged_records, 2_000, 300),
-    "competing-tenants": (competing_tenants, 2_000, 200),
+    "competing-tenants": (competing_tenants, 2_000, 120),
     "mixed-releases": (mixed_releases, 2_000, 400),
 }

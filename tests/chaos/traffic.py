@@ -12,9 +12,7 @@ from typing import Any
 
 from emendo_client import Job, MemoryClient
 from emendo_client.errors import NetworkError
-
-# How often a caller tries again whom the network failed, at most (seconds).
-PERSISTENCE = 60.0
+from tests.support.patience import LONG_PATIENCE, PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ class Traffic:
         self._texts = itertools.count(first)
         self._streams = itertools.count()
 
-    def add(self, count: int, timeout: float = 120.0) -> list[str]:
+    def add(self, count: int, timeout: float = LONG_PATIENCE) -> list[str]:
         """So many new memories, twenty to a job, when they are there."""
         texts = [f"fact {number}" for number in range(count)]
         jobs = []
@@ -136,7 +134,7 @@ class Traffic:
                 self.uncertain.append(Uncertain(asks))
 
     def _send_until_accepted(self, asks: tuple[Ask, ...], send: Callable[[str | None], Job], key: str) -> None:
-        deadline = time.monotonic() + PERSISTENCE
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 return self.note(send(key), *asks)

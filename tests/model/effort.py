@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 DEEP = os.environ.get("EMENDO_HYPOTHESIS_PROFILE", "") == "deep"
 # Seconds one test may take; by default most of it is for making a failure small.
-LIMIT = 7_200 if DEEP else 400
+LIMIT = 7_200 if DEEP else 1_200
 
 
 def effort(examples: int, *, deep: int, **more: Any) -> settings:

@@ -24,7 +24,8 @@ from emendo_workers.reembedding import phases
 from emendo_workers.services import Services
 from tests.model import compare
 from tests.model.reference import ReferenceMemory, ReferenceSpaces
-from tests.support.migrating import PATIENCE, active_space, indexes, registered
+from tests.support.migrating import active_space, indexes, registered
+from tests.support.patience import PATIENCE
 
 # Dimensions; the settings' are a third choice, until they are left.
 SIZES = (32, 48, 96)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import openai
 import pytest
@@ -21,6 +20,7 @@ from emendo_client.testing.openai_server.faults import KINDS, Faults
 from emendo_client.testing.openai_server.vectors import embed
 from emendo_config import Settings
 from emendo_config.error_codes import ErrorCode
+from tests.support.patience import until
 
 HELLO = [{"role": "user", "content": "hello"}]
 OF_VECTORS = {"wrong_dimension", "missing_item", "nan", "infinite", "zero", "null", "empty", "repeated_index"}
@@ -142,10 +142,7 @@ def test_a_reset_is_no_accident_of_the_server(server, api, capfd):
     server.faults.add(Fault("reset"))
     with pytest.raises(openai.APIConnectionError, match="Connection error"):
         api.embeddings.create(model="m", input="a", dimensions=8)
-    deadline = time.monotonic() + 10
-    while server._http._connections:
-        assert time.monotonic() < deadline, "the connection's thread is still there"
-        time.sleep(0.01)
+    until(lambda: not server._http._connections, "the connection's thread is still there")
     assert capfd.readouterr().err == ""
 
 

@@ -22,6 +22,7 @@ from emendo_client.testing import (
     Reply,
     start_server_process,
 )
+from tests.support.patience import PATIENCE
 
 HELLO = [{"role": "user", "content": "hello, json"}]
 
@@ -252,7 +253,7 @@ def test_the_ready_file_holds_the_address_while_the_server_answers(tmp_path, num
             assert ready.read_text() == printed, "whoever reads either finds the other"
             assert RemoteOpenAIServer(printed.strip()).requests() == []
             process.send_signal(number)
-            assert process.wait(10) == 0
+            assert process.wait(PATIENCE) == 0
         finally:
             process.kill()
     assert list(tmp_path.iterdir()) == []

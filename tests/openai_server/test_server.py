@@ -17,6 +17,7 @@ import pytest
 from emendo_client.testing import OpenAIServer, RateLimits, Request
 from emendo_client.testing.openai_server import rate_limits
 from emendo_client.testing.openai_server.vectors import embed
+from tests.support.patience import PATIENCE
 
 MODEL = "text-embedding-3-small"
 
@@ -230,7 +231,7 @@ def test_stop_cuts_an_answer_that_is_under_way(server, api):
     server.faults.strike = lambda *_: asked.set()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(vectors, api.with_options(timeout=30), ["a"])
-        assert asked.wait(10)
+        assert asked.wait(PATIENCE)
         server.stop()
         with pytest.raises(openai.APIConnectionError) as failure:
             answer.result()

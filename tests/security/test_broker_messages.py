@@ -25,7 +25,7 @@ from tests.support.broker_attacks import (
     control_message,
     task_message,
 )
-from tests.support.intake import until
+from tests.support.patience import PATIENCE, until
 
 # Their wrong part is left out; the drain refuses the shards.
 _MADE_HARMLESS = (
@@ -55,7 +55,9 @@ def alive(emendo_worker, emendo_client, broker):
     before = workers()
 
     def check() -> None:
-        assert emendo_client.add(f"fact {uuid.uuid4()}", user_id="ana", infer=False).wait(30).status == "succeeded"
+        assert (
+            emendo_client.add(f"fact {uuid.uuid4()}", user_id="ana", infer=False).wait(PATIENCE).status == "succeeded"
+        )
         until(lambda: not broker.llen(f"{emendo_worker.key_prefix}interactive"))
         until(lambda: not broker.hlen(f"{emendo_worker.key_prefix}unacked"))
         assert workers() == before
@@ -81,21 +83,21 @@ def test_no_message_of_the_control_channel_ends_the_worker(emendo_worker, broker
         assert broker.publish(control_channel(emendo_worker), value) >= 1
     alive()
     app = create_app(emendo_worker)
-    assert len(app.control.ping(timeout=30, limit=1)) == 1, "it still answers"
+    assert len(app.control.ping(timeout=PATIENCE, limit=1)) == 1, "it still answers"
     app.close()
 
 
 def test_a_worker_obeys_no_command_that_changes_it(emendo_worker, broker, alive):
     app = create_app(emendo_worker)
-    (stats,) = app.control.broadcast("stats", reply=True, timeout=30, limit=1)
+    (stats,) = app.control.broadcast("stats", reply=True, timeout=PATIENCE, limit=1)
     for method, arguments in COMMANDS_THAT_CHANGE.items():
         body = {"method": method, "arguments": arguments, "destination": None}
         assert broker.publish(control_channel(emendo_worker), control_message(body)) >= 1
     alive()
-    (after,) = app.control.broadcast("stats", reply=True, timeout=30, limit=1)
+    (after,) = app.control.broadcast("stats", reply=True, timeout=PATIENCE, limit=1)
     (worker,) = stats
     assert after[worker]["pool"]["max-concurrency"] == stats[worker]["pool"]["max-concurrency"]
-    (queues,) = app.control.broadcast("active_queues", reply=True, timeout=30, limit=1)
+    (queues,) = app.control.broadcast("active_queues", reply=True, timeout=PATIENCE, limit=1)
     assert {queue["name"] for queue in queues[worker]} == {"interactive", "inference", "bulk", "maintenance"}
     app.close()
 
@@ -103,7 +105,7 @@ def test_a_worker_obeys_no_command_that_changes_it(emendo_worker, broker, alive)
 def test_commands_that_read_tell_nothing_of_the_brokers_login(emendo_worker):
     app = create_app(emendo_worker)
     for method in ("stats", "conf"):
-        (reply,) = app.control.broadcast(method, reply=True, timeout=30, limit=1)
+        (reply,) = app.control.broadcast(method, reply=True, timeout=PATIENCE, limit=1)
         (told,) = reply.values()
         assert told.keys().isdisjoint({"broker_url", "broker_transport_options", "broker_use_ssl"})
         assert told.get("broker", {}).keys() <= {"hostname", "port", "transport", "virtual_host", "heartbeat"}
@@ -213,7 +215,7 @@ def test_a_worker_says_what_it_dropped_without_a_word_of_it(emendo_settings, ope
         broker.delete(f"{settings.key_prefix}_kombu.binding.reply.celery.pidbox")
         app.send_task(HOUSEKEEPING_TASK)
         app.close()
-        assert client.add("hello", user_id="ana", infer=False).wait(60).status == "succeeded"
+        assert client.add("hello", user_id="ana", infer=False).wait(PATIENCE).status == "succeeded"
         until(lambda: client.health().housekeeping_seconds is not None)
         until(lambda: not broker.llen(f"{settings.key_prefix}interactive"))
         assert worker.is_alive

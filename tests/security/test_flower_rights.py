@@ -13,7 +13,8 @@ from tornado.web import URLSpec
 from emendo_config import Settings
 from emendo_config.celery_app import create_app
 from emendo_ops.dashboard import HARMLESS
-from tests.support.dashboards import LOGIN, Browser, flower_process, flower_thread, until
+from tests.support.dashboards import LOGIN, Browser, flower_process, flower_thread
+from tests.support.patience import until
 
 # Everything that Flower knows to undo the door, in the environment and in the file that it reads by itself.
 HOSTILE_VARIABLES = {

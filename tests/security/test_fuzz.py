@@ -21,6 +21,7 @@ from emendo_client.providers.openai_errors import retry_after_seconds
 from emendo_client.providers.rate_limit_headers import read_rate_limits
 from emendo_workers.runtime.task_messages import MalformedMessageError, checked_envelope, make_safe, read_message
 from tests.conftest import _remove
+from tests.model.effort import LIMIT, effort
 from tests.security.test_broker_messages import message_of
 from tests.security.test_no_content_in_errors import SECRET, Surroundings
 from tests.support.broker_attacks import task_message
@@ -33,8 +34,6 @@ OF_ONE = (b"job:", b"memory:", b"history:", b"conflict:", b"applied:", b"dead-of
 # Redis' own types are the subject here. The broker's messages have tests of their own, and indexes follow the hashes.
 LEFT_OUT = (b"_kombu", b"bell:", b"interactive", b"bulk", b"inference", b"maintenance", b"unacked", b"lock:")
 FEW = settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
-# Of each part of the slow test.
-MANY = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 SEEDS = st.integers(0, 2**48)
 
 
@@ -84,8 +83,9 @@ def test_damage_of_the_store_crashes_nothing_tells_nothing_and_reaches_no_other_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(8))
-@MANY
+@pytest.mark.timeout(LIMIT)
+@pytest.mark.parametrize("part", range(4))
+@effort(20, deep=500)
 @given(seed=SEEDS)
 def test_much_damage_of_the_store_does_so_either(emendo_settings, openai_server, part, seed):
     fuzz_the_store(emendo_settings, seed)

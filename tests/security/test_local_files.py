@@ -20,7 +20,7 @@ from emendo_client.testing.redis_servers import find_server
 from emendo_config import ConfigurationError
 from emendo_ops.stack.readiness import redis_answers
 from emendo_ops.stack.running import RunFolder
-from tests.support.intake import until
+from tests.support.patience import until
 
 SOMEBODY = 4_711
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")

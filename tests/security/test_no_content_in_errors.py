@@ -20,6 +20,7 @@ from emendo_config.store.pipeline import as_text
 from emendo_config.store.scripts import sender_for
 from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.maintenance.housekeeping import keep_house
+from tests.model.effort import DEEP
 from tests.support.intake import added, drain, drain_all, let_time_pass, put_aside
 
 SECRET = "zz hush zz"  # no id, which an error may name
@@ -269,7 +270,7 @@ def test_errors_of_libraries_are_logged_without_their_texts():
 
 
 KINDS = list(VALUES)
-# The places where a value is parsed into another type, with another kind of damage for each; the slow test has all.
+# The places where a value is parsed into another type, with another kind of damage for each; the slow test has more.
 QUICK = (
     *(f"memory: {name}" for name in ("metadata", "version", "created_at", "stamps")),
     *(f"history: {name}" for name in ("event", "updated_at", "new_metadata", "version")),
@@ -283,9 +284,16 @@ def test_a_damaged_document_is_never_quoted(services, client, capfd, place, kind
     look_at_damage(services, client, capfd, place, kind)
 
 
+# Two kinds of damage for each place, another two for the next one. The deep profile has every kind in every place.
+MANY = [
+    (place, KINDS[(n + turn) % len(KINDS)])
+    for n, place in enumerate(PLACES)
+    for turn in (range(len(KINDS)) if DEEP else (0, 3))
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("place", "kind"), MANY)
 def test_no_damage_of_any_document_is_ever_quoted(services, client, capfd, place, kind):
     look_at_damage(services, client, capfd, place, kind)
 

@@ -18,6 +18,7 @@ from emendo_config.celery_app import create_app
 from emendo_config.queues import QUEUES
 from tests.support.broker_attacks import task_message
 from tests.support.intake import added, drain_all
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("config", "api_client", "workers", "ops")
@@ -83,9 +84,9 @@ def test_a_worker_runs_no_pickle_of_a_queue_or_of_the_control_channel(emendo_wor
             broker.publish(f"{prefix}/1.celery.pidbox", message)
             broker.publish(f"{prefix}/1.celeryev", message)
         # Jobs of each kind still run: their wake-ups lie behind those messages.
-        assert emendo_client.add("I like fish.", user_id="ana", infer=False).wait(60).status == "succeeded"
+        assert emendo_client.add("I like fish.", user_id="ana", infer=False).wait(PATIENCE).status == "succeeded"
         batch = emendo_client.batch_add([{"messages": "I like rice.", "user_id": "ana"}], infer=False)
-        assert batch.wait(60).status == "succeeded"
+        assert batch.wait(PATIENCE).status == "succeeded"
         left = [queue for queue in ("interactive", "bulk") if broker.llen(f"{prefix}{queue}")]
         assert left == []
     assert not exploded.exists()

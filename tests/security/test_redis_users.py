@@ -9,7 +9,6 @@ import secrets
 import shlex
 import subprocess
 import sys
-import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from emendo_gateway.keys import records
 from emendo_ops.cli.app import run
 from tests.fundamentals.test_12_inference import decided, found
 from tests.support.gateway import RunningGateway, make_key, on_control
+from tests.support.patience import LONG_PATIENCE, PATIENCE, until
 from tests.support.redis_users import PREFIX, users_redis
 from tests.support.tls import Certificates, TLSProxy
 
@@ -121,17 +121,10 @@ def process(redis_with_users, openai_server, tmp_path):
         each.terminate()
     for each in running:
         try:
-            each.wait(30)
+            each.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             each.kill()
             each.wait()
-
-
-def wait_until(holds: Callable[[], object], what: Callable[[], object], seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.05)
 
 
 def stories() -> Iterator[Callable[..., None]]:
@@ -196,7 +189,7 @@ def test_a_job_that_waits_is_cancelled_by_its_app(tmp_path, openai_server):
             job = client.add("x", user_id="ana", infer=False)
             batch = client.batch_update([{"memory_id": "m", "text": "y"}])
             assert job.cancel()
-            assert job.wait(5).status == "cancelled"
+            assert job.wait(PATIENCE).status == "cancelled"
             assert batch.status() == "queued"
         assert own.refusals() == set()
 
@@ -207,7 +200,7 @@ def test_a_killed_workers_jobs_are_done_by_the_next_worker(redis_with_users, cli
     with WorkerProcess(settings, tmp_path / "killed.log") as doomed:
         jobs = [client.add(f"fact {n}", user_id="ana", infer=False) for n in range(50)]
         doomed.kill()
-    assert {job.wait(60).status for job in jobs} == {"succeeded"}
+    assert {job.wait(PATIENCE).status for job in jobs} == {"succeeded"}
     assert redis_with_users.refusals() == set()
 
 
@@ -251,24 +244,24 @@ def test_an_operator_may_re_embed_and_take_it_back(redis_with_users, client_as, 
     client = client_as("operator")
     client.add("I enjoy seafood.", user_id="ana", infer=False).wait()
     assert client.reembed(dimensions=128, dry_run=True).memories
-    assert client.reembed(dimensions=128).wait(120).status == "succeeded"
+    assert client.reembed(dimensions=128).wait(LONG_PATIENCE).status == "succeeded"
     assert client.migration().phase == "switched"
-    assert client.rollback_reembed().wait(120).status == "succeeded"
-    assert client.reembed(dimensions=128).wait(120).status == "succeeded"
-    assert client.finalize_reembed().wait(120).status == "succeeded"
+    assert client.rollback_reembed().wait(LONG_PATIENCE).status == "succeeded"
+    assert client.reembed(dimensions=128).wait(LONG_PATIENCE).status == "succeeded"
+    assert client.finalize_reembed().wait(LONG_PATIENCE).status == "succeeded"
     assert client.search("seafood", user_id="ana")
-    assert client.reembed(dimensions=64).wait(120).status == "succeeded"
-    assert client.finalize_reembed().wait(120).status == "succeeded"
+    assert client.reembed(dimensions=64).wait(LONG_PATIENCE).status == "succeeded"
+    assert client.finalize_reembed().wait(LONG_PATIENCE).status == "succeeded"
     assert redis_with_users.refusals() == set()
 
 
 def test_beat_may_start_housekeeping(redis_with_users, process, worker):
-    """A real beat; its task is due at once, because no schedule was ever written."""
+    """A real beat; its task is due a minute after its start."""
     key = f"{PREFIX}housekeeping"
     redis_with_users.refusals()
     redis_with_users.admin.delete(key)
     process("beat", "beat", "--dir", "beat")
-    wait_until(lambda: redis_with_users.admin.hexists(key, "ended"), redis_with_users.refusals, 180)
+    until(lambda: redis_with_users.admin.hexists(key, "ended"), redis_with_users.refusals, LONG_PATIENCE)
     assert redis_with_users.refusals() == set()
 
 
@@ -281,7 +274,7 @@ def test_flower_may_follow_events_and_ask_workers(redis_with_users, client_as, p
 
     def page(path: str) -> str:
         try:
-            with browser.open(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+            with browser.open(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
                 return answer.read().decode()
         except OSError:
             return ""
@@ -289,10 +282,10 @@ def test_flower_may_follow_events_and_ask_workers(redis_with_users, client_as, p
     def log() -> str:
         return (tmp_path / "flower.log").read_text()
 
-    wait_until(lambda: "test-" in page("/workers?json=1") + page("/workers"), log)
+    until(lambda: "test-" in page("/workers?json=1") + page("/workers"), log)
     client_as("app").add("x", user_id="ana", infer=False).wait()
-    wait_until(lambda: page("/tasks"), log)
-    wait_until(lambda: page("/broker"), log)
+    until(lambda: page("/tasks"), log)
+    until(lambda: page("/broker"), log)
     assert redis_with_users.refusals() == set(), log()
 
 
@@ -330,7 +323,7 @@ def test_the_containers_check_of_a_worker_tells_whether_it_is_there(redis_with_u
         asked = [sys.executable, *words, "--timeout", seconds, "--destination", destination]
         return subprocess.run(asked, env=environment(settings), capture_output=True, check=False).returncode
 
-    assert asks(name, "60") == 0
+    assert asks(name, str(PATIENCE)) == 0
     assert asks("nobody@nowhere", "1") != 0
     assert redis_with_users.refusals() == set()
 
@@ -363,11 +356,11 @@ def reached_by(tmp_path):
             process = subprocess.Popen([find_server().argv[0], str(conf), "--sentinel"], stdout=log, stderr=log)
         try:
             # Its first PING was answered.
-            wait_until(lambda: _is_up(port), (tmp_path / "sentinel.log").read_text)
+            until(lambda: _is_up(port), (tmp_path / "sentinel.log").read_text)
             yield own, url
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(PATIENCE)
 
 
 def _is_up(port: int) -> bool:
@@ -387,7 +380,7 @@ def test_users_log_in_with_tls_and_by_way_of_sentinels(reached_by, openai_server
         return settings_for(url(kind, role), openai_server.base_url, key_prefix=PREFIX)
 
     with WorkerProcess(settings("worker"), tmp_path / "worker.log"), MemoryClient(settings("app")) as client:
-        assert client.add("I enjoy seafood.", user_id="ana", infer=False).wait(60).status == "succeeded"
+        assert client.add("I enjoy seafood.", user_id="ana", infer=False).wait(PATIENCE).status == "succeeded"
         assert client.search("seafood", user_id="ana")
         assert client.health().problem is None
     assert own.refusals() == set()

@@ -21,7 +21,7 @@ from emendo_client.testing.ports import LOOPBACK
 from emendo_config import ConfigurationError, Settings
 from emendo_config.celery_app import create_app
 from emendo_config.store.connections import connect, connect_async, connect_listening, connect_listening_async
-from tests.support.dashboards import until
+from tests.support.patience import until
 from tests.support.tls import Certificates, TLSProxy
 
 USER, PASSWORD = "tls-test", "hush-hush"
@@ -62,7 +62,7 @@ def servers(emendo_redis, certificates) -> Iterator[SimpleNamespace]:
 
 
 def settings_for(url: str, **more: Any) -> Settings:
-    values = {"redis_timeout": 5.0, "broker_timeout": 1.0, "key_prefix": f"test-{uuid.uuid4().hex[:12]}:", **more}
+    values = {"redis_timeout": 60.0, "broker_timeout": 30.0, "key_prefix": f"test-{uuid.uuid4().hex[:12]}:", **more}
     return Settings(redis_url=url, **values)
 
 

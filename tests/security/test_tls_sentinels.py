@@ -15,7 +15,7 @@ from emendo_client.testing.redis_servers import find_server
 from tests.security.test_tls import CLIENTS, PASSWORD, SERVERS, USER
 from tests.security.test_tls import certificates as certificates  # noqa: PLC0414  # a fixture
 from tests.security.test_tls import servers as servers  # noqa: PLC0414  # a fixture
-from tests.support.dashboards import until
+from tests.support.patience import PATIENCE, until
 from tests.support.tls import Certificates, TLSProxy
 
 pytestmark = pytest.mark.slow  # sentinels that fail cost a client its pauses
@@ -59,7 +59,7 @@ def sentinels(servers, certificates: Certificates, tmp_path_factory) -> Iterator
             )
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 def _knows(admin: redis.Redis) -> bool:

@@ -19,7 +19,7 @@ from emendo_client.testing.folders import password_in
 from emendo_config import Settings
 from tests.security.planted import PlantedFolder
 from tests.security.test_local_files import open_to_others
-from tests.support.intake import until
+from tests.support.patience import LONG_PATIENCE, PATIENCE, until
 
 pytestmark = pytest.mark.slow
 
@@ -51,12 +51,13 @@ def running(folder: PlantedFolder, *words: str, **variables: str) -> Iterator[di
             stderr=log,
         )
     try:
-        until(lambda: ready.exists() or process.poll() is not None)
+        log = folder.path.parent / "up.log"
+        until(lambda: ready.exists() or process.poll() is not None, log.read_text, LONG_PATIENCE)
         assert process.poll() is None, (folder.path.parent / "up.log").read_text()
         yield json.loads(ready.read_text())
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(LONG_PATIENCE)
 
 
 def variables_of(pid: int) -> str:
@@ -93,7 +94,7 @@ def test_the_stack_in_a_planted_folder_keeps_programs_passwords_and_files_apart(
 def test_jobs_are_done_in_a_planted_folder_and_a_second_start_takes_the_same_password(tmp_path):
     planted = PlantedFolder(tmp_path)
     with running(planted) as stack, MemoryClient(Settings(redis_url=stack["redis_url"])) as client:
-        assert client.add("I like fish.", user_id="ana", infer=False).wait(60).status == "succeeded"
+        assert client.add("I like fish.", user_id="ana", infer=False).wait(PATIENCE).status == "succeeded"
     with running(planted) as again, MemoryClient(Settings(redis_url=again["redis_url"])) as client:
         assert [each.memory for each in client.get_all(user_id="ana").results] == ["I like fish."]
     (first, second) = (re.findall(r"//:(\w+)@", each["redis_url"]) for each in (stack, again))
@@ -110,7 +111,7 @@ def test_the_demo_and_the_benchmark_run_nothing_of_a_planted_folder(tmp_path, wo
         env=CLEAN,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LONG_PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

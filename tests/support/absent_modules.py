@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 
+from tests.support.patience import LONG_PATIENCE
+
 # Asks the usual finders, except for the absent modules: both `import` and `find_spec` find nothing.
 _PRELUDE = """
 import sys
@@ -40,6 +42,6 @@ def run_without(
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=LONG_PATIENCE,
         env=None if env is None else dict(env),
     )

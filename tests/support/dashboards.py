@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 from emendo_client.testing.ports import LOOPBACK, free_port
 from emendo_client.testing.worker import environment
 from emendo_config import Settings
+from tests.support.patience import PATIENCE, until
 
 LOGIN = "emendo:hush"
 
@@ -35,7 +35,7 @@ class Browser:
         self.port = port
 
     def ask(self, path: str, method: str = "GET", login: str | None = LOGIN, **headers: str) -> Answer:
-        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=30)
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=PATIENCE)
         if login is not None:
             headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
         try:
@@ -64,7 +64,7 @@ def flower_process(settings: Settings, cwd: Path, **variables: str) -> Iterator[
         yield browser
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def flower_thread(settings: Settings, app: Any) -> Iterator[tuple[Browser, Any]]
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert ready.wait(30)
+    assert ready.wait(PATIENCE)
     assert len(made) == 2, "Flower did not start"
     dashboard, port = made
     try:
@@ -100,15 +100,8 @@ def flower_thread(settings: Settings, app: Any) -> Iterator[tuple[Browser, Any]]
         yield browser, dashboard
     finally:
         dashboard.io_loop.add_callback(dashboard.io_loop.stop)
-        thread.join(30)
+        thread.join(PATIENCE)
         dashboard.executor.shutdown()
-
-
-def until(holds: Any, what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, what
-        threading.Event().wait(0.05)
 
 
 def _answers(browser: Browser) -> bool:

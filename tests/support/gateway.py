@@ -19,8 +19,7 @@ from emendo_gateway.app import create_app
 from emendo_gateway.keys import records
 from emendo_gateway.keys.api_key import ApiKey
 from emendo_gateway.server import make_server
-
-START_TIMEOUT = 60.0
+from tests.support.patience import PATIENCE
 
 
 def browser(settings: Settings, **own: Any) -> TestClient:
@@ -58,7 +57,7 @@ class RunningGateway:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + PATIENCE
         while not self.server.started:
             assert self._thread.is_alive(), "the gateway ended at once"
             assert time.monotonic() < deadline, "the gateway did not start"
@@ -71,7 +70,7 @@ class RunningGateway:
     def stop(self) -> None:
         """Stops it, and waits until it has ended."""
         self.server.stop()
-        self._thread.join(START_TIMEOUT)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
 
     @property
@@ -88,7 +87,7 @@ class RunningGateway:
     def http(self, key: str = "", **more: Any) -> httpx.Client:
         """A client that sends the key."""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60, **more)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE, **more)
 
     def tenant(self, project: str = "", scope: str = "admin", **more: Any) -> httpx.Client:
         """A client with a key for a project, by default a new one."""
@@ -97,4 +96,4 @@ class RunningGateway:
 
     def connection(self) -> socket.socket:
         """A connection on which a test sends what no client would."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)

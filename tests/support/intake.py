@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +15,6 @@ from emendo_config.store.pipeline import as_text
 from emendo_workers.intake.drain import Drain
 from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.services import Services
-
-# Seconds; far more than anything takes that is waited for.
-PATIENCE = 30.0
 
 
 def broker(services: Services) -> redis.Redis:
@@ -97,14 +92,6 @@ def put_aside(services: Services, memory_id: str, *jobs: Job) -> None:
         drain(services, job)
         assert job.status() == "retrying"
     services.data.delete(lock)
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Looks again and again, in real time, until something holds that other threads or processes bring about."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to pass"
-        time.sleep(0.01)
 
 
 def drain_all(services: Services) -> int:

@@ -18,10 +18,8 @@ from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.reembedding import phases
 from emendo_workers.services import Services
 from tests.support.intake import drain_all, let_time_pass, shards_with_work
+from tests.support.patience import PATIENCE
 from tests.support.spaces import assert_right
-
-# Seconds; far more than any of these jobs takes.
-PATIENCE = 30.0
 
 
 def work_until(services: Services, done: Callable[[], bool]) -> None:

@@ -15,10 +15,10 @@ from typing import Self
 from amqp import Connection
 
 from emendo_client.testing.ports import LOOPBACK, free_port
+from tests.support.patience import LONG_PATIENCE
 
 # The scripts themselves: the one on PATH, of Debian's package, would become the user rabbitmq.
 _SCRIPTS = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-_START_TIMEOUT = 120.0
 
 
 def server_script() -> str | None:
@@ -66,7 +66,7 @@ class RabbitMQ:
         script = server_script()
         assert script is not None, "rabbitmq-server is missing"
         self._node = self._started([script])
-        deadline = time.monotonic() + _START_TIMEOUT
+        deadline = time.monotonic() + LONG_PATIENCE
         while True:
             try:
                 with Connection(f"{LOOPBACK}:{self.port}", connect_timeout=5) as connection:
@@ -118,7 +118,7 @@ class RabbitMQ:
         }
 
     def _wait(self, port: int, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT
+        deadline = time.monotonic() + LONG_PATIENCE
         while True:
             try:
                 socket.create_connection((LOOPBACK, port), timeout=5).close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -14,9 +12,9 @@ import redis
 from emendo_client.testing.embedded_redis import EmbeddedRedis
 from emendo_client.testing.ports import LOOPBACK, usable_port
 from emendo_client.testing.redis_servers import find_server
+from tests.support.patience import until
 
 MASTER_NAME = "memories"
-_PATIENCE = 30.0
 # Milliseconds of silence after which the sentinels take the master for dead.
 DOWN_AFTER_MS = 1_000
 
@@ -37,7 +35,7 @@ class Sentinels:
                 stack.enter_context(server)
             with redis.Redis(port=self.replica.port) as replica:
                 replica.replicaof(LOOPBACK, self.master.port)
-                wait_until(lambda: replica.info("replication")["master_link_status"] == "up")
+                until(lambda: replica.info("replication")["master_link_status"] == "up")
             for number in range(3):
                 self.ports.append(usable_port(0, "Sentinel", "--port"))
                 process = self._start(number, self.ports[-1])
@@ -45,7 +43,7 @@ class Sentinels:
                 stack.callback(process.kill)
             for port in self.ports:
                 with redis.Redis(port=port) as sentinel:
-                    wait_until(lambda sentinel=sentinel: self._is_ready(sentinel))
+                    until(lambda sentinel=sentinel: self._is_ready(sentinel))
             self._stack = stack.pop_all()
         return self
 
@@ -78,11 +76,3 @@ class Sentinels:
         except redis.ConnectionError:
             return False
         return state.get("num-other-sentinels") == 2 and state.get("num-slaves") == 1
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Waits for something that other processes do."""
-    deadline = time.monotonic() + _PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.05)

@@ -19,7 +19,7 @@ from emendo_config.child_processes import environment_for
 from emendo_config.errors import ConfigurationError
 from emendo_config.urls import redact_url
 
-START_TIMEOUT = 30.0
+START_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
 # Redis' own words in its log when another process listens on its port.
 _PORT_TAKEN = "Address already in use"

@@ -32,7 +32,6 @@ def settings_for(redis_url: str, base_url: str, **more: Any) -> Settings:
         "embedding_base_url": base_url,
         "embedding_api_key": "test",
         "embedding_dimensions": DIMENSIONS,
-        "embedding_timeout": 5.0,
         # A cached vector would make a test's provider requests depend on the tests before it.
         "embedding_lru_bytes": 0,
         "embedding_cache_ttl": 0,

@@ -22,7 +22,7 @@ from emendo_client.testing.redis_digests import require_known
 from emendo_config.child_processes import environment_for
 from emendo_config.errors import ConfigurationError
 
-_PROBE_TIMEOUT = 10.0  # seconds
+_PROBE_TIMEOUT = 30.0  # seconds
 _DIED = "does not start on this machine"
 
 

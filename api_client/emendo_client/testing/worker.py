@@ -17,7 +17,7 @@ from emendo_config.child_processes import python_module
 from emendo_config.store.connections import connect
 from emendo_config.worker_process import WORKER_ENVIRONMENT
 
-START_TIMEOUT = 60.0
+START_TIMEOUT = 120.0
 STOP_TIMEOUT = 30.0
 
 

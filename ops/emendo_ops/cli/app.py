@@ -31,6 +31,7 @@ COMMANDS = {
     "down": "up:down",
     "erase": "erase:erase",
     "eval": "evaluate:evaluate",
+    "export": "export:export",
     "flower": "processes:flower",
     "gateway": "processes:gateway",
     "get": "memories:get",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # The settings that a search in another terminal needs, besides the key: those that these workers embed with.
 _EMBEDDING = ("PROVIDER", "BASE_URL", "MODEL", "DIMENSIONS", "HEADERS", "SEND_DIMENSIONS", "SEND_ENCODING_FORMAT")
-_DETACHED_START = 180.0  # seconds
+_DETACHED_START = 300.0  # seconds
 
 _dir_option = click.option(
     "--dir", "directory", type=click.Path(path_type=Path), default=Path(".emendo"), show_default=True

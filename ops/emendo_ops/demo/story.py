@@ -18,7 +18,6 @@ from emendo_ops.demo.checks import Checks
 from emendo_ops.demo.sample import Line, read_sample
 
 _WAIT = 120.0
-_FLOWER_WAIT = 30.0
 QUESTION = "Which fish dishes does she love?"
 
 
@@ -133,7 +132,7 @@ def _show_deleted(client: MemoryClient, lines: list[Line], ids: dict[str, list[s
 def _check_flower(stack: dict[str, Any], done: list[_Done], console: Console, checks: Checks) -> None:
     """Checks that Flower lists each job under its id and name. Events reach Flower a moment after the jobs end."""
     wanted = {each.job.id: f"emendo.{each.line.op}" for each in done}
-    deadline = time.monotonic() + _FLOWER_WAIT
+    deadline = time.monotonic() + _WAIT
     listed: dict[str, str] = {}
     while time.monotonic() < deadline and wanted.items() - listed.items():
         tasks = _flower_tasks(stack)
@@ -148,6 +147,6 @@ def _flower_tasks(stack: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(f"{stack['flower_url']}/api/tasks?limit=5000")  # noqa: S310  # loopback
     login = f"{stack['flower_user']}:{stack['flower_password']}".encode()
     request.add_header("Authorization", f"Basic {base64.b64encode(login).decode()}")
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
         tasks: dict[str, Any] = json.load(answer)
         return tasks

@@ -16,7 +16,7 @@ from emendo_config import ConfigurationError
 from emendo_config.child_processes import environment_for
 from emendo_ops.stack.plan import emendo
 
-_START, _STOP = 120.0, 60.0  # seconds
+_START, _STOP = 300.0, 60.0  # seconds
 # The stack brings its own servers. The user's must not be touched.
 _NOT_INHERITED = ("EMENDO_REDIS_URL", "EMENDO_BROKER_URL", "EMENDO_CONTROL_URL")
 

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from emendo_config import Keys, Settings
 from emendo_config.store.connections import connect
 
-_PROBE_TIMEOUT = 1.0  # seconds
+_PROBE_TIMEOUT = 5.0  # seconds; a busy machine takes long for a first answer
 
 
 def redis_answers(url: str) -> bool:

@@ -19,7 +19,7 @@ from emendo_client.testing.folders import PRIVATE_UMASK
 from emendo_config.errors import ConfigurationError
 from emendo_config.visible_text import visible
 
-READY_TIMEOUT = 60.0
+READY_TIMEOUT = 120.0
 # Seconds before a dead process is restarted: the first pause, doubled with each death up to the longest one. A
 # process that ran for the steady time starts again at the first pause.
 FIRST_PAUSE, LONGEST_PAUSE, STEADY = 0.5, 15.0, 60.0

@@ -14,7 +14,8 @@ import redis
 from emendo_client import AsyncMemoryClient
 from emendo_client.errors import NetworkError, VectorStoreError
 from emendo_client.transport import auto_pipeline
-from tests.support.intake import added, until
+from tests.support.intake import added
+from tests.support.patience import PATIENCE, until
 
 MANY = 8
 
@@ -47,7 +48,7 @@ def trips(monkeypatch):
 
     def exchange(connection, written, count):
         held.begin(count)
-        assert held.go.wait(30)
+        assert held.go.wait(PATIENCE)
         held.fail()
         return real(connection, written, count)
 
@@ -75,7 +76,7 @@ def gathered(client) -> int:
 def first_and_then(pool, trips, client, memory_id, count):
     """One call on its way, and so many that wait for it to come back."""
     first = pool.submit(client.update, memory_id, "number 0")
-    assert trips.began.wait(30)
+    assert trips.began.wait(PATIENCE)
     others = [pool.submit(client.update, memory_id, f"number {n}") for n in range(1, count + 1)]
     until(lambda: gathered(client) == count)
     return [first, *others]

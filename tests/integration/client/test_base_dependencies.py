@@ -15,10 +15,10 @@ import json
 from emendo_client import MemoryClient
 
 with MemoryClient(project="base") as client:
-    memory_id = client.add("I live in Porto", user_id="ana", infer=False).wait(30).results[0].memory_id
+    memory_id = client.add("I live in Porto", user_id="ana", infer=False).wait(100).results[0].memory_id
     job = client.update(memory_id, "I live in Lisbon")
     done = {
-        "status": job.wait(30).status,
+        "status": job.wait(100).status,
         "memory": client.get(memory_id).memory,
         "history": [entry.event for entry in client.history(memory_id)],
         "found": [hit.id for hit in client.search("who lives in Lisbon", user_id="ana")] == [memory_id],

@@ -19,6 +19,7 @@ from emendo_client.errors import (
 from emendo_client.testing.openai_server.vectors import embed
 from emendo_client.testing.worker import WorkerProcess
 from emendo_config import Keys, Settings
+from tests.support.patience import PATIENCE
 
 
 def added(client: MemoryClient, text: str, user_id: str = "ana", **more) -> str:
@@ -252,7 +253,7 @@ def test_an_unreachable_broker_does_not_lose_a_job(emendo_client, emendo_worker)
     away = emendo_worker.model_copy(update={"broker_url": "redis://127.0.0.1:1/1"})
     with MemoryClient(away, project=emendo_client.project) as client:
         job = client.update(memory_id, "two")
-        assert job.wait(20).status == "succeeded", "the sweeper must ring for it"
+        assert job.wait(PATIENCE).status == "succeeded", "the sweeper must ring for it"
 
 
 def test_waiting_for_a_job_nobody_works_times_out(emendo_settings):

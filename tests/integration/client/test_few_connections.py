@@ -10,7 +10,8 @@ import pytest
 
 from emendo_client import AsyncMemoryClient, MemoryClient
 from emendo_client.errors import JobTimeoutError, NetworkError, ValidationError
-from tests.support.intake import added, drain_all, until
+from tests.support.intake import added, drain_all
+from tests.support.patience import PATIENCE, until
 
 FEW, MANY = 4, 24
 
@@ -41,11 +42,11 @@ def test_threads_that_wait_for_jobs_hear_of_their_ends_and_hold_nobody_up(servic
         jobs = [narrow.update(memory_id, metadata={f"k{number}": number}) for number in range(MANY)]
 
         def wait(job):
-            waiting.wait(30)
-            return job.wait(30).status
+            waiting.wait(PATIENCE)
+            return job.wait(PATIENCE).status
 
         ends = [pool.submit(wait, job) for job in jobs]
-        waiting.wait(30)
+        waiting.wait(PATIENCE)
         assert narrow.get(memory_id).version == 1
         drain_all(services)
         assert [end.result() for end in ends] == ["succeeded"] * MANY
@@ -55,7 +56,7 @@ async def test_tasks_that_wait_for_jobs_hear_of_their_ends_and_hold_nobody_up(se
     memory_id = added(services, client)
     async with AsyncMemoryClient(few) as narrow:
         jobs = [await narrow.update(memory_id, metadata={f"k{number}": number}) for number in range(MANY)]
-        ends = [asyncio.create_task(job.wait(30)) for job in jobs]
+        ends = [asyncio.create_task(job.wait(PATIENCE)) for job in jobs]
         await asyncio.to_thread(until_all_that_can_listen, services)
         assert (await narrow.get(memory_id)).version == 1
         await asyncio.to_thread(drain_all, services)

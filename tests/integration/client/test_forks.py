@@ -13,7 +13,7 @@ from emendo_client import MemoryClient
 from emendo_config import forks
 from emendo_config.spaces.bootstrap import ensure_index
 from emendo_config.store.connections import connect
-from tests.support.intake import until
+from tests.support.patience import until
 
 CHILDREN, SEARCHES = 4, 60
 

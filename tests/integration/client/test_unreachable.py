@@ -18,8 +18,8 @@ from emendo_client.transport.wakeup import ShardNotifier
 from emendo_config.error_codes import ErrorCode
 from emendo_workers.jobs.store_outages import failure_of
 from emendo_workers.runtime import broker_transport
-from tests.support.intake import until
 from tests.support.logins import with_login
+from tests.support.patience import until
 
 
 @pytest.fixture

@@ -14,20 +14,21 @@ import pytest
 
 from emendo_client import MemoryClient
 from emendo_client.testing.worker import environment
+from tests.support.patience import PATIENCE
 from tests.support.web.forms import WEB_SERVERS, WebServer
 from tests.support.web.servers import IN_FLIGHT, SEARCHES, Answers, ask, serving
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXTS = [f"fact {number} that only one memory holds" for number in range(40)]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def searched(emendo_client: MemoryClient, emendo_redis) -> dict[str, str]:
     """The environment of an app whose project holds each text once."""
     items = [{"messages": text, "user_id": "ana"} for text in TEXTS]
-    assert emendo_client.batch_add(items, infer=False).wait(60).status == "succeeded"
+    assert emendo_client.batch_add(items, infer=False).wait(PATIENCE).status == "succeeded"
     return {
         **environment(emendo_client.settings),
         "SEARCHED_PROJECT": emendo_client.project,
@@ -62,7 +63,7 @@ def test_the_tasks_of_a_prefork_celery_worker(task, searched, tmp_path):
         said = [result.get(timeout=90).partition(" ") for result in sent]
     finally:
         worker.send_signal(signal.SIGTERM)
-        worker.wait(60)
+        worker.wait(PATIENCE)
     wrong = [(query, text) for query, (_, _, text) in zip(queries, said, strict=True) if text != query]
     assert Answers(wrong, len({pid for pid, _, _ in said})) == Answers([], 3)
 

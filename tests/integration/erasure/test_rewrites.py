@@ -11,7 +11,8 @@ from emendo_client.testing.fixtures import settings_for
 from emendo_ops.doctor.control_redis import check_jobs
 from emendo_workers.maintenance.housekeeping import keep_house
 from tests.support.erasing import SECRET, erase
-from tests.support.intake import added, until
+from tests.support.intake import added
+from tests.support.patience import until
 
 
 @pytest.fixture

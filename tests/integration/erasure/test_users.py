@@ -16,7 +16,8 @@ from emendo_workers.memories.erasure import finish_abandoned
 from emendo_workers.user_erasure import run as user_erasure
 from tests.support.deaths import Killed, die_at
 from tests.support.erasing import LABEL, OWNER, PRIVATE, SECRET, assert_nothing_is_left, everything, secret_memory
-from tests.support.intake import added, drain, drain_all, let_time_pass, shard_of_job, until
+from tests.support.intake import added, drain, drain_all, let_time_pass, shard_of_job
+from tests.support.patience import until
 
 
 def finished(services, job):

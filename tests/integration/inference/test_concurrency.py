@@ -12,6 +12,7 @@ from emendo_client.testing.worker import WorkerProcess
 from emendo_workers.intake.drain import Drain
 from tests.support.inferring import Model, memories, with_chat
 from tests.support.intake import broker, drain, shard_of_job, wakeup_of
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -73,17 +74,17 @@ def test_quick_work_goes_on_while_more_adds_than_threads_wait_for_the_model(emen
 
     def hold(stage):
         asked.set()
-        answer.wait(60)
+        answer.wait(PATIENCE)
 
     with WorkerProcess(settings, tmp_path / "worker.log", concurrency=2), MemoryClient(settings) as client:
         (item,) = client.add("quick", user_id="ana", infer=False).wait(raise_on_failure=True).results
         model.before = hold
         slow = [client.add("I sing", user_id=f"user {number}") for number in range(8)]
-        assert asked.wait(20)
+        assert asked.wait(PATIENCE)
         try:
             for number in range(3):
-                assert client.update(item.memory_id, f"quick {number}").wait(20).status == "succeeded"
+                assert client.update(item.memory_id, f"quick {number}").wait(PATIENCE).status == "succeeded"
             assert {job.status().is_final for job in slow} == {False}, "the model has answered nobody yet"
         finally:
             answer.set()
-        assert {job.wait(60).status for job in slow} == {"succeeded"}
+        assert {job.wait(PATIENCE).status for job in slow} == {"succeeded"}

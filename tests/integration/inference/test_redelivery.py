@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,6 +21,7 @@ from emendo_workers.jobs.operations import Infer
 from tests.support.deaths import Killed, die_at, dies_at_call
 from tests.support.inferring import DECIDE, EXTRACT, Model, leases_run_out, memories, told, with_chat
 from tests.support.intake import bring_back, drain, drain_all, shard_of_job, with_settings
+from tests.support.patience import PATIENCE, until
 
 CONVERSATION = "I like coffee. I have no dog. I live in Porto. I sing"
 
@@ -145,17 +145,13 @@ def test_a_killed_worker_process_leaves_a_plan_that_another_one_carries_out(emen
         model.updates("I like coffee.", "I like tea.", "I like coffee, not tea.")
         openai_server.clear_requests()
         # Only the model's own words are not embedded yet: the plan is stored, and waits for their vector.
-        held = threading.Event()
         model.before = lambda stage: setattr(openai_server, "latency_ms", 3_000 if stage == DECIDE else 0)
         job = client.add("I like coffee. I sing", user_id="ana")
-        deadline = time.monotonic() + 20
-        while b'"planned"' not in (client._connections.control.hget(keys.job(job.id), "payload") or b""):
-            assert time.monotonic() < deadline
-            held.wait(0.01)
+        until(lambda: b'"planned"' in (client._connections.control.hget(keys.job(job.id), "payload") or b""))
         first.kill()
         openai_server.latency_ms = 0
         with WorkerProcess(settings, tmp_path / "second.log"):
-            result = job.wait(40)
+            result = job.wait(PATIENCE)
         assert result.status == "succeeded"
         assert [item.decision for item in result.results] == ["UPDATE", "ADD"]
         assert memories(client) == ["I have a dog.", "I like coffee, not tea.", "I sing."]
@@ -176,13 +172,11 @@ def test_a_worker_process_killed_between_two_commits_of_a_plan_leaves_the_rest_t
         lock = keys.lock(item.memory_id)
         client._connections.data.set(lock, "another worker", px=60_000)
         job = client.add("I like coffee. I sing", user_id="ana")
-        deadline = time.monotonic() + 20
-        while memories(client) != ["I like tea.", "I sing."]:
-            assert time.monotonic() < deadline
+        until(lambda: memories(client) == ["I like tea.", "I sing."])
         first.kill()
         client._connections.data.delete(lock)
         with WorkerProcess(settings, tmp_path / "second.log"):
-            result = job.wait(40)
+            result = job.wait(PATIENCE)
         assert result.status == "succeeded"
         assert [done.decision for done in result.results] == ["UPDATE", "ADD"]
         assert memories(client) == ["I like coffee.", "I sing."]
@@ -312,16 +306,16 @@ def test_two_adds_of_a_scope_at_the_same_time_make_one_memory(services, client, 
 
     def hold(stage):
         asked.set()
-        answer.wait(10)
+        answer.wait(PATIENCE)
 
     model.before = hold
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(drain, services, jobs[0])
-        assert asked.wait(10)
+        assert asked.wait(PATIENCE)
         drain(services, jobs[1])
         assert (jobs[1].status(), len(model.requests)) == ("retrying", 0), "the second one waits, and asks nobody"
         answer.set()
-        assert first.result(10) == 1
+        assert first.result(PATIENCE) == 1
     bring_back(services, jobs[1])
     assert [job.wait(1).results[0].decision for job in jobs] == ["ADD", "NONE"]
     assert memories(client) == ["I sing."]

@@ -11,6 +11,7 @@ from emendo_client.testing.fixtures import settings_for
 from emendo_client.testing.worker import WorkerProcess
 from emendo_workers.intake.drain import Drain
 from tests.support.intake import added, drain, wakeup_of, with_settings
+from tests.support.patience import PATIENCE
 
 
 def test_a_chunk_that_finds_no_slot_stays_where_it_is_and_is_woken(services, client):
@@ -43,13 +44,13 @@ def test_an_update_passes_a_batch_that_could_take_every_thread(emendo_redis, ope
         update={"chunk_items": 1, "bulk_shards": 3}
     )
     with WorkerProcess(settings, tmp_path / "worker.log", concurrency=3), MemoryClient(settings) as client:
-        (item,) = client.add("quick", user_id="ana", infer=False).wait(60, raise_on_failure=True).results
+        (item,) = client.add("quick", user_id="ana", infer=False).wait(PATIENCE, raise_on_failure=True).results
         batch = client.batch_add(
             [{"messages": f"slow {number}", "user_id": "ana"} for number in range(24)], infer=False
         )
         while batch.status() == "queued":
             time.sleep(0.01)
         for number in range(3):
-            assert client.update(item.memory_id, metadata={"seen": number}).wait(20).status == "succeeded"
+            assert client.update(item.memory_id, metadata={"seen": number}).wait(PATIENCE).status == "succeeded"
         assert not batch.status().is_final, "24 requests of a second each, one at a time, take longer"
         batch.cancel(60)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -31,6 +30,7 @@ from tests.support.intake import (
     wakeup_of,
     with_settings,
 )
+from tests.support.patience import until
 
 
 def test_the_first_job_sends_a_wakeup_and_the_next_ones_do_not(services, client):
@@ -303,9 +303,7 @@ def test_a_lost_index_is_rebuilt_with_all_it_had(services, client):
     sweeper = Sweeper(services)
     sweeper._index_checked = 0.0
     sweeper.sweep()
-    deadline = time.monotonic() + 10
-    while not client.get_all(user_id="ana").results and time.monotonic() < deadline:
-        pass  # the server indexes what is there in the background
+    until(lambda: client.get_all(user_id="ana").results)  # the server indexes what is there in the background
     assert [memory.id for memory in client.get_all(user_id="ana").results] == [memory_id]
 
 

@@ -14,16 +14,14 @@ from emendo_config.celery_app import HOUSEKEEPING_TASK, create_app
 from emendo_workers.maintenance.expiry import expire_memories
 from emendo_workers.maintenance.housekeeping import keep_house
 from tests.support.intake import added, drain, drain_all
+from tests.support.patience import PATIENCE, until
 
 
 def expired(services, client, text: str = "I am in Oslo until Friday.") -> str:
     """A memory whose time has just come."""
     soon = datetime.now(UTC) + timedelta(milliseconds=150)
     memory_id = added(services, client, text, expires_at=soon)
-    deadline = time.monotonic() + 10
-    while datetime.now(UTC) <= soon:
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
+    until(lambda: datetime.now(UTC) > soon)
     return memory_id
 
 
@@ -165,11 +163,11 @@ def test_a_worker_marks_it_when_the_housekeeping_task_runs(emendo_client, emendo
     soon = datetime.now(UTC) + timedelta(milliseconds=500)
     job = emendo_client.add("I am in Oslo.", user_id="ana", infer=False, expires_at=soon)
     memory_id = job.wait(raise_on_failure=True).results[0].memory_id
-    app, deadline = create_app(emendo_worker), time.monotonic() + 20
+    app, deadline = create_app(emendo_worker), time.monotonic() + PATIENCE
     while emendo_client.history(memory_id)[-1].event != "EXPIRE":
         assert time.monotonic() < deadline, "it was never marked"
         app.send_task(HOUSEKEEPING_TASK)
         threading.Event().wait(0.2)
     assert [entry.event for entry in emendo_client.history(memory_id)] == ["ADD", "EXPIRE"]
     expiry = next(info for info in emendo_client.jobs() if info.kind == "expire")
-    assert emendo_client.job(expiry.job_id).wait(10).status == "succeeded"
+    assert emendo_client.job(expiry.job_id).wait(PATIENCE).status == "succeeded"

@@ -15,6 +15,7 @@ from emendo_ops.console import progress as progress_bars
 from emendo_ops.doctor import deep
 from tests.support.damage import drop_history, hash_of, set_field, work
 from tests.support.intake import added, drain
+from tests.support.patience import PATIENCE
 
 
 def deep_json(cli, services, *words):
@@ -141,7 +142,7 @@ def test_audits_while_a_writer_updates_the_memories_report_nothing(services, cli
                     drain(services, writer.delete(memory_id))
                     drain(services, writer.restore(memory_id))
                 written.append(number)
-                first_audit.wait(30)
+                first_audit.wait(PATIENCE)
 
     thread = threading.Thread(target=write)
     thread.start()

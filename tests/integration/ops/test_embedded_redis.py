@@ -21,7 +21,7 @@ from emendo_client.testing.ports import free_port
 from emendo_client.testing.redis_servers import ServerCommand, find_server
 from emendo_config import ConfigurationError
 from emendo_ops.stack.readiness import redis_answers
-from tests.support.intake import until
+from tests.support.patience import until
 
 
 def bundled_parts() -> tuple[str, str]:
@@ -128,7 +128,7 @@ def test_the_fixtures_take_the_given_redis_on_a_machine_without_a_server(elsewhe
         "def test_it(emendo_redis, emendo_client):\n"
         f"    assert emendo_redis.url == {emendo_redis.url!r}\n"
         "    job = emendo_client.add('I like fish.', user_id='ana', infer=False)\n"
-        "    assert job.wait(30).status == 'succeeded'\n"
+        "    assert job.wait(100).status == 'succeeded'\n"
     )
     program = "import pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', sys.argv[1]]))"
     refused = elsewhere(program, str(test))

@@ -12,6 +12,7 @@ import pytest
 from emendo_client.errors import JobTimeoutError, MemoryNotFoundError
 from emendo_ops.console.progress import follow
 from emendo_ops.console.time_options import time_or_age
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_a_purge_reads_ages_and_needs_no_one_to_wait(cli, project, emendo_client
     assert (code, out) == (0, "nothing to erase\n")
     code, out, _ = cli(project, "purge", "--deleted-before", "0s", "--yes", "--no-wait")
     assert (code, out.startswith("accepted: job ")) == (0, True)
-    emendo_client.job(emendo_client.jobs(limit=1)[0].job_id).wait(20)
+    emendo_client.job(emendo_client.jobs(limit=1)[0].job_id).wait(PATIENCE)
     assert is_erased(emendo_client, gone)
     code, out, _ = cli(project, "purge", "--deleted-before", "0s", "--yes")
     assert out == "nothing to erase\n"

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from emendo_client import MemoryClient
+from tests.support.patience import PATIENCE
 
 MEALS = {
     "a cheap lunch": {"topic": "food", "price": 7, "zip": "10115", "tags": ["red", "hot"], "a=b": True},
@@ -22,7 +23,7 @@ def meals(emendo_worker):
         jobs = [client.add(text, "7", "filtering", metadata=each, infer=False) for text, each in MEALS.items()]
         jobs.append(client.add("a walk", "other", "filtering", infer=False))
         for job in jobs:
-            job.wait(30, raise_on_failure=True)
+            job.wait(PATIENCE, raise_on_failure=True)
     return emendo_worker
 
 

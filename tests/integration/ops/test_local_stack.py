@@ -16,6 +16,7 @@ from emendo_client.testing.embedded_redis import EmbeddedRedis
 from emendo_client.testing.openai_server.faults import Fault
 from emendo_client.testing.redis_servers import ServerCommand, find_server
 from emendo_config import ConfigurationError, Keys
+from tests.support.patience import PATIENCE
 
 
 def test_data_survives_a_kill_and_a_restart_on_the_same_port(tmp_path):
@@ -86,7 +87,7 @@ def test_a_memorys_life_on_the_command_line(cli, emendo_worker, openai_server):
     assert [letter["job_id"] for letter in ok("dead")] == [failed["job_id"]]
     assert cli(emendo_worker, "dead", "replay", failed["job_id"])[0] == 0
     with MemoryClient(emendo_worker) as client:
-        assert client.job(failed["job_id"]).wait(30).status == "succeeded"
+        assert client.job(failed["job_id"]).wait(PATIENCE).status == "succeeded"
     assert ok("dead") == []
     for words in (("get", memory_id), ("search", "fish", "--user", "cli"), ("history", memory_id), ("jobs",)):
         code, out, _ = cli(emendo_worker, *words)

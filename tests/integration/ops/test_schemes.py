@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -27,18 +25,12 @@ from emendo_config import ConfigurationError, Settings
 from emendo_config.celery_app import create_app
 from emendo_config.queues import QUEUES
 from tests.support.gateway import browser
+from tests.support.patience import PATIENCE, until
 from tests.support.schemes import SCHEMES
 from tests.support.sentinels import MASTER_NAME
 from tests.support.tls import Certificates, TLSProxy
 
 PASSWORD = "p%40ss%2Fw%3Brd"  # as a URL has it
-
-
-def until(holds, what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, what
-        threading.Event().wait(0.05)
 
 
 class _Processes:
@@ -55,7 +47,7 @@ class _Processes:
     def stop(self) -> None:
         for process in reversed(self.started):
             process.terminate()
-            process.wait(30)
+            process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -134,15 +126,15 @@ async def test_every_part_works_with_the_scheme(urls, openai_server, tmp_path, c
     settings = settings_for(base_url=openai_server.base_url, **urls, sweep_interval=30.0, lease=60.0)
     log = tmp_path / "worker.log"
     with WorkerProcess(settings, log), MemoryClient(settings) as client:
-        added = client.add("I like fish.", user_id="ana", infer=False).wait(20)
+        added = client.add("I like fish.", user_id="ana", infer=False).wait(PATIENCE)
         assert added.status == "succeeded"
         assert [hit.memory for hit in client.search("fish", user_id="ana")] == ["I like fish."]
         async with AsyncMemoryClient(settings) as asked:
             job = await asked.update(added.results[0].memory_id, "I like sushi.")
-            assert (await job.wait(20)).status == "succeeded"
+            assert (await job.wait(PATIENCE)).status == "succeeded"
             assert len(await asked.history(added.results[0].memory_id)) == 2
         with create_app(settings) as app:
-            assert len(app.control.ping(timeout=10, limit=1)) == 1, "the broker carries no messages back"
+            assert len(app.control.ping(timeout=PATIENCE, limit=1)) == 1, "the broker carries no messages back"
         code, out, err = cli(settings, "doctor", "--json")
         assert code == 0, out + err
         assert {each["state"] for each in json.loads(out) if each["check"] in ("redis", "broker", "workers")} == {"ok"}
@@ -167,7 +159,7 @@ def _ask_flower(settings: Settings, processes: _Processes) -> None:
     def answer(page: str) -> str:
         request = urllib.request.Request(f"http://{LOOPBACK}:{port}{page}", headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as reply:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
                 return reply.read().decode()
         except OSError:
             return ""

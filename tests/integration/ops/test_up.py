@@ -9,8 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -22,6 +20,7 @@ from emendo_client.testing.folders import make_folder
 from emendo_client.testing.ports import free_port
 from emendo_config import ConfigurationError, Settings
 from emendo_ops.stack.running import RunFolder
+from tests.support.patience import LONG_PATIENCE, PATIENCE, until
 
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("EMENDO_", "OPENAI_"))}
 NAMES = {"redis", "worker", "beat", "flower", "gateway"}
@@ -35,7 +34,7 @@ def emendo(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=LONG_PATIENCE,
         check=False,
     )
 
@@ -59,25 +58,22 @@ def test_up_starts_everything_says_so_last_and_one_signal_stops_it_all(tmp_path)
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + 100
-        while not ready.exists():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            threading.Event().wait(0.05)
+        until(lambda: ready.exists() or process.poll() is not None, log.read_text, LONG_PATIENCE)
+        assert process.poll() is None, log.read_text()
         stack = json.loads(ready.read_text())
         assert ready.stat().st_mode & 0o077 == 0, "it holds a password"
         assert set(stack["pids"]) == NAMES
-        with urllib.request.urlopen(f"{stack['gateway_url']}/health", timeout=10) as answer:
+        with urllib.request.urlopen(f"{stack['gateway_url']}/health", timeout=PATIENCE) as answer:
             assert json.load(answer)["workers"] == 1
         request = urllib.request.Request(f"{stack['gateway_url']}/api/v1/memories?user_id=ana")
         request.add_header("Authorization", f"Bearer {stack['gateway_key']}")
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             assert json.load(answer)["total"] == 0
         with pytest.raises(urllib.error.HTTPError, match="401"):
-            urllib.request.urlopen(f"{stack['flower_url']}/api/tasks", timeout=10)
+            urllib.request.urlopen(f"{stack['flower_url']}/api/tasks", timeout=PATIENCE)
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, log.read_text()[-3000:]
+        assert process.wait(LONG_PATIENCE) == 0, log.read_text()[-3000:]
     assert not ready.exists()
     assert not any(runs(pid) for pid in stack["pids"].values())
     first, *table = log.read_text().splitlines()
@@ -113,7 +109,7 @@ def test_detached_it_is_found_by_status_and_stopped_by_down(tmp_path):
         (url,) = re.findall(r"export EMENDO_REDIS_URL=(\S+)", shown.stdout)
         settings = Settings(redis_url=url, embedding_provider="local")
         with MemoryClient(settings) as client:
-            assert client.add("I like fish.", user_id="ana", infer=False).wait(30).status == "succeeded"
+            assert client.add("I like fish.", user_id="ana", infer=False).wait(PATIENCE).status == "succeeded"
         private = [tmp_path / ".emendo", *(tmp_path / ".emendo").glob("*"), tmp_path / ".emendo/up/logs"]
         assert {path.stat().st_mode & 0o777 for path in private} == {0o700}
     finally:

@@ -19,6 +19,7 @@ from emendo_workers.providers.vector_cache import VectorCache
 from emendo_workers.services import Services
 from emendo_workers.store import Store
 from tests.support.intake import added, drain
+from tests.support.patience import PATIENCE
 
 
 def pipeline(services: Services, **more) -> EmbeddingPipeline:
@@ -130,23 +131,23 @@ def test_small_requests_gather_while_one_is_under_way(services, openai_server):
         asked_for.append(sorted(texts))
         began.set()
         if "first" in texts:
-            released.wait(10)
+            released.wait(PATIENCE)
         return {text: text.encode() for text in texts}
 
     batcher = MicroBatcher(ask, max_wait=5.0)
     meters = [Meter() for _ in range(FULL_REQUEST // 16 + 1)]
     with ThreadPoolExecutor(16) as threads:
         first = threads.submit(batcher.embed, ["first"], Meter())
-        assert began.wait(10)
+        assert began.wait(PATIENCE)
         others = [
             threads.submit(batcher.embed, [f"text {number:03}"], meters[number]) for number in range(FULL_REQUEST // 16)
         ]
         filling = threads.submit(batcher.embed, [f"more {number:03}" for number in range(FULL_REQUEST - 1)], meters[-1])
         for number, other in enumerate(others):
-            assert other.result(10)[f"text {number:03}"] == f"text {number:03}".encode()
-        filling.result(10)
+            assert other.result(PATIENCE)[f"text {number:03}"] == f"text {number:03}".encode()
+        filling.result(PATIENCE)
         released.set()
-        assert first.result(10) == {"first": b"first"}
+        assert first.result(PATIENCE) == {"first": b"first"}
     assert asked_for[0] == ["first"], "a lone request does not wait"
     assert len(asked_for) <= 3, "the others went together"
     assert sum(meter.requests for meter in meters) == len(asked_for) - 1, "a shared request counts once"

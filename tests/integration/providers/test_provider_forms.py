@@ -12,6 +12,7 @@ from emendo_client.testing.fixtures import settings_for
 from emendo_client.testing.worker import WorkerProcess
 from tests.support.inferring import started
 from tests.support.migrating import work_until
+from tests.support.patience import PATIENCE
 from tests.support.provider_forms import BATCH, DIMENSIONS, FORMS, ProviderForm
 from tests.support.spaces import assert_right, own_space
 
@@ -43,7 +44,7 @@ def add(client: MemoryClient, work: Callable[[Job], None], texts: list[str]) -> 
     """Ids of new memories, added as one batch."""
     job = client.batch_add([{"messages": text, "user_id": "ana"} for text in texts], infer=False)
     work(job)
-    result = job.wait(30)
+    result = job.wait(PATIENCE)
     assert (result.status, len(result.results)) == ("succeeded", len(texts)), result
     return [item.memory_id for item in result.results]
 
@@ -81,9 +82,9 @@ def test_memories_are_added_and_found_and_the_form_is_remembered(form, settings,
 def test_a_real_worker_gets_along_with_it(form, settings, server, tmp_path):
     texts = [f"fact {number} about rowing" for number in range(BATCH)]
     with WorkerProcess(settings, tmp_path / "worker.log"), MemoryClient(settings) as client:
-        add(client, lambda job: job.wait(30), texts)
+        add(client, lambda job: job.wait(PATIENCE), texts)
         find(client, texts)
         server.clear_requests()
-        add(client, lambda job: job.wait(30), [f"{text}, and more" for text in texts])
+        add(client, lambda job: job.wait(PATIENCE), [f"{text}, and more" for text in texts])
     assert {request.status for request in server.requests} == {200}
     assert "secret" not in (tmp_path / "worker.log").read_text(encoding="utf-8")

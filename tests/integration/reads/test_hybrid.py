@@ -19,7 +19,8 @@ from emendo_config.spaces.indexes import described
 from emendo_workers.maintenance.housekeeping import keep_house
 from tests.model.hostile_inputs import CLASSICS
 from tests.support.inferring import started
-from tests.support.intake import added, drain, drain_all, until
+from tests.support.intake import added, drain, drain_all
+from tests.support.patience import until
 
 CODES = ["Order AB-1234/X was shipped", "Order AB-1235/X was shipped", "Call “4711”\nafter nine", "MÜLLER likes apples"]
 

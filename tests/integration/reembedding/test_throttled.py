@@ -16,7 +16,8 @@ from emendo_client.testing.worker import WorkerProcess
 from emendo_workers.providers.rate_limiter import BURST
 from emendo_workers.services import Services
 from tests.support.intake import account_of, drain_all
-from tests.support.migrating import PATIENCE, active_space
+from tests.support.migrating import active_space
+from tests.support.patience import LONG_PATIENCE, PATIENCE
 from tests.support.spaces import assert_right
 
 # Per minute. A full request of the re-embedding has about TOKENS / REQUESTS tokens: it is near both limits at once.
@@ -42,7 +43,6 @@ PACED = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_a_throttled_reembedding_keeps_to_its_share_ends_and_holds_nobody_up(
     services, client, openai_server, settings, tmp_path
 ):
@@ -67,7 +67,7 @@ def test_a_throttled_reembedding_keeps_to_its_share_ends_and_holds_nobody_up(
         assert client.migration().phase in ("backfill", "catching_up")
 
         openai_server.faults.clear()
-        assert job.wait(2 * PATIENCE).status == "succeeded"
+        assert job.wait(LONG_PATIENCE).status == "succeeded"
 
     state = client.migration()
     assert (state.phase, state.failed, state.failures) == ("switched", 0, {})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from emendo_workers.intake.sweeper import Sweeper
-from tests.support.intake import added, drain_all, until, with_settings
+from tests.support.intake import added, drain_all, with_settings
+from tests.support.patience import until
 
 
 def test_an_older_worker_that_sweeps_keeps_no_window_closed(services, client):

@@ -14,6 +14,7 @@ from emendo_config.celery_app import create_app
 from emendo_config.spaces.bootstrap import ensure_index, indexed_space, restore_indexes
 from emendo_config.spaces.registry import SpaceState, read_registry, remove_space, save_space
 from emendo_workers.services import Services
+from tests.support.patience import PATIENCE
 from tests.support.spaces import SMALL, assert_right, open_space, own_space, switch
 
 LIVE = replace(SMALL, state=SpaceState.LIVE)
@@ -131,7 +132,7 @@ def test_a_worker_with_the_settings_of_before_writes_both_spaces(services, emend
     switch(services, space)
     log = tmp_path / "worker.log"
     with WorkerProcess(emendo_settings, log), MemoryClient(emendo_settings) as client:
-        memory_id = client.add("I like rowing.", user_id="ana", infer=False).wait(20).results[0].memory_id
+        memory_id = client.add("I like rowing.", user_id="ana", infer=False).wait(PATIENCE).results[0].memory_id
         assert_right(services, memory_id, own_space(services), space)
         assert [hit.id for hit in client.search("rowing", user_id="ana")] == [memory_id]
     assert "the settings name another embedding space" in log.read_text(encoding="utf-8")

@@ -20,8 +20,9 @@ from emendo_client.transport import auto_pipeline
 from emendo_config.store import pipeline, scripts
 from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.maintenance.housekeeping import keep_house
-from tests.support.intake import added, bring_back, drain, drain_all, put_aside, shards_with_work, until
+from tests.support.intake import added, bring_back, drain, drain_all, put_aside, shards_with_work
 from tests.support.migrating import reembedded, worked
+from tests.support.patience import until
 
 # Below what any Redis uses.
 NO_ROOM = 1_000_000

@@ -20,7 +20,8 @@ from emendo_ops.doctor.control_redis import check_jobs
 from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.jobs.store_outages import failure_of
 from emendo_workers.maintenance.housekeeping import keep_house
-from tests.support.intake import PATIENCE, added, drain, drain_all, let_time_pass, until
+from tests.support.intake import added, drain, drain_all, let_time_pass
+from tests.support.patience import PATIENCE, until
 
 # Below what any Redis uses.
 NO_ROOM = 1_000_000

@@ -27,7 +27,6 @@ from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.jobs.store_outages import failure_of, is_away
 from emendo_workers.runtime.leases import LeaseRenewer
 from tests.support.intake import (
-    PATIENCE,
     added,
     bring_back,
     drain,
@@ -35,9 +34,9 @@ from tests.support.intake import (
     let_time_pass,
     reconfigure,
     shard_of_job,
-    until,
     with_settings,
 )
+from tests.support.patience import PATIENCE, until
 
 AWAY = "redis://127.0.0.1:1/0"
 

@@ -16,11 +16,9 @@ from emendo_config import Keys
 from emendo_config.celery_app import create_app
 from emendo_config.queues import names_at_broker
 from emendo_config.store.connections import connect
-from tests.support.intake import until
+from tests.support.patience import PATIENCE, until
 
 pytestmark = pytest.mark.slow  # real processes
-
-PATIENCE = 60.0
 
 
 @pytest.fixture

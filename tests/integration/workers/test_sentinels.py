@@ -14,10 +14,8 @@ from emendo_client.testing.fixtures import settings_for
 from emendo_client.testing.worker import WorkerProcess
 from emendo_config.urls import redact_url
 from emendo_ops.doctor.examination import examine
-from tests.support.sentinels import MASTER_NAME, Sentinels, wait_until
-
-# Seconds within which a call succeeds after the master died: its death shows after one, the election takes one or two.
-_SECONDS_TO_RECOVER = 20.0
+from tests.support.patience import PATIENCE, until
+from tests.support.sentinels import MASTER_NAME, Sentinels
 
 
 @pytest.fixture
@@ -28,7 +26,7 @@ def sentinels(tmp_path):
 
 def told(client: MemoryClient, text: str) -> str:
     """Adds a memory and searches for it; its id."""
-    memory_id = client.add(text, user_id="ana", infer=False).wait(20).results[0].memory_id
+    memory_id = client.add(text, user_id="ana", infer=False).wait(PATIENCE).results[0].memory_id
     assert client.get(memory_id).memory == text
     assert memory_id in [hit.id for hit in client.search(text, user_id="ana")]
     return memory_id
@@ -36,7 +34,7 @@ def told(client: MemoryClient, text: str) -> str:
 
 def persistently(call):
     """Repeats a call while Redis is away."""
-    deadline = time.monotonic() + _SECONDS_TO_RECOVER
+    deadline = time.monotonic() + PATIENCE  # the election alone takes seconds
     while True:
         try:
             return call()
@@ -55,7 +53,7 @@ def switch(sentinels) -> None:
     with redis.Redis(port=sentinels.ports[0]) as sentinel:
         sentinel.execute_command("SENTINEL", "FAILOVER", MASTER_NAME)
     with redis.Redis(port=sentinels.master.port) as demoted:
-        wait_until(lambda: demoted.info("replication")["role"] == "slave")
+        until(lambda: demoted.info("replication")["role"] == "slave")
 
 
 @pytest.mark.parametrize("fail", [lambda sentinels: sentinels.master.kill(), switch], ids=["killed", "demoted"])
@@ -68,7 +66,7 @@ def test_the_story_goes_on_with_the_new_master(sentinels, openai_server, tmp_pat
         assert persistently(lambda: client.get(before)).memory == "I dislike seafood."
         after = persistently(lambda: told(client, "I like tea."))
         assert asyncio.run(read(settings, after)) == "I like tea."
-        assert client.update(before, "I like seafood.").wait(20).status == "succeeded"
+        assert client.update(before, "I like seafood.").wait(PATIENCE).status == "succeeded"
 
 
 def test_the_doctor_shows_the_sentinels_and_no_password(sentinels, openai_server, monkeypatch):

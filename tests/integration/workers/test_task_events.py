@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager
 
 from emendo_client.exchanges import jobs
 from emendo_config import Keys
 from emendo_config.celery_app import create_app
 from emendo_workers.runtime.task_events import JobEvents
+from tests.support.patience import PATIENCE, until
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def listening(settings):
     thread = threading.Thread(target=listen)
     thread.start()
     try:
-        _until(lambda: any(event["type"] == "worker-heartbeat" for event in seen))
+        until(lambda: any(event["type"] == "worker-heartbeat" for event in seen))
         yield seen
     finally:
         receivers[0].should_stop = True
@@ -48,7 +48,7 @@ def test_each_job_sends_its_own_events(emendo_client, emendo_worker):
         update.wait(raise_on_failure=True)
         missing = emendo_client.update("no-such-memory", texts[1])
         missing.wait()
-        _until(lambda: "task-failed" in kinds_of(seen, missing.id))
+        until(lambda: "task-failed" in kinds_of(seen, missing.id))
     for each in (job, update):
         assert kinds_of(seen, each.id) == ["task-received", "task-started", "task-succeeded"]
     assert kinds_of(seen, missing.id) == ["task-received", "task-started", "task-failed"]
@@ -67,8 +67,8 @@ def test_a_batch_and_its_chunks_send_events_without_any_text(emendo_client, emen
         missing = emendo_client.batch_update([{"memory_id": "no-such-memory", "text": secret}, {"text": secret}])
         missing.wait()
         added = (job.id, f"{job.id}:0", f"{job.id}:1")
-        _until(lambda: all("task-succeeded" in kinds_of(seen, uuid) for uuid in added))
-        _until(lambda: "task-failed" in kinds_of(seen, missing.id))
+        until(lambda: all("task-succeeded" in kinds_of(seen, uuid) for uuid in added))
+        until(lambda: "task-failed" in kinds_of(seen, missing.id))
     for uuid in added:
         assert kinds_of(seen, uuid) == ["task-received", "task-started", "task-succeeded"]
     for uuid in (missing.id, f"{missing.id}:0"):
@@ -88,8 +88,8 @@ def test_a_cancelled_batch_is_shown_as_revoked(emendo_client, emendo_worker):
         job = emendo_client.batch_update([{"memory_id": "held", "text": f"text {n}"} for n in range(2)])
         assert emendo_client._run(jobs.cancel(emendo_worker, emendo_client._keys, emendo_client.project, job.id))
         emendo_client._connections.data.delete(held)
-        assert job.wait(20).status == "cancelled"
-        _until(lambda: "task-revoked" in kinds_of(seen, job.id))
+        assert job.wait(PATIENCE).status == "cancelled"
+        until(lambda: "task-revoked" in kinds_of(seen, job.id))
     assert "task-succeeded" not in kinds_of(seen, job.id)
 
 
@@ -99,13 +99,13 @@ def test_one_thread_sends_for_all_and_nobody_waits_for_it(monkeypatch, emendo_se
 
     def publish(some, hostname):
         began.set()
-        assert go.wait(30)
+        assert go.wait(PATIENCE)
         sent.append([event["uuid"] for event in some])
 
     monkeypatch.setattr(events, "_publish", publish)
     first = threading.Thread(target=events._send, args=([{"type": "task-started", "uuid": "0"}], "here"))
     first.start()
-    assert began.wait(30)
+    assert began.wait(PATIENCE)
     for number in range(1, 4):  # each returns, though the broker is still taking the first one's
         events._send([{"type": "task-started", "uuid": str(number)}], "here")
     assert sent == []
@@ -123,10 +123,3 @@ def test_of_events_a_slow_broker_does_not_take_the_oldest_are_dropped(monkeypatc
         events._send([{"type": "task-started", "uuid": str(number)}], "here", flush=False)
     events._send([{"type": "task-started", "uuid": "5"}], "here")
     assert sent == ["3", "4", "5"]
-
-
-def _until(condition, timeout: float = 15.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never held"
-        threading.Event().wait(0.02)

@@ -10,6 +10,7 @@ from emendo_client import MemoryClient
 from emendo_client.testing.fixtures import settings_for
 from emendo_client.testing.worker import WorkerProcess
 from emendo_config import Keys
+from tests.support.patience import PATIENCE, until
 
 pytestmark = pytest.mark.chaos
 
@@ -35,11 +36,11 @@ def test_jobs_of_a_killed_worker_are_done_by_another_within_20_seconds_once(
         ]
         openai_server.latency_ms = 3_000  # so that the jobs are in somebody's hands when it dies
         jobs = [client.update(memory_id, f"new {memory_id} {n}") for n in range(5) for memory_id in ids]
-        _until(lambda: any(control.hget(keys.job(job.id), "worker") == victim for job in jobs))
+        until(lambda: any(control.hget(keys.job(job.id), "worker") == victim for job in jobs))
         first.kill()
         killed_at = time.monotonic()
         openai_server.latency_ms = 0
-        results = [job.wait(40) for job in jobs]
+        results = [job.wait(PATIENCE) for job in jobs]
         took = time.monotonic() - killed_at
         assert {result.status for result in results} == {"succeeded"}
         assert took < 20, f"recovery took {took:.1f} s"
@@ -48,9 +49,3 @@ def test_jobs_of_a_killed_worker_are_done_by_another_within_20_seconds_once(
             assert [entry.version for entry in history] == list(range(1, 7))
             assert len({entry.job_id for entry in history}) == len(history)
             assert client.get(memory_id).memory == history[-1].new_memory == f"new {memory_id} 4"
-
-
-def _until(condition, timeout: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never held"

@@ -12,6 +12,8 @@ from typing import Any, Self
 
 import pytest
 
+from tests.support.patience import PATIENCE
+
 HERE = Path(__file__).resolve().parent
 # `make test-slow` puts both clients there.
 INSTALLED = HERE.parents[2] / ".mem0-clients"
@@ -78,7 +80,7 @@ class DrivenClient:
     def __exit__(self, *_: object) -> None:
         self._process.stdin.close()
         try:
-            self._process.wait(30)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -15,10 +15,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from emendo_client.testing.ports import LOOPBACK, free_port
+from tests.support.patience import PATIENCE
 
 SEARCHES, IN_FLIGHT = 1_000, 8
 # Seconds; far more than any server takes.
-START_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
 
 
@@ -47,7 +47,7 @@ def ask(port: int, path: str, texts: Sequence[str]) -> Answers:
 
 def get(port: int, path: str) -> str:
     """The body of one GET over a connection of its own."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PATIENCE)
     try:
         connection.request("GET", path)
         return connection.getresponse().read().decode()
@@ -85,7 +85,7 @@ def serving(command: Sequence[str], environment: Mapping[str, str], log: Path, p
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, path: str, log: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             get(port, path)

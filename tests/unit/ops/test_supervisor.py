@@ -18,6 +18,7 @@ from emendo_client.testing.ports import free_port, is_taken, require_free, stabl
 from emendo_config import ConfigurationError
 from emendo_ops.stack import supervisor as supervision
 from emendo_ops.stack.supervisor import ProcessSpec, Supervisor
+from tests.support.patience import PATIENCE, until
 
 SLEEPER = """
 import pathlib, signal, sys, time
@@ -30,13 +31,6 @@ print("hello from", sys.argv[2], flush=True)
 with path.open("a") as log: log.write(f"{sys.argv[2]} started\\n")
 while True: time.sleep(0.05)
 """
-
-
-def until(condition, timeout: float = 15.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never held"
-        threading.Event().wait(0.01)
 
 
 def sleeper(name: str, log: Path, **more) -> ProcessSpec:
@@ -117,7 +111,7 @@ def test_another_part_that_dies_during_a_restart_pause_is_seen_at_once(tmp_path,
     os.kill(supervisor.pids["worker"], 9)
     until(lambda: "starting it again" in output.getvalue())
     os.kill(supervisor.pids["redis"], 9)
-    runner.join(15)
+    runner.join(PATIENCE)
     assert codes == [1]
 
 
@@ -261,7 +255,7 @@ def test_a_closed_terminal_leaves_nothing_running(tmp_path, number, close):
             drain = threading.Thread(target=process.stdout.read)
             drain.start()
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
     finally:
         if process.poll() is None:
             process.kill()

@@ -16,7 +16,7 @@ from emendo_client.testing.openai_server.rate_limits import RateLimits
 from emendo_client.testing.openai_server.reply import Reply
 from emendo_config.child_processes import environment_for, python_module
 
-_TIMEOUT = 10.0
+_TIMEOUT = 30.0
 _BAD_REQUEST = 400
 
 

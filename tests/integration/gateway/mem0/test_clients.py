@@ -16,9 +16,9 @@ from emendo_client.testing.ports import free_port
 from emendo_client.testing.worker import environment
 from tests.support.gateway import RunningGateway, make_key
 from tests.support.mem0.driven import KINDS, ClientError, DrivenClient
+from tests.support.patience import PATIENCE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-START_TIMEOUT = 60.0
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def served(emendo_worker, tmp_path_factory) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + PATIENCE
         while True:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, "the gateway did not start"
@@ -44,7 +44,7 @@ def served(emendo_worker, tmp_path_factory) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture(params=KINDS)
