@@ -12,6 +12,7 @@ from emendo_config.store.scripts import sender_for_async
 from emendo_gateway.callers import caller_of
 from emendo_gateway.clients import ProjectClients
 from emendo_gateway.keys.authentication import Authenticator
+from emendo_gateway.keys.tokens import Tokens
 from emendo_gateway.rates import Rates
 from emendo_gateway.service import Service
 from emendo_gateway.watching import Watch
@@ -35,7 +36,10 @@ class Gateway:
         }
         self.planes = {name: sender_for_async(connection) for name, connection in self._connections.items()}
         self.rates = Rates(self._connections["control"], self.keys)
-        self.authenticator = Authenticator(self.planes["control"], self.keys, self.rates, own.failed_logins_per_minute)
+        self._tokens = Tokens(own) if own.jwt_issuer else None
+        self.authenticator = Authenticator(
+            self.planes["control"], self.keys, self.rates, own.failed_logins_per_minute, self._tokens
+        )
         self.clients = ProjectClients(settings)
         listening = connect_listening_async(settings.control_url, settings)
         self.watch = Watch(listening, self._connections["control"], self.keys)
@@ -54,6 +58,8 @@ class Gateway:
         """Closes all connections."""
         await self.watch.close()
         await self.clients.close()
+        if self._tokens is not None:
+            await self._tokens.close()
         for connection in self._connections.values():
             await connection.aclose()
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import Depends, Header
+from pydantic import WithJsonSchema
 
 from emendo_client.errors import ValidationError
 
+# The usual keys of both forms, for the documentation.
+_KEY_FORM = r'^("[\x23-\x5b\x5d-\x7e]{1,256}"|[\x23-\x5b\x5d-\x7e]{1,256})$'
 _BARE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
+
+
+def as_text(pattern: str | None = None, **more: Any) -> WithJsonSchema:
+    """How a field that is read as a list, to find repeated ones, is documented: as the text that it is."""
+    return WithJsonSchema({"type": "string", **({"pattern": pattern} if pattern else {}), **more})
 
 
 def once(values: Sequence[str] | None, name: str) -> str | None:
@@ -24,7 +35,7 @@ def once(values: Sequence[str] | None, name: str) -> str | None:
     return values[0].strip()
 
 
-def idempotency_key(values: Sequence[str] | None) -> str | None:
+def read_key(values: Sequence[str] | None) -> str | None:
     """The key that the fields hold; None without them.
 
     Raises:
@@ -43,3 +54,20 @@ def idempotency_key(values: Sequence[str] | None) -> str | None:
     if not given:
         raise ValidationError("Idempotency-Key is empty", suggestion="send a key, or leave the field out")
     return given
+
+
+def _key(
+    idempotency_key: Annotated[
+        list[str] | None,
+        as_text(_KEY_FORM),
+        Header(
+            description="The same key with the same request gives the same job, until the key expires. "
+            "It does so after `EMENDO_JOB_TTL` seconds: one day, unless set otherwise. Quoted or bare.",
+            examples=["8e03978e-40d5-43dd-bc93-6894a57f9324"],
+        ),
+    ] = None,
+) -> str | None:
+    return read_key(idempotency_key)
+
+
+IdempotencyKey = Annotated[str | None, Depends(_key)]

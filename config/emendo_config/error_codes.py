@@ -552,6 +552,13 @@ class ErrorCode(StrEnum):
         Retry.UNCOUNTED,
         "The configured rate leaves no room for the request yet, so the provider was not asked.",
     )
+    TOKEN_KEYS_UNREACHABLE = (
+        "TOKEN_KEYS_UNREACHABLE",
+        "NetworkError",
+        Retry.BY_CALLER,
+        "The public keys of the tokens' issuer cannot be fetched, so no token can be checked.",
+        "Check `EMENDO_GATEWAY_JWT_JWKS`, and the network. The gateway asks again by itself.",
+    )
     TOO_MANY_FAILED_LOGINS = (
         "TOO_MANY_FAILED_LOGINS",
         "RateLimitError",

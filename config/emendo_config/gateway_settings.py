@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -44,6 +46,24 @@ class GatewaySettings(EnvironmentSettings):
     reembedding: bool = Field(
         False,
         description="Keys with the scope `admin` may re-embed the store. That concerns all projects, not just theirs.",
+    )
+
+    # Tokens (JWT) of an OpenID Connect provider, beside keys.
+    jwt_issuer: str = Field("", description="Issuer (`iss`) of tokens that open the gateway. Empty: keys only.")
+    jwt_audience: str = Field("", description="The name that a token's `aud` must have.")
+    jwt_jwks: str = Field(
+        "",
+        description="The issuer's public keys: an address of `https`, also of `http` on this machine, or a file.",
+    )
+    jwt_project_claim: str = Field("emendo_project", description="The claim that names the project.")
+    jwt_user_claim: str = Field(
+        "",
+        description="The claim, such as `sub`, that names the only user whose memories a token opens. "
+        "Empty: all of the project.",
+    )
+    jwt_scope_claim: str = Field("scope", description="The claim with `emendo:read`, `emendo:write` or `emendo:admin`.")
+    jwt_leeway: float = Field(
+        30.0, ge=0, le=300, description="Seconds by which the issuer's clock may be ahead or behind."
     )
 
     # Rates.
@@ -97,6 +117,7 @@ class GatewaySettings(EnvironmentSettings):
                 f"EMENDO_GATEWAY_HOSTS has a pattern that cannot be used: {wrong[0]}",
                 suggestion="write a name such as memories.example.com, or *.example.com",
             )
+        self._check_tokens()
         if self.max_buffered_bytes < self.max_body_bytes:
             raise ConfigurationError(
                 f"EMENDO_GATEWAY_MAX_BUFFERED_BYTES ({self.max_buffered_bytes}) must not be below "
@@ -105,7 +126,47 @@ class GatewaySettings(EnvironmentSettings):
             )
         return self
 
+    def _check_tokens(self) -> None:
+        given = (self.jwt_issuer, self.jwt_audience, self.jwt_jwks)
+        if not any(given):
+            return
+        if not all(given):
+            raise ConfigurationError(
+                "tokens need EMENDO_GATEWAY_JWT_ISSUER, EMENDO_GATEWAY_JWT_AUDIENCE and EMENDO_GATEWAY_JWT_JWKS",
+                suggestion="set all three, or none",
+            )
+        if any(name != name.strip() for name in (self.jwt_project_claim, self.jwt_scope_claim, self.jwt_user_claim)):
+            raise ConfigurationError(
+                "a claim's name in EMENDO_GATEWAY_JWT_…_CLAIM has white space at an end", suggestion="strip it"
+            )
+        if self.auth == "off":
+            raise ConfigurationError(
+                "EMENDO_GATEWAY_AUTH=off asks for no token, and EMENDO_GATEWAY_JWT_ISSUER is set",
+                suggestion="unset one of them",
+            )
+        problem = _jwks_problem(self.jwt_jwks)
+        if problem:
+            raise ConfigurationError(
+                f"EMENDO_GATEWAY_JWT_JWKS cannot be used: {problem}",
+                suggestion="write the address that the issuer's discovery document has as jwks_uri, or a file's path",
+            )
+
     @property
     def host_names(self) -> list[str]:
         """The names of `hosts`, in lower case."""
         return [name for each in self.hosts.split(",") if (name := each.strip().lower().rstrip("."))]
+
+
+def _jwks_problem(place: str) -> str | None:
+    if "://" not in place:
+        return None if Path(place).is_file() else "there is no such file"
+    try:
+        parts = urlsplit(place)
+        host = parts.hostname or ""
+        has_port = parts.port != 0
+    except ValueError:
+        return "it is malformed"
+    if parts.username is not None or not host or not has_port:
+        return "it is malformed, or has a user name"
+    is_allowed = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    return None if is_allowed else "whoever is between could put other keys in place of the issuer's"

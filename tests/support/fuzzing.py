@@ -30,12 +30,15 @@ REJECTIONS = ["400", "401", "403", "404", "405", "406", "409", "415", "422", "42
 TIMEOUT = 900.0
 
 
-def fuzz(folder: Path, url: str, key: str, *, phases: str, examples: int, seed: int = 1) -> dict[str, Any]:
+def fuzz(
+    folder: Path, url: str, key: str, *, phases: str, examples: int, seed: int = 1, document: str = "/openapi.json"
+) -> dict[str, Any]:
     """The report of one run.
 
     Args:
         folder: for the run's files.
         phases: of `examples,coverage,fuzzing,stateful`.
+        document: the path of the OpenAPI document.
         examples: cases of each operation in each phase that makes them up.
 
     Raises:
@@ -44,7 +47,7 @@ def fuzz(folder: Path, url: str, key: str, *, phases: str, examples: int, seed: 
     report = folder / "report.json"
     config = folder / "schemathesis.toml"
     config.write_text(f"[checks.negative_data_rejection]\nexpected-statuses = {json.dumps(REJECTIONS)}\n", "utf-8")
-    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", f"{url}/openapi.json"]
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", f"{url}{document}"]
     command += ["--header", f"Authorization: Bearer {key}", "--phases", phases, "--checks", ",".join(CHECKS)]
     command += ["--max-examples", str(examples), "--seed", str(seed), "--generation-deterministic"]
     command += ["--warnings", "off", "--no-color", "--no-shrink"]

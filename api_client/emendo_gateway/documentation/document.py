@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute, iter_route_contexts
 
-from emendo_gateway.admission.kinds import OPEN_PATHS
-from emendo_gateway.callers import dialect_of
+from emendo_gateway.admission.kinds import MEM0_DOCUMENT, OPEN_PATHS
+from emendo_gateway.callers import Dialect, dialect_of
 from emendo_gateway.documentation import examples
 from emendo_gateway.problems.problem import PROBLEM_JSON
 
@@ -21,6 +22,11 @@ Long-term memories of AI applications, added and updated by workers.
 
 A write is accepted with 202 and a job. `Location` is the job's address, and `Prefer: wait=10` waits for its result.
 Errors are problem details (RFC 9457); `type` leads to a page that explains the code.
+"""
+MEM0_DESCRIPTION = """\
+The calls of mem0's own clients, as this server answers them. Programs that are made for Emendo use `/openapi.json`.
+
+Parameters that are accepted and have no effect are named in `X-Ignored-Params`.
 """
 _RETRY = {"description": "Seconds after which another attempt makes sense.", "schema": {"type": "integer"}}
 # Fields of answers by their status, whatever the route.
@@ -45,19 +51,32 @@ def operation_id(route: APIRoute) -> str:
 
 
 def describe(app: FastAPI) -> None:
-    """Makes `/openapi.json` complete."""
+    """Makes `/openapi.json` complete, and adds the document of mem0's calls: no native client is made of those."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
-            _complete(document)
-            app.openapi_schema = _renamed(document)
+            app.openapi_schema = _document(app, "native", DESCRIPTION)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+    found: dict[str, Any] = {}
+
+    async def mem0s() -> Response:
+        if not found:
+            found.update(_document(app, "mem0", MEM0_DESCRIPTION))
+        return JSONResponse(found)
+
+    app.add_api_route(MEM0_DOCUMENT, mem0s, include_in_schema=False)
 
 
-def _complete(document: dict[str, Any]) -> None:
+def _document(app: FastAPI, dialect: Dialect, description: str) -> dict[str, Any]:
+    routes = [each for each in iter_route_contexts(app.routes) if dialect_of(each.path or "") == dialect]
+    document = get_openapi(title=app.title, version=app.version, description=description, routes=routes)
+    _complete(document, is_native=dialect == "native")
+    return _renamed(document)
+
+
+def _complete(document: dict[str, Any], *, is_native: bool) -> None:
     components = document.setdefault("components", {})
     components["securitySchemes"] = {
         "key": {
@@ -73,7 +92,7 @@ def _complete(document: dict[str, Any]) -> None:
             operation["security"] = [{"key": []}]
         for parameter in operation.get("parameters", ()):
             _complete_parameter(parameter)
-        _complete_answers(operation["responses"], is_native=dialect_of(path) == "native")
+        _complete_answers(operation["responses"], is_native=is_native)
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     _require_what_is_sent(document)
@@ -125,14 +144,14 @@ def _complete_parameter(parameter: dict[str, Any]) -> None:
 def _complete_answers(answers: dict[str, Any], *, is_native: bool) -> None:
     if "HTTPValidationError" in str(answers.get("422")):  # FastAPI's own; ours is 400
         del answers["422"]
-    if not is_native:
-        return
     for status, description in _ANY.items():
         answers.setdefault(status, {"description": description})
     for status, answer in answers.items():
         answer.setdefault("headers", {}).update(_HEADERS.get(status, {}))
+        if not answer["headers"]:
+            del answer["headers"]
+        if not is_native:
+            continue
         schema = answer.get("content", {}).get("application/json", {}).get("schema", _PROBLEM)
         if int(status) >= 400 and schema == _PROBLEM:  # noqa: PLR2004  # where errors begin
             answer["content"] = {PROBLEM_JSON: {"schema": _PROBLEM}}
-        if not answer["headers"]:
-            del answer["headers"]

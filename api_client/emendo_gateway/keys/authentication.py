@@ -1,4 +1,4 @@
-"""Checks a request's key. A checked key is remembered for 5 seconds, so a revocation takes effect within that."""
+"""Checks a request's key or token. A checked key is remembered for 5 seconds, so it ends that long after revocation."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from emendo_config.store.scripts import AsyncSender
 from emendo_gateway.callers import Caller
 from emendo_gateway.keys import records
 from emendo_gateway.keys.api_key import ApiKey, GivenKey, digest, read_key
+from emendo_gateway.keys.tokens import Tokens, looks_like_token
 from emendo_gateway.rates import Rates
 
 REMEMBERED = 5.0  # seconds
@@ -43,13 +44,17 @@ class Authenticator:
     Args:
         control: the sender of the control Redis.
         failed_logins: how many wrong keys one address may send in a minute.
+        tokens: None where no issuer of tokens is set.
     """
 
-    def __init__(self, control: AsyncSender, keys: Keys, rates: Rates, failed_logins: int) -> None:
+    def __init__(
+        self, control: AsyncSender, keys: Keys, rates: Rates, failed_logins: int, tokens: Tokens | None = None
+    ) -> None:
         self._senders = {"control": control}
         self._keys = keys
         self._rates = rates
         self._failed_logins = failed_logins
+        self._tokens = tokens
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._noted: dict[str, float] = {}
 
@@ -62,12 +67,15 @@ class Authenticator:
         Raises:
             AuthenticationError: (KEY_REFUSED) there is no key, or it opens nothing.
             RateLimitError: (TOO_MANY_FAILED_LOGINS)
-            NetworkError: Redis cannot be asked.
+            NetworkError: Redis cannot be asked, or the keys of the tokens' issuer are not known.
         """
         fields = list(authorization)
         if not fields:  # no attempt, so nothing is counted
             raise _refused("the request has no key")
-        given = _given(fields)
+        text = _text(fields)
+        if self._tokens is not None and looks_like_token(text):
+            return await self._caller_of_token(self._tokens, text, _bucket(address))
+        given = read_key(text)
         known = self._remembered(given)
         if known is None:
             bucket = _bucket(address)
@@ -79,6 +87,16 @@ class Authenticator:
         await self._note_use(known)
         record = known.record
         return Caller(record.project, record.scope, record.user_id or None, record.id, record.rate)
+
+    async def _caller_of_token(self, tokens: Tokens, text: str, bucket: str) -> Caller:
+        caller = tokens.remembered(text)
+        if caller is None:
+            await self._require_few_failures(bucket)
+            caller = await tokens.caller(text)
+        if caller is None:
+            await self._rates.count("login", bucket, self._failed_logins)
+            raise _refused("the token is malformed, expired, of another issuer or audience, or lacks a claim")
+        return caller
 
     def _remembered(self, given: GivenKey | None) -> _Known | None:
         known = self._known.get(given.id) if given else None
@@ -120,12 +138,12 @@ class Authenticator:
             await run_async(self._senders, records.touch(self._keys, known.record, now))
 
 
-def _given(fields: list[bytes]) -> GivenKey | None:
-    """The key in the fields; None unless there is exactly one."""
+def _text(fields: list[bytes]) -> str:
+    """The key or token in the fields; empty unless there is exactly one field, with a known scheme."""
     if len(fields) != 1:
-        return None
+        return ""
     scheme, _, text = fields[0].decode("latin-1").strip().partition(" ")
-    return read_key(text.strip()) if scheme.lower() in _SCHEMES else None
+    return text.strip() if scheme.lower() in _SCHEMES else ""
 
 
 def _bucket(address: str) -> str:

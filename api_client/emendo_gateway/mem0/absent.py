@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from emendo_client.errors import ValidationError
 from emendo_config.error_codes import ErrorCode
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 _ALL = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # Each path, what it is, and what there is instead.
 _ABSENT = (

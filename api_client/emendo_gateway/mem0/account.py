@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from emendo_gateway.callers import caller_of
+from emendo_gateway.mem0 import schemas
 from emendo_gateway.mem0.answers import answer, query
 
 router = APIRouter()
@@ -12,7 +13,7 @@ router = APIRouter()
 ORGANISATION = "emendo"
 
 
-@router.get("/v1/ping/")
+@router.get("/v1/ping/", response_model=schemas.Ping)
 async def ping(request: Request) -> Response:
     """The project of the key. There is no address of a person, so mem0's clients make a name of their own."""
     query(request)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import Depends, Request, Response
 
 from emendo_client._async.job import AsyncJob
 from emendo_client.errors import TransientError, ValidationError, from_document
@@ -14,8 +14,7 @@ from emendo_client.models import JobResult, JobStatus
 from emendo_config.error_codes import ErrorCode
 from emendo_gateway.callers import state_of
 from emendo_gateway.gateway import gateway_of, service_of
-from emendo_gateway.idempotency import idempotency_key
-from emendo_gateway.mem0 import documents
+from emendo_gateway.mem0 import documents, schemas
 from emendo_gateway.problems.handlers import refusal
 from emendo_gateway.queries import checked_query
 from emendo_gateway.service import Service
@@ -23,14 +22,16 @@ from emendo_gateway.service import Service
 # Query parameters of older clients, which they send everywhere.
 _OLDER = ("org_id", "project_id", "output_format", "version")
 MOST_FAILURES = 100
+LAST_PAGE = 1_000_000
 
 
-def _key(values: Annotated[list[str] | None, Header(alias="Idempotency-Key")] = None) -> str | None:
-    return idempotency_key(values)
-
-
-IdempotencyKey = Annotated[str | None, Depends(_key)]
 Calls = Annotated[Service, Depends(service_of)]
+
+
+# The documented answers of a write that is waited for.
+PENDING: dict[int | str, dict[str, Any]] = {
+    202: {"model": schemas.Pending, "description": "The write is accepted, and not applied yet."}
+}
 
 
 def answer(document: Any, status: int = 200) -> Response:
@@ -44,6 +45,17 @@ def note_ignored(request: Request, names: Iterable[str]) -> None:
     told = ", ".join(sorted(set(names)))
     if told:
         state_of(request.scope).headers.append((b"x-ignored-params", told.encode()))
+
+
+def parameters(**schema: dict[str, Any]) -> dict[str, Any]:
+    """How the parameters that `query` reads are documented: `openapi_extra` of a route."""
+    return {"parameters": [{"name": name, "in": "query", "schema": each} for name, each in schema.items()]}
+
+
+def paging(largest: int) -> dict[str, Any]:
+    """How `page_of` is documented."""
+    page = {"type": "integer", "minimum": 1, "maximum": LAST_PAGE}
+    return parameters(page=page, page_size={**page, "maximum": largest})
 
 
 def query(request: Request, *known: str, ignored: tuple[str, ...] = ()) -> dict[str, str]:
@@ -69,7 +81,7 @@ def page_of(given: dict[str, str], size: int, largest: int) -> tuple[int, int]:
     Raises:
         ValidationError
     """
-    return _number(given, "page", 1, 1_000_000), _number(given, "page_size", size, largest)
+    return _number(given, "page", 1, LAST_PAGE), _number(given, "page_size", size, largest)
 
 
 def _number(given: dict[str, str], name: str, default: int, largest: int) -> int:

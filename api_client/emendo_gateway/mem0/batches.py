@@ -7,15 +7,18 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from emendo_client.errors import ValidationError
-from emendo_gateway.mem0 import answers, bodies
-from emendo_gateway.mem0.answers import Calls, IdempotencyKey, answer
+from emendo_gateway.idempotency import IdempotencyKey
+from emendo_gateway.mem0 import answers, bodies, schemas
+from emendo_gateway.mem0.answers import Calls, answer
+from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 
 
-@router.put("/v1/batch/")
+@router.put("/v1/batch/", response_model=schemas.Done, responses=answers.PENDING)
 async def batch_update(request: Request, calls: Calls, body: bodies.BatchUpdate, key: IdempotencyKey) -> Response:
     """Changes up to 1,000 memories. An item that fails leaves the others alone, and the answer is its error."""
+    answers.query(request)
     items = _items(body.memories, "memory_id", "text", "metadata")
     answers.note_ignored(request, body.ignored)
     job = await calls.batch_update(items, idempotency_key=key)
@@ -24,9 +27,10 @@ async def batch_update(request: Request, calls: Calls, body: bodies.BatchUpdate,
     return answer({"message": f"Successfully updated {len(items)} memories", "event_id": job.id})
 
 
-@router.delete("/v1/batch/")
+@router.delete("/v1/batch/", response_model=schemas.Done, responses=answers.PENDING)
 async def batch_delete(request: Request, calls: Calls, body: bodies.BatchDelete, key: IdempotencyKey) -> Response:
     """Hides up to 1,000 memories."""
+    answers.query(request)
     items = _items(body.memories, "memory_id")
     answers.note_ignored(request, body.ignored)
     job = await calls.batch_delete(items, idempotency_key=key)

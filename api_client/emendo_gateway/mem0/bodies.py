@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
+from pydantic_core import CoreSchema
 
 from emendo_client.errors import ValidationError
 
@@ -12,6 +13,27 @@ from emendo_client.errors import ValidationError
 _OLDER = ("org_id", "project_id", "output_format", "version", "api_version", "source")
 MOST_ITEMS = 1_000
 MOST_RESULTS = 1_000
+_ID = "8e03978e-40d5-43dd-bc93-6894a57f9324"  # in examples
+_NULL = {"type": "null"}
+_MESSAGES = {
+    "description": "A text, a message `{role, content}`, or a list of them.",
+    "anyOf": [{"type": "string"}, {"type": "object"}, {"type": "array", "items": {"type": "object"}}],
+}
+
+
+def _items(**fields: Any) -> WithJsonSchema:
+    """How the items of a batch are documented."""
+    item = {
+        "type": "object",
+        "properties": {"memory_id": {"type": "string"}, **fields},
+        "required": ["memory_id"],
+        "additionalProperties": False,
+    }
+    return WithJsonSchema({"type": "array", "items": item, "minItems": 1, "maxItems": MOST_ITEMS})
+
+
+def _example(**fields: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [fields]})
 
 
 class Body(BaseModel):
@@ -42,15 +64,27 @@ class Body(BaseModel):
         ignored = [name for name in given if name in silent and given[name] is not None]
         return {**{name: value for name, value in given.items() if name in known}, "ignored": ignored}
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema with what a caller may send, in place of `ignored`."""
+        found = handler(core)
+        schema = handler.resolve_ref_schema(found)
+        del schema["properties"]["ignored"]
+        schema["required"] = [name for name in schema["required"] if name != "ignored"]
+        for name in sorted({*cls.without_effect, *_OLDER}):
+            schema["properties"][name] = {"description": "Accepted, without effect."}
+        return found
+
 
 class Add(Body):
     """`add`."""
 
+    model_config = _example(messages="I dislike seafood.", user_id="ana", infer=False)
     without_effect = (
         *("custom_categories", "custom_instructions", "agent_custom_instructions", "timestamp"),
         *("structured_data_schema", "immutable", "includes", "excludes", "enable_graph", "async_mode"),
     )
-    messages: Any
+    messages: Annotated[Any, WithJsonSchema(_MESSAGES)]
     user_id: str | None = None
     agent_id: str | None = None
     app_id: str | None = None
@@ -69,6 +103,7 @@ class _Wanted(Body):
 class GetAll(_Wanted):
     """`get_all`; the page is in the query."""
 
+    model_config = _example(filters={"user_id": "ana"})
     without_effect = ("show_expired", "latest_only", "enable_graph")
     start_date: str | None = None
     end_date: str | None = None
@@ -78,6 +113,7 @@ class GetAll(_Wanted):
 class Search(_Wanted):
     """`search`."""
 
+    model_config = _example(query="fish", filters={"user_id": "ana"}, top_k=5)
     without_effect = ("show_expired", "latest_only", "rerank", "reference_date", "enable_graph", "filter_memories")
     query: str
     top_k: int | None = Field(None, ge=1, le=MOST_RESULTS)
@@ -90,6 +126,7 @@ class Search(_Wanted):
 class Update(Body):
     """`update`."""
 
+    model_config = _example(text="I enjoy seafood.")
     without_effect = ("timestamp",)
     text: str | None = None
     metadata: dict[str, Any] | None = None
@@ -97,19 +134,28 @@ class Update(Body):
 
 
 class BatchUpdate(Body):
-    """`batch_update`: items {memory_id, text, metadata}."""
+    """`batch_update`."""
 
-    memories: list[dict[str, Any]]
+    model_config = _example(memories=[{"memory_id": _ID, "text": "I enjoy seafood."}])
+
+    memories: Annotated[
+        list[dict[str, Any]],
+        _items(text={"anyOf": [{"type": "string"}, _NULL]}, metadata={"anyOf": [{"type": "object"}, _NULL]}),
+    ]
 
 
 class BatchDelete(Body):
-    """`batch_delete`: items {memory_id}."""
+    """`batch_delete`."""
 
-    memories: list[dict[str, Any]]
+    model_config = _example(memories=[{"memory_id": _ID}])
+
+    memories: Annotated[list[dict[str, Any]], _items()]
 
 
 class Feedback(Body):
     """`feedback`."""
+
+    model_config = _example(memory_id=_ID, feedback="POSITIVE")
 
     memory_id: str
     feedback: str | None = None

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from emendo_client.errors import MemoryNotFoundError, ValidationError
 from emendo_client.models import Owner, OwnerPage
-from emendo_gateway.mem0 import answers, filters
+from emendo_gateway.mem0 import answers, filters, schemas
 from emendo_gateway.mem0.answers import Calls, answer
 from emendo_gateway.mem0.memories import deleted
 
@@ -18,10 +18,11 @@ router = APIRouter()
 # mem0's clients read the first page only, also to delete all of them: so it is as long as it can be.
 _PAGE = 1_000
 _MOST_PAGES = 20
+_WRITE: dict[str, Any] = {"response_model": schemas.Done, "responses": answers.PENDING}
 _TYPES = {"user": "user_id", "agent": "agent_id", "app": "app_id", "run": "run_id"}
 
 
-@router.get("/v1/entities/")
+@router.get("/v1/entities/", response_model=schemas.Entities, openapi_extra=answers.paging(_PAGE))
 async def entities(request: Request, calls: Calls) -> Response:
     """All users, agents and runs with memories, by their types and ids. Apps are keys of the metadata, so none."""
     number, size = answers.page_of(answers.query(request, "page", "page_size"), _PAGE, _PAGE)
@@ -63,8 +64,8 @@ def _entity(kind: str, owner: Owner) -> dict[str, Any]:
     }
 
 
-@router.delete("/v2/entities/{kind}/{name:path}/")
-@router.delete("/v1/entities/{kind}/{name:path}/")
+@router.delete("/v2/entities/{kind}/{name:path}/", **_WRITE)
+@router.delete("/v1/entities/{kind}/{name:path}/", name="delete_entity_by_npm", **_WRITE)
 async def delete_entity(request: Request, calls: Calls, kind: str, name: str) -> Response:
     """Hides all memories of a user, agent, app or run.
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from emendo_client.errors import NotFoundError
-from emendo_gateway.mem0 import answers, documents
+from emendo_gateway.mem0 import answers, documents, schemas
 from emendo_gateway.mem0.answers import Calls, answer
 from emendo_gateway.problems.handlers import refusal
 
 router = APIRouter()
 # The list shows the newest jobs only.
 _MOST_LISTED = 1_000
+_LARGEST_PAGE = 100
 
 
-@router.get("/v1/event/{event_id}/")
+@router.get("/v1/event/{event_id}/", response_model=schemas.Event)
 async def event(request: Request, calls: Calls, event_id: str) -> Response:
     """One event, with its results once it is over."""
     answers.query(request)
@@ -26,10 +27,10 @@ async def event(request: Request, calls: Calls, event_id: str) -> Response:
     return answer(documents.event(info, ended))
 
 
-@router.get("/v1/events/")
+@router.get("/v1/events/", response_model=schemas.Events, openapi_extra=answers.paging(_LARGEST_PAGE))
 async def events(request: Request, calls: Calls) -> Response:
     """The newest events, newest first, without their results' texts."""
-    number, size = answers.page_of(answers.query(request, "page", "page_size"), 50, 100)
+    number, size = answers.page_of(answers.query(request, "page", "page_size"), 50, _LARGEST_PAGE)
     found = await calls.whole_project().jobs(limit=_MOST_LISTED)
     first = (number - 1) * size
     listed = [documents.event(info) for info in found[first : first + size]]

@@ -5,14 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from emendo_client.errors import ValidationError
-from emendo_gateway.mem0 import answers, bodies
-from emendo_gateway.mem0.answers import Calls, IdempotencyKey, answer
+from emendo_gateway.idempotency import IdempotencyKey
+from emendo_gateway.mem0 import answers, bodies, schemas
+from emendo_gateway.mem0.answers import Calls, answer
+from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 _WORDS = ("POSITIVE", "NEGATIVE", "VERY_NEGATIVE")
 
 
-@router.post("/v1/feedback/")
+@router.post("/v1/feedback/", response_model=schemas.KeptFeedback)
 async def feedback(request: Request, calls: Calls, body: bodies.Feedback, key: IdempotencyKey) -> Response:
     """Keeps what somebody thinks of a memory; null takes it back."""
     answers.query(request)

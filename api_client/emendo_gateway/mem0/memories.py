@@ -10,16 +10,20 @@ from emendo_client.errors import MemoryNotFoundError, ValidationError
 from emendo_client.models import JobStatus, Memory
 from emendo_config.error_codes import ErrorCode
 from emendo_gateway.gateway import gateway_of
-from emendo_gateway.mem0 import answers, bodies, documents, filters
-from emendo_gateway.mem0.answers import Calls, IdempotencyKey, answer
+from emendo_gateway.idempotency import IdempotencyKey
+from emendo_gateway.mem0 import answers, bodies, documents, filters, schemas
+from emendo_gateway.mem0.answers import Calls, answer
+from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 _LARGEST_PAGE = 1_000
+_OWNERS = answers.parameters(**{name: {"type": "string"} for name in (*filters.OWNERS, "filters")})
 
 
-@router.post("/v3/memories/add/")
+@router.post("/v3/memories/add/", response_model=schemas.Added, responses=answers.PENDING)
 async def add(request: Request, calls: Calls, body: bodies.Add, key: IdempotencyKey) -> Response:
     """Accepts messages: with `infer` the answer is an event, without it the memories that were made."""
+    answers.query(request)
     answers.note_ignored(request, body.ignored)
     inside = filters.owners_in(body.filters)
     owners = {name: getattr(body, name) for name in filters.OWNERS if getattr(body, name) is not None}
@@ -56,7 +60,7 @@ async def add(request: Request, calls: Calls, body: bodies.Add, key: Idempotency
     return answer(document)
 
 
-@router.post("/v3/memories/")
+@router.post("/v3/memories/", response_model=schemas.Memories, openapi_extra=answers.paging(_LARGEST_PAGE))
 async def get_all(request: Request, calls: Calls, body: bodies.GetAll) -> Response:
     """The memories that the filters find, newest first, page by page."""
     answers.note_ignored(request, body.ignored)
@@ -68,7 +72,7 @@ async def get_all(request: Request, calls: Calls, body: bodies.GetAll) -> Respon
     return answer(answers.page(request, listed, found.total, number, has_next=found.has_next))
 
 
-@router.post("/v3/memories/search/")
+@router.post("/v3/memories/search/", response_model=schemas.Hits)
 async def search(request: Request, calls: Calls, body: bodies.Search) -> Response:
     """The memories that the filters find and that are nearest to the query, nearest first."""
     answers.query(request)
@@ -95,7 +99,7 @@ def _categories(body: bodies.GetAll | bodies.Search) -> dict[str, Any] | None:
     return {"categories": body.categories} if body.categories else None
 
 
-@router.delete("/v1/memories/")
+@router.delete("/v1/memories/", response_model=schemas.Done, responses=answers.PENDING, openapi_extra=_OWNERS)
 async def delete_all(request: Request, calls: Calls) -> Response:
     """Hides the memories of the named owners; `*` means all that have one."""
     given = answers.query(request, *filters.OWNERS, "filters")
@@ -114,14 +118,14 @@ async def deleted(request: Request, calls: Calls, wanted: dict[str, Any]) -> Res
     return answer({"message": "The memories are deleted.", "event_id": job.id})
 
 
-@router.get("/v1/memories/{memory_id}/")
+@router.get("/v1/memories/{memory_id}/", response_model=schemas.Memory)
 async def get(request: Request, calls: Calls, memory_id: str) -> Response:
     """One memory."""
     answers.query(request)
     return answer(documents.memory(await calls.get(memory_id)))
 
 
-@router.put("/v1/memories/{memory_id}/")
+@router.put("/v1/memories/{memory_id}/", response_model=schemas.Memory)
 async def update(request: Request, calls: Calls, memory_id: str, body: bodies.Update, key: IdempotencyKey) -> Response:
     """Replaces the text, merges the metadata, or both, and answers with the memory."""
     answers.query(request)
@@ -146,7 +150,7 @@ def _require_same_expiry(current: Memory, given: str | None) -> None:
         )
 
 
-@router.delete("/v1/memories/{memory_id}/")
+@router.delete("/v1/memories/{memory_id}/", response_model=schemas.Done, responses=answers.PENDING)
 async def delete(request: Request, calls: Calls, memory_id: str, key: IdempotencyKey) -> Response:
     """Hides the memory; its history stays."""
     answers.query(request, ignored=("delete_linked",))
@@ -158,7 +162,7 @@ async def delete(request: Request, calls: Calls, memory_id: str, key: Idempotenc
     return answer({"message": "The memory is deleted.", "event_id": job.id})
 
 
-@router.get("/v1/memories/{memory_id}/history/")
+@router.get("/v1/memories/{memory_id}/history/", response_model=list[schemas.HistoryRow])
 async def history(request: Request, calls: Calls, memory_id: str) -> Response:
     """Every change of a memory, oldest first; also of a deleted one."""
     answers.query(request)

@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from emendo_client.models import Conflict
 from emendo_gateway.gateway import service_of
+from emendo_gateway.idempotency import IdempotencyKey
 from emendo_gateway.native import answers, preconditions, schemas
 from emendo_gateway.native.consistency import Consistency, of_write
-from emendo_gateway.native.parameters import IdempotencyKey, Wait
+from emendo_gateway.native.parameters import Wait
 from emendo_gateway.native.preconditions import IfMatch
-from emendo_gateway.native.strict_json import StrictRoute
 from emendo_gateway.service import Service
+from emendo_gateway.strict_json import StrictRoute
 
 router = APIRouter(prefix="/conflicts", tags=["conflicts"], route_class=StrictRoute)
 Calls = Annotated[Service, Depends(service_of)]

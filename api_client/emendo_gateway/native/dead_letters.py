@@ -11,8 +11,8 @@ from emendo_client.models import DeadLetter
 from emendo_gateway.gateway import gateway_of, service_of
 from emendo_gateway.native import answers, schemas
 from emendo_gateway.native.parameters import Wait
-from emendo_gateway.native.strict_json import StrictRoute
 from emendo_gateway.service import Service
+from emendo_gateway.strict_json import StrictRoute
 
 router = APIRouter(prefix="/dead-letters", tags=["dead letters"], route_class=StrictRoute)
 Calls = Annotated[Service, Depends(service_of)]

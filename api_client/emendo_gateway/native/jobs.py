@@ -14,8 +14,8 @@ from emendo_client.requests import validation
 from emendo_gateway.gateway import service_of
 from emendo_gateway.native import answers, schemas, streams
 from emendo_gateway.native.parameters import Wait
-from emendo_gateway.native.strict_json import StrictRoute
 from emendo_gateway.service import Service
+from emendo_gateway.strict_json import StrictRoute
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 Calls = Annotated[Service, Depends(service_of)]

@@ -13,12 +13,13 @@ from emendo_client.models import Memory
 from emendo_client.requests import validation
 from emendo_client.requests.listings import ORDERS
 from emendo_gateway.gateway import service_of
+from emendo_gateway.idempotency import IdempotencyKey
 from emendo_gateway.native import answers, preconditions, project, schemas
 from emendo_gateway.native.consistency import Consistency, of_write
-from emendo_gateway.native.parameters import IdempotencyKey, Wait
+from emendo_gateway.native.parameters import Wait
 from emendo_gateway.native.preconditions import IfMatch, IfNoneMatch
-from emendo_gateway.native.strict_json import StrictRoute
 from emendo_gateway.service import Service
+from emendo_gateway.strict_json import StrictRoute
 
 router = APIRouter(prefix="/memories", tags=["memories"], route_class=StrictRoute)
 Calls = Annotated[Service, Depends(service_of)]

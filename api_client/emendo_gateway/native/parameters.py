@@ -7,15 +7,12 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
-from pydantic import WithJsonSchema
 
 from emendo_gateway.callers import Scope
 from emendo_gateway.gateway import gateway_of
-from emendo_gateway.idempotency import idempotency_key as read_key
+from emendo_gateway.idempotency import as_text
 from emendo_gateway.queries import checked_query
 
-# The usual keys of both forms, for the documentation.
-_KEY_FORM = r'^("[\x23-\x5b\x5d-\x7e]{1,256}"|[\x23-\x5b\x5d-\x7e]{1,256})$'
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*", re.IGNORECASE)
 
 
@@ -47,25 +44,6 @@ async def require_known_parameters(request: Request) -> None:
     checked_query(request, known, lambda: f"this path knows: {', '.join(sorted(known)) or 'none'}")
 
 
-def as_text(pattern: str | None = None, **more: Any) -> WithJsonSchema:
-    """How a field that is read as a list, to find repeated ones, is documented: as the text that it is."""
-    return WithJsonSchema({"type": "string", **({"pattern": pattern} if pattern else {}), **more})
-
-
-def _idempotency_key(
-    idempotency_key: Annotated[
-        list[str] | None,
-        as_text(_KEY_FORM),
-        Header(
-            description="The same key with the same request gives the same job, until the key expires. "
-            "It does so after `EMENDO_JOB_TTL` seconds: one day, unless set otherwise. Quoted or bare.",
-            examples=["8e03978e-40d5-43dd-bc93-6894a57f9324"],
-        ),
-    ] = None,
-) -> str | None:
-    return read_key(idempotency_key)
-
-
 def _seconds_to_wait(
     request: Request,
     prefer: Annotated[
@@ -83,5 +61,4 @@ def _seconds_to_wait(
     return 0.0
 
 
-IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
 Wait = Annotated[float, Depends(_seconds_to_wait)]

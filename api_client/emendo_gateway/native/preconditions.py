@@ -15,7 +15,7 @@ from fastapi import Depends, Header
 from emendo_client.errors import ConflictError, MemoryNotFoundError, ValidationError
 from emendo_client.models import Memory
 from emendo_config.error_codes import ErrorCode
-from emendo_gateway.native.parameters import as_text
+from emendo_gateway.idempotency import as_text
 from emendo_gateway.service import Service
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')

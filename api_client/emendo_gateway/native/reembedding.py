@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from emendo_client.exchanges.reembedding.models import Migration, ReembedPlan
 from emendo_gateway.gateway import service_of
+from emendo_gateway.idempotency import IdempotencyKey
 from emendo_gateway.native import answers, schemas
-from emendo_gateway.native.parameters import IdempotencyKey, Wait
-from emendo_gateway.native.strict_json import StrictRoute
+from emendo_gateway.native.parameters import Wait
 from emendo_gateway.service import Service
+from emendo_gateway.strict_json import StrictRoute
 
 router = APIRouter(prefix="/reembedding", tags=["re-embedding"], route_class=StrictRoute)
 Calls = Annotated[Service, Depends(service_of)]

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from emendo_config import GatewaySettings, Settings
 from emendo_gateway.app import create_app
 from emendo_gateway.native import routes
-from emendo_gateway.native.strict_json import StrictRoute
+from emendo_gateway.strict_json import StrictRoute
 from tests.integration.gateway.conftest import problem
 from tests.support.gateway import make_key
 from tests.support.raw_http import raw

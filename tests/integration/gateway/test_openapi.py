@@ -101,6 +101,46 @@ def test_no_answer_to_made_up_requests_is_a_failure_or_outside_the_schema(fuzzed
     assert report["test_cases"]["generated"] > 300
 
 
+# mem0's calls.
+
+MEM0 = "/v1/openapi.json"
+
+
+@pytest.fixture(scope="module")
+def mem0s() -> dict[str, Any]:
+    with browser(Settings()) as http:
+        found: dict[str, Any] = http.get(MEM0).json()
+    return found
+
+
+def test_mem0s_calls_are_a_document_of_their_own(document, mem0s):
+    assert {dialect_of(path) for path in mem0s["paths"]} == {"mem0"}
+    assert {dialect_of(path) for path in document["paths"]} == {"native"}
+    test_every_example_fits_its_schema_and_every_document_has_one(mem0s)
+    test_an_operation_has_a_name_of_its_own_and_says_what_it_does(mem0s)
+    for path, operation in operations(mem0s):
+        assert operation["security"] == [{"key": []}], path
+        for status, answer in operation["responses"].items():
+            assert list(answer["content"]) == ["application/json"], (path, status)
+    assert "ignored" not in str(mem0s["components"]["schemas"]["Add"]["properties"].keys())
+
+
+def test_no_answer_to_mem0s_clients_is_a_failure_or_outside_the_schema(fuzzed, tmp_path):
+    url, key = fuzzed
+    report = fuzz(tmp_path, url, key, phases="examples,coverage", examples=1, document=MEM0)
+    assert report["operations"]["tested"] == report["operations"]["total"] > 10
+    assert report["test_cases"]["generated"] > 200
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+def test_no_answer_to_thousands_of_mem0s_calls_is_a_failure_or_outside_the_schema(fuzzed, tmp_path):
+    url, key = fuzzed
+    report = fuzz(tmp_path, url, key, phases="examples,coverage,fuzzing,stateful", examples=40, seed=2, document=MEM0)
+    assert report["operations"]["tested"] == report["operations"]["total"] > 10
+    assert report["test_cases"]["generated"] > 500
+
+
 # Methods.
 
 

@@ -356,3 +356,26 @@ def test_a_rate_is_told_as_mem0s_clients_read_it(gateway, openai_server):
     assert detail(answers[-1], 429)
     assert int(answers[-1].headers["retry-after"]) > 0
     assert (answers[-1].headers["x-ratelimit-limit"], answers[-1].headers["x-ratelimit-reset"].isdigit()) == ("2", True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"messages": "x", "user_id": "ana", "user_id": "bo", "infer": false}',
+        '{"messages": "x", "user_id": "ana", "infer": false, "metadata": {"price": NaN}}',
+        '{"messages": "x", "user_id": "ana", "infer": false, "metadata": {"price": 1e999}}',
+    ],
+)
+def test_a_body_with_two_meanings_is_refused(tenant, body):
+    detail(tenant.post(ADD, content=body, headers={"Content-Type": "application/json"}), 400)
+    assert listed(tenant, {"user_id": "*"}) == set()
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", ADD), ("PUT", "/v1/batch/"), ("DELETE", "/v1/batch/")])
+def test_a_write_refuses_a_query_that_it_does_not_know(tenant, method, path):
+    memory_id = added(tenant)
+    body = {"messages": "x", "user_id": "ana", "infer": False}
+    if path != ADD:
+        body = {"memories": [{"memory_id": memory_id}]}
+    assert "surprise" in detail(tenant.request(method, f"{path}?surprise=1", json=body), 400)
+    assert listed(tenant) == {memory_id}
