@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -38,7 +39,8 @@ class GatewaySettings(EnvironmentSettings):
     )
     trusted_proxies: str = Field(
         "",
-        description="Addresses or networks of proxies, separated by commas, whose `X-Forwarded-For` is believed.",
+        description="Addresses or networks of proxies, separated by commas, whose `X-Forwarded-For` is believed. "
+        "Not `*`: then each caller could name an address of its own.",
     )
     metrics: Literal["open", "loopback", "key"] = Field(
         "open", description="`/metrics` is open to all, to this machine only, or to those with a key."
@@ -111,6 +113,8 @@ class GatewaySettings(EnvironmentSettings):
                 "EMENDO_GATEWAY_AUTH=off is for loopback addresses only, and the gateway would listen on another one",
                 suggestion="listen on 127.0.0.1, or unset it and make keys with emendo keys create",
             )
+        for proxy in self.trusted_proxies.split(",") if self.trusted_proxies else ():
+            _require_network(proxy.strip())
         wrong = [name for name in self.host_names if "*" in name.removeprefix("*.") and name != "*"]
         if wrong:
             raise ConfigurationError(
@@ -155,6 +159,23 @@ class GatewaySettings(EnvironmentSettings):
     def host_names(self) -> list[str]:
         """The names of `hosts`, in lower case."""
         return [name for each in self.hosts.split(",") if (name := each.strip().lower().rstrip("."))]
+
+
+def _require_network(proxy: str) -> None:
+    """Refuses what uvicorn would take for a name, and what holds every address.
+
+    If all are believed, the leftmost address of the field counts, which the caller wrote. A wrong key would then be
+    counted for another address each time.
+    """
+    try:
+        network = ipaddress.ip_network(proxy)
+    except ValueError:
+        network = None
+    if network is None or not network.prefixlen:
+        raise ConfigurationError(
+            f"EMENDO_GATEWAY_TRUSTED_PROXIES has an entry that is no proxy's address or network: {proxy[:100]}",
+            suggestion="write an address such as 10.0.0.5, or the network of the proxies such as 10.0.0.0/24",
+        )
 
 
 def _jwks_problem(place: str) -> str | None:

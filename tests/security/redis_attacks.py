@@ -17,6 +17,12 @@ HIDDEN_DIGEST = hashlib.sha1(HIDDEN.encode(), usedforsecurity=False).hexdigest()
 # A script as workers have it, which takes the memory's key.
 OPEN = "return redis.call('HSET', KEYS[1], 'memory', 'stolen')"
 OPEN_DIGEST = hashlib.sha1(OPEN.encode(), usedforsecurity=False).hexdigest()
+# The same for a queue, and for a key of another prefix.
+EMPTY = "return redis.call('DEL', 'emendo:interactive')"
+FOREIGN = "return redis.call('SET', 'other:key', 'x')"
+EMPTY_DIGEST, FOREIGN_DIGEST = (
+    hashlib.sha1(each.encode(), usedforsecurity=False).hexdigest() for each in (EMPTY, FOREIGN)
+)
 PIDBOX, EVENT = "emendo:/1.celery.pidbox", "emendo:/1.celeryev/task.succeeded"
 
 # By the group's title: each attack by what it does.
@@ -96,6 +102,15 @@ ATTACKS: dict[str, dict[str, tuple[object, ...]]] = {
         "say that a job has ended": ("PUBLISH", "emendo:done:x", "succeeded"),
         "move a message to another queue": ("LMOVE", "emendo:interactive", "emendo:bulk", "LEFT", "LEFT"),
         "delete a queue": ("DEL", "emendo:interactive"),
+        "unlink a queue": ("UNLINK", "emendo:interactive"),
+        "empty a queue by a script of one's own": (
+            "EVAL",
+            "return redis.call('DEL', KEYS[1])",
+            1,
+            "emendo:interactive",
+        ),
+        "empty a queue by a function": ("FCALL", "eve", 1, "emendo:interactive"),
+        "empty a queue by a script that workers loaded": ("EVALSHA", EMPTY_DIGEST, 0),
         "drop the messages under way": ("DEL", "emendo:unacked"),
         "write an API key of the gateway": ("HSET", KEYS.gateway_key("eve"), "scope", "admin"),
         "hide an API key from the list": ("ZREM", KEYS.gateway_keys, "eve"),
@@ -103,6 +118,7 @@ ATTACKS: dict[str, dict[str, tuple[object, ...]]] = {
         "enter a worker in the list": ("ZADD", KEYS.workers, 1, "me"),
         "write the feed": ("XADD", KEYS.feed, "*", "a", "b"),
         "write the counters of usage": ("HSET", KEYS.usage, "a", 1),
+        "write the metrics": ("HINCRBY", KEYS.metrics, "a", 1),
         "open a circuit breaker": ("HSET", KEYS.breaker("openai"), "until", "9"),
         "change the re-embedding's state": ("HSET", KEYS.migration, "a", "b"),
         "send workers a command": ("PUBLISH", PIDBOX, "{}"),
@@ -117,6 +133,11 @@ ATTACKS: dict[str, dict[str, tuple[object, ...]]] = {
     "Other keys": {
         "read a key of another prefix": ("GET", "other:key"),
         "write a key of another prefix": ("SET", "other:key", "x"),
+        "unlink a key of another prefix": ("UNLINK", "other:key"),
+        "ask for the type of a key of another prefix": ("TYPE", "other:key"),
+        "write a key of another prefix by a script": ("EVAL", "return redis.call('SET', KEYS[1], 'x')", 1, "other:key"),
+        "write a key of another prefix by a script that hides it": ("EVAL", FOREIGN, 0),
+        "write a key of another prefix by a script that workers loaded": ("EVALSHA", FOREIGN_DIGEST, 0),
         "list the keys": ("KEYS", "*"),
         "scan the keys": ("SCAN", 0),
         "draw a key": ("RANDOMKEY",),
@@ -125,6 +146,8 @@ ATTACKS: dict[str, dict[str, tuple[object, ...]]] = {
         "read another installation's cursor": ("FT.CURSOR", "READ", "other:memories", 1),
         "look at another installation's index": ("FT.INFO", "other:memories"),
         "drop another installation's index": ("FT.DROPINDEX", "other:memories"),
+        "change another installation's index": ("FT.ALTER", "other:memories", "SCHEMA", "ADD", "eve", "TAG"),
+        "search another installation by one's own name": ("FT.ALIASUPDATE", KEYS.index_alias, "other:memories"),
         "give another installation's index a name": ("FT.ALIASADD", "emendo:eve", "other:memories"),
         "make an index of another prefix": (
             "FT.CREATE",
@@ -201,6 +224,7 @@ _OPERATORS = (
     "change the re-embedding's state",
     "delete an inbox",
     "delete a queue",
+    "empty a queue by a script that workers loaded",
     "delete the queue of housekeeping",
     "hide an API key from the list",
     "forget an API key",

@@ -11,7 +11,7 @@ from emendo_config.redis_users import ROLES as ALL_ROLES
 from emendo_config.redis_users import Names, acl_file
 from emendo_config.store.refusals import is_refused
 from tests.security import redis_attacks
-from tests.security.redis_attacks import ALLOWED, ATTACKS, HIDDEN, HISTORY, KEYS, MEMORY, OPEN, ROLES
+from tests.security.redis_attacks import ALLOWED, ATTACKS, EMPTY, FOREIGN, HIDDEN, HISTORY, KEYS, MEMORY, OPEN, ROLES
 from tests.support.redis_users import users_redis
 
 
@@ -26,7 +26,7 @@ def attacked(tmp_path_factory):
         made.admin.xadd(HISTORY, {"event": "ADD"})
         made.admin.set("other:key", "secret")
         made.admin.execute_command("FT.CREATE", "other:memories", "PREFIX", 1, "other:", "SCHEMA", "user_id", "TAG")
-        for script in (HIDDEN, OPEN):
+        for script in (HIDDEN, OPEN, EMPTY, FOREIGN):
             made.admin.script_load(script)
         yield made
 

@@ -5,12 +5,14 @@ A redirect would take the texts and the key to another server.
 
 from __future__ import annotations
 
-import time
+import asyncio
 import zlib
 from typing import Any
 
 import httpx2
 import openai
+
+from emendo_client.providers.deadlines import keep_deadlines, longest, time_of
 
 # An error's body is read for its code and for some words.
 MOST_OF_AN_ERROR = 1 << 20
@@ -45,24 +47,26 @@ class BoundedClient(openai.DefaultHttpxClient):
 
     def __init__(self, most: int, **options: Any) -> None:
         super().__init__(follow_redirects=False, headers=_PACKED, **options)
+        keep_deadlines(self)
         self._most = most
 
     def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
-        """The answer, read as far as the limits allow.
+        """The answer, read as far as the limits allow. The time of a request is that of all its parts together.
 
         Raises:
             AnswerTooLargeError: it is larger than the limit.
             httpx2.HTTPError: as the HTTP client raises it.
         """
-        answer = super().send(request, stream=True, **options)
-        if stream:
-            return answer
-        try:
-            body = _Body(answer, self._most)
-            for part in answer.iter_raw():
-                body.take(part)
-        finally:
-            answer.close()
+        with time_of(request):
+            answer = super().send(request, stream=True, **options)
+            if stream:
+                return answer
+            try:
+                body = _Body(answer, self._most)
+                for part in answer.iter_raw():
+                    body.take(part)
+            finally:
+                answer.close()
         return body.response()
 
 
@@ -75,15 +79,19 @@ class AsyncBoundedClient(openai.DefaultAsyncHttpxClient):
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
         """See `BoundedClient.send`."""
-        answer = await super().send(request, stream=True, **options)
-        if stream:
-            return answer
         try:
-            body = _Body(answer, self._most)
-            async for part in answer.aiter_raw():
-                body.take(part)
-        finally:
-            await answer.aclose()
+            async with asyncio.timeout(longest(request)):
+                answer = await super().send(request, stream=True, **options)
+                if stream:
+                    return answer
+                try:
+                    body = _Body(answer, self._most)
+                    async for part in answer.aiter_raw():
+                        body.take(part)
+                finally:
+                    await answer.aclose()
+        except TimeoutError:
+            raise httpx2.ReadTimeout("the answer takes too long", request=request) from None
         return body.response()
 
 
@@ -99,13 +107,8 @@ class _Body:
         if coding not in _CODINGS:
             raise httpx2.DecodingError("the answer has a coding that was not asked for", request=answer.request)
         self._unpacker = zlib.decompressobj(_ANY_HEADER) if _CODINGS[coding] else None
-        # The HTTP client bounds the wait for each part only.
-        longest = answer.request.extensions.get("timeout", {}).get("read")
-        self._ends = None if longest is None else time.monotonic() + longest
 
     def take(self, part: bytes) -> None:
-        if self._ends is not None and time.monotonic() > self._ends:
-            raise httpx2.ReadTimeout("the answer takes too long", request=self._answer.request)
         if self._unpacker is not None:
             try:
                 part = self._unpacker.decompress(part, self._most - self._size + 1)

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 
 from emendo_config import GatewaySettings, Settings
 from emendo_gateway.app import create_app
+from emendo_gateway.mem0 import routes as mem0_routes
 from emendo_gateway.native import routes
 from emendo_gateway.strict_json import StrictRoute
 from tests.integration.gateway.conftest import problem
@@ -38,10 +39,11 @@ def owned(gateway):
 # Bodies.
 
 
-def test_every_native_route_reads_strict_json():
+@pytest.mark.parametrize("surface", [routes, mem0_routes], ids=["native", "mem0"])
+def test_every_route_reads_strict_json(surface):
     """A new file of routes: give its router `route_class=StrictRoute`."""
     found: list[Any] = []
-    waiting = list(routes.router().routes)
+    waiting = list(surface.router().routes)
     while waiting:
         route = waiting.pop()
         inner = getattr(route, "original_router", None)
@@ -92,6 +94,17 @@ def test_a_body_that_means_nothing_or_two_things_is_refused(owned, content, told
     if content.startswith('{"messages": "x"'):  # a change of the memory, in place of one more
         changed = content.replace('"messages": "x", "user_id": "ana", "infer": false', '"text": "changed"')
         assert client.patch(path, content=changed, headers=JSON).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "more",
+    ['"user_id": "bob"', '"metadata": {"a": 1, "a": 2}', '"metadata": {"a": NaN}', '"metadata": {"a": 1e999}'],
+)
+def test_a_body_of_mem0_that_means_two_things_is_refused(owned, more):
+    """A proxy may have looked at the first of two names, and the route would take the last."""
+    client, _ = owned
+    refused = client.post("/v3/memories/add/", content=ADD % f", {more}", headers=JSON)
+    assert (refused.status_code, refused.json()["code"]) == (400, "VALIDATION")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252"])

@@ -179,6 +179,31 @@ def test_wrong_keys_are_counted_by_address_and_a_known_key_still_opens(emendo_se
         problem(http.get(JOB), 401, "KEY_REFUSED")  # no key is no attempt
 
 
+def failures_from(gateway, *forwarded: str) -> list[int]:
+    """The answers to a wrong key that comes with each of these `X-Forwarded-For`."""
+    wrong = bearer("em_0123456789abcdef_" + "x" * 43)
+    with gateway.http() as http:
+        return [http.get(JOB, headers={**wrong, "X-Forwarded-For": each}).status_code for each in forwarded]
+
+
+@pytest.mark.parametrize("trusted", ["", "10.0.0.0/8"], ids=["no proxy", "another proxy"])
+def test_a_caller_chooses_no_address_for_its_wrong_keys(start_gateway, trusted):
+    gateway = start_gateway(failed_logins_per_minute=2, trusted_proxies=trusted)
+    assert failures_from(gateway, "192.0.2.1", "192.0.2.2", "192.0.2.3, 192.0.2.4") == [401, 401, 429]
+
+
+def test_behind_a_proxy_the_address_that_the_proxy_saw_counts(start_gateway):
+    gateway = start_gateway(failed_logins_per_minute=2, trusted_proxies="127.0.0.1, 10.0.0.0/8")
+    spoofed = ("192.0.2.1, 198.51.100.9", "192.0.2.2, 198.51.100.9", "192.0.2.3, 198.51.100.9, 10.1.2.3")
+    assert failures_from(gateway, *spoofed, "198.51.100.10") == [401, 401, 429, 401]
+
+
+@pytest.mark.parametrize("trusted", ["*", "127.0.0.1, *", "0.0.0.0/0", "::/0", "proxy.internal", "10.0.0.5/8", ","])
+def test_proxies_that_would_believe_everybody_or_nobody_are_refused(trusted):
+    with pytest.raises(ConfigurationError, match="EMENDO_GATEWAY_TRUSTED_PROXIES"):
+        GatewaySettings(trusted_proxies=trusted)
+
+
 def test_requests_of_a_key_are_counted_and_told(emendo_settings):
     key, _ = make_key(emendo_settings, rate=3)
     with browser(emendo_settings) as http:

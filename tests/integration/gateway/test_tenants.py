@@ -113,6 +113,32 @@ def test_a_route_shows_nothing_of_another_project(gateway, victim, route, openai
         assert victim["job_id"] not in answer.text
 
 
+def test_ids_outside_of_paths_reach_nothing_of_another_project(gateway, victim):
+    """Ids in bodies, filters, cursors and event ids, and a key of idempotency that both use."""
+    add = {"messages": "ours", "user_id": "victim", "infer": False}
+    fields = {"Prefer": "wait=60", "Idempotency-Key": "shared"}
+    with gateway.tenant() as one, gateway.tenant() as stranger:
+        jobs = [each.post("/api/v1/memories", json=add, headers=fields).json()["job_id"] for each in (one, stranger)]
+        assert jobs[0] != jobs[1]
+        assert one.post("/api/v1/memories", json=add, headers=fields).json()["job_id"] == jobs[0]
+        one.post("/api/v1/memories", json=add, headers={"Prefer": "wait=60"})
+        listing = {"user_id": "victim", "limit": 1}
+        cursor = one.get("/api/v1/memories", params=listing).json()["next_cursor"]
+        assert stranger.get("/api/v1/memories", params={**listing, "cursor": cursor}).status_code == 400
+        events = f"/api/v1/jobs/{victim['job_id']}/events"
+        assert stranger.get(events, headers={"Last-Event-ID": "succeeded.1"}).status_code == 404
+        memory = {"memory_id": victim["memory_id"]}
+        for item in ({"op": "update", "text": "taken over"}, {"op": "delete"}):
+            answer = stranger.post(
+                "/api/v1/batches", json={"items": [{**item, **memory}]}, headers={"Prefer": "wait=60"}
+            )
+            assert (answer.status_code, answer.json()["code"]) == (404, "MEMORY_NOT_FOUND")
+        for filters in ({"project": "victim"}, {"id": victim["memory_id"]}, memory):
+            body = {"query": SECRET, "all_users": True, "filters": filters}
+            answer = stranger.post("/api/v1/memories/search", json=body)
+            assert (answer.status_code, SECRET in answer.text) == (400, False)
+
+
 # Methods that need the scope `admin`, by the beginning of the path.
 ADMINISTERED = {
     "/api/v1/dead-letters": ("GET", "POST", "DELETE"),
