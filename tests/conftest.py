@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import re
+import sys
 import tracemalloc  # noqa: F401  # see below
 from collections.abc import Iterator
 
@@ -22,6 +23,11 @@ hypothesis.settings.load_profile("emendo")
 # Seconds that a slow test may take on a slow machine. Tests of many minutes have a limit of their own.
 SLOW_TIMEOUT = 600.0
 
+# The images that CI runs in often forbid cached bytecode. Each process of the run, and each that a test starts, would
+# then compile the whole product and pytest all tests: minutes of work.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 pytest_plugins = ["emendo_client.testing.fixtures"]
 
 pytest.register_assert_rewrite("tests.support", "tests.model")
@@ -31,13 +37,12 @@ pytest.register_assert_rewrite("tests.support", "tests.model")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Processes for `-n auto`: two a core, since the tests mostly wait; each has a Redis and a provider of its own.
+    """Processes for `-n auto`: two a core, since tests also wait; each has a Redis and a provider of its own.
 
-    One a core for the slow tests alone: many of them start processes of their own, which work.
+    One a core and one more for the slow tests alone: many of them start processes of their own, which work.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    each = 1 if config.option.markexpr == "slow" else 2
-    return min(each * cores + 1, 16)
+    return min(cores + 1 if config.option.markexpr == "slow" else 2 * cores, 16)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,7 +64,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 # Keys that stay by design; everything else must expire by itself.
 PERMANENT = re.compile(
-    r"(memory|history|conflict):\{.+\}|clock|shards|projects|housekeeping|spaces|usage|feed|dead|dead-projects|delayed"
+    r"(memory|history|conflict):\{.+\}|clock|shards|projects|housekeeping|spaces|usage|metrics|feed|dead|dead-projects|delayed"
     r"|workers|accepting|migration(-failures)?|inbox:[\w-]+|(jobs|conflicts|project|waiting|dead|dead-of):.+"
     r"|gateway:keys?(:.+)?|_kombu.*|interactive|bulk|inference|maintenance|unacked.*"
 )
@@ -80,12 +85,16 @@ def no_leaked_keys(request: pytest.FixtureRequest) -> Iterator[None]:
         dead = {record.decode() for name in lists for record in connection.zrange(name, 0, -1)}
         dead |= {record.partition(":")[0] for record in dead}  # a batch job stays as long as its dead chunks
         leaked = []
-        left = list(connection.scan_iter(match=f"{settings.key_prefix}*", count=1_000))
-        for raw in left:
+        left = list(connection.scan_iter(match=f"{settings.key_prefix}*", count=10_000))
+        with connection.pipeline(transaction=False) as together:
+            for raw in left:
+                together.ttl(raw)
+            lifetimes = together.execute()
+        for raw in (each for each, seconds in zip(left, lifetimes, strict=True) if seconds == -1):
             name = raw.decode().removeprefix(settings.key_prefix)
             job_id = name.removeprefix("job:")
             stays = PERMANENT.fullmatch(name) or job_id in dead or _unfinished(connection, raw, name)
-            if not stays and connection.ttl(raw) == -1:
+            if not stays:
                 leaked.append(name)
         _remove(connection, settings.key_prefix, left)
         assert not leaked, f"keys without an expiry: {leaked}"

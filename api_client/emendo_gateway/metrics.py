@@ -1,103 +1,130 @@
-"""Metrics for Prometheus, made from a `Health`; docs/reference/metrics.md describes each."""
+"""Metrics for Prometheus, made from a `Health` and `Measurements`; docs/reference/metrics.md lists them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from emendo_client.exchanges.health import Health, InferenceUsage
+from emendo_client.exchanges.measurements import Measurements
+from emendo_client.exchanges.reembedding.models import Migration
+from emendo_config.metric_families import COUNTED, FAILED, OPERATIONS, Family, Type, counters_of, histograms_of
+from emendo_gateway import gauges
 
 
 class HealthCollector(Collector):
-    """One `Health` as metrics.
+    """One reading as metrics.
 
     If Redis cannot be used, `emendo_redis_up` is the only metric: zeros would read as an empty backlog.
+
+    Args:
+        health: the reading.
+        measured: the further reading; None when it failed.
     """
 
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: Health, measured: Measurements | None) -> None:
         self._health = health
+        self._measured = measured
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, each once."""
-        health = self._health
-        yield GaugeMetricFamily("emendo_redis_up", "1 when both Redis planes answer.", value=health.redis)
-        if not health.redis:
+        yield _one(gauges.REDIS_UP, self._health.redis)
+        if not self._health.redis:
             return
-        yield GaugeMetricFamily("emendo_workers", "Workers heard of within 30 seconds.", value=health.workers)
-        yield GaugeMetricFamily(
-            "emendo_faulty_workers", "Living workers that leave jobs to others.", value=len(health.worker_faults)
-        )
-        used = GaugeMetricFamily("emendo_memory_used_bytes", "Memory that Redis uses.", labels=["plane"])
-        limit = GaugeMetricFamily("emendo_memory_limit_bytes", "Redis' maxmemory; 0 for none.", labels=["plane"])
-        for plane, memory in health.memory.items():
-            used.add_metric([plane], memory.used)
-            limit.add_metric([plane], memory.limit)
-        yield used
-        yield limit
-        yield GaugeMetricFamily("emendo_memory_full", "1 while only erasures are accepted.", value=health.full)
-        queued = GaugeMetricFamily("emendo_jobs_queued", "Jobs waiting or being worked.", labels=["shard"])
-        for shard, count in health.queued_by_shard.items():
-            queued.add_metric([str(shard)], count)
-        yield queued
-        yield GaugeMetricFamily(
-            "emendo_jobs_waiting", "Jobs waiting for a place in their project's window.", value=health.waiting
-        )
-        yield GaugeMetricFamily("emendo_jobs_delayed", "Jobs waiting for another attempt.", value=health.delayed)
-        yield GaugeMetricFamily(
-            "emendo_overdue_seconds", "How long the first delayed job has been due.", value=health.overdue_seconds
-        )
-        oldest = GaugeMetricFamily(
-            "emendo_oldest_job_seconds", "How long the first job of any inbox has been there.", labels=["queue"]
-        )
-        for queue, age in health.oldest_job_seconds.items():
-            oldest.add_metric([queue], age)
-        yield oldest
-        yield GaugeMetricFamily("emendo_dead_letters", "Jobs that failed for good.", value=health.dead)
-        yield GaugeMetricFamily(
-            "emendo_housekeeping_seconds",
-            "How long ago housekeeping last ended.",
-            value=math.inf if health.housekeeping_seconds is None else health.housekeeping_seconds,
-        )
-        breakers = GaugeMetricFamily(
-            "emendo_circuit_breaker_open", "0 when the provider is called freely.", labels=["provider"]
-        )
-        for provider, breaker in health.circuit_breakers.items():
-            breakers.add_metric([provider], breaker.state != "closed")
-        yield breakers
-        yield from _inference(health.inference)
+        yield from _health(self._health)
+        yield from _inference(self._health.inference)
+        yield _one(gauges.METRICS_READ, self._measured is not None)
+        if self._measured is not None:
+            yield from _measurements(self._measured)
+            yield from _counted(self._measured.counts)
+
+
+def exposition(health: Health, measured: Measurements | None = None) -> bytes:
+    """The metrics in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(HealthCollector(health, measured))
+    return generate_latest(registry)
+
+
+def _health(health: Health) -> Iterator[Metric]:
+    yield _one(gauges.WORKERS, health.workers)
+    yield _one(gauges.FAULTY_WORKERS, len(health.worker_faults))
+    yield _many(gauges.MEMORY_USED, {(plane,): memory.used for plane, memory in health.memory.items()})
+    yield _many(gauges.MEMORY_LIMIT, {(plane,): memory.limit for plane, memory in health.memory.items()})
+    yield _one(gauges.MEMORY_FULL, health.full)
+    yield _many(gauges.QUEUED, {(str(shard),): count for shard, count in health.queued_by_shard.items()})
+    yield _one(gauges.WAITING, health.waiting)
+    yield _one(gauges.DELAYED, health.delayed)
+    yield _one(gauges.OVERDUE, health.overdue_seconds)
+    yield _many(gauges.OLDEST, {(queue,): age for queue, age in health.oldest_job_seconds.items()})
+    yield _one(gauges.DEAD_LETTERS, health.dead)
+    kept = health.housekeeping_seconds
+    yield _one(gauges.HOUSEKEEPING, math.inf if kept is None else kept)
+    breakers = health.circuit_breakers.items()
+    yield _many(gauges.BREAKER, {(provider,): breaker.state != "closed" for provider, breaker in breakers})
 
 
 def _inference(used: InferenceUsage) -> Iterator[Metric]:
-    requests = {"chat": used.chat_requests, "embedding": used.embedding_requests}
-    yield _counter("emendo_inference_requests", "Requests made for inference.", "kind", requests)
+    requests = {("chat",): used.chat_requests, ("embedding",): used.embedding_requests}
+    yield _many(gauges.INFERENCE_REQUESTS, requests)
     tokens = {
-        "prompt": used.prompt_tokens,
-        "completion": used.completion_tokens,
-        "embedding": used.embedding_tokens,
+        ("prompt",): used.prompt_tokens,
+        ("completion",): used.completion_tokens,
+        ("embedding",): used.embedding_tokens,
     }
-    yield _counter("emendo_inference_tokens", "Tokens used for inference.", "kind", tokens)
-    yield _counter("emendo_inference_decisions", "Facts by what became of them.", "event", used.decisions)
-    yield _counter(
-        "emendo_inference_fallbacks", "Facts for which the model's answer was of no use.", "code", used.fallbacks
-    )
-    yield CounterMetricFamily(
-        "emendo_inference_degraded_jobs", "Jobs worked without a chat model.", value=used.degraded_jobs
-    )
+    yield _many(gauges.INFERENCE_TOKENS, tokens)
+    yield _many(gauges.INFERENCE_DECISIONS, {(event,): count for event, count in used.decisions.items()})
+    yield _many(gauges.INFERENCE_FALLBACKS, {(code,): count for code, count in used.fallbacks.items()})
+    yield _one(gauges.INFERENCE_DEGRADED, used.degraded_jobs)
 
 
-def _counter(name: str, description: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, description, labels=[label])
-    for value, count in counts.items():
-        family.add_metric([value], count)
-    return family
+def _measurements(measured: Measurements) -> Iterator[Metric]:
+    yield _one(gauges.MEMORIES, measured.memories)
+    yield _many(gauges.CACHE_BYTES, {(space,): size for space, size in measured.cache_bytes.items()})
+    yield _many(gauges.PACE_WAIT, {labels: pace.wait for labels, pace in measured.paces.items()})
+    yield _many(gauges.PACE_STATED, {labels: pace.stated for labels, pace in measured.paces.items()})
+    if measured.projects is not None:
+        projects = measured.projects.items()
+        yield _many(gauges.OPEN_JOBS, {(project,): jobs.number for project, jobs in projects})
+        yield _many(gauges.OLDEST_OPEN, {(project,): jobs.age for project, jobs in projects})
+    yield from _reembedding(measured.reembedding)
 
 
-def exposition(health: Health) -> bytes:
-    """The metrics in Prometheus' text format."""
-    registry = CollectorRegistry()
-    registry.register(HealthCollector(health))
-    return generate_latest(registry)
+def _reembedding(latest: Migration | None) -> Iterator[Metric]:
+    yield _one(gauges.REEMBEDDING_ACTIVE, latest is not None and latest.active)
+    if latest is not None:
+        left = max(0, latest.total - latest.done - latest.failed)
+        states = {("done",): latest.done, ("failed",): latest.failed, ("left",): left}
+        yield _many(gauges.REEMBEDDING_MEMORIES, states)
+
+
+def _counted(counts: Mapping[str, int]) -> Iterator[Metric]:
+    for family in COUNTED.values():
+        if family.type is Type.COUNTER:
+            counters = counters_of(family, counts)
+            if family is OPERATIONS:  # a series that begins at 1 has no rate, and its first failure no alert
+                counters = {(kind, FAILED): 0 for kind, _ in counters} | counters
+            yield _many(family, counters if family.labels else {(): 0, **counters})
+            continue
+        metric = HistogramMetricFamily(family.name, family.meaning, labels=family.labels)
+        for labels, seen in histograms_of(family, counts).items():
+            metric.add_metric(labels, seen.buckets, seen.sum)
+        yield metric
+
+
+def _one(family: Family, value: float) -> Metric:
+    return _many(family, {(): value})
+
+
+def _many(family: Family, values: Mapping[Any, float]) -> Metric:
+    """The metric, with values by tuples of label values."""
+    made = CounterMetricFamily if family.type is Type.COUNTER else GaugeMetricFamily
+    metric = made(family.name, family.meaning, labels=family.labels)
+    for labels, value in values.items():
+        metric.add_metric(labels, value)
+    return metric

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -10,12 +11,15 @@ from typing import Generic, TypeVar
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from emendo_client.errors import NotFoundError
+from emendo_client.errors import EmendoError, NotFoundError
 from emendo_client.exchanges.health import Health, check_async, unreachable
+from emendo_client.exchanges.measurements import measure_async
 from emendo_config.error_codes import ErrorCode
 from emendo_gateway.gateway import Gateway
 from emendo_gateway.metrics import exposition
 from emendo_gateway.problems.problem import ERROR_PAGES
+
+logger = logging.getLogger(__name__)
 
 # Seconds for one check of Redis. Kubernetes, compose and Prometheus give up after 5 to 10 s.
 CHECK_TIMEOUT = 3.0
@@ -57,7 +61,16 @@ def router(gateway: Gateway) -> APIRouter:
             return unreachable(f"Redis did not answer within {CHECK_TIMEOUT:g} s")
 
     async def scrape() -> bytes:
-        return exposition(await check())
+        ends = asyncio.get_running_loop().time() + CHECK_TIMEOUT
+        health, measured = await check(), None
+        if health.redis and health.index:
+            try:
+                async with asyncio.timeout_at(ends):
+                    measured = await measure_async(gateway.planes, gateway.keys, gateway.settings)
+            except (TimeoutError, EmendoError) as error:  # the health is worth showing alone
+                code = error.error_code if isinstance(error, EmendoError) else type(error).__name__
+                logger.warning("some metrics cannot be read", extra={"error": code})
+        return exposition(health, measured)
 
     shared_health, shared_metrics = Shared(check, HEALTH_KEPT), Shared(scrape, METRICS_KEPT)
 

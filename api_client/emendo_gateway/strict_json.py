@@ -17,7 +17,7 @@ from emendo_client.errors import ValidationError
 
 
 class StrictRoute(APIRoute):
-    """A route whose body is strict JSON; the `route_class` of every router with bodies."""
+    """A route whose body is strict JSON; the `route_class` of every router."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's own handler, with another way to read the body."""

@@ -202,7 +202,7 @@ def _make_connection(url: str) -> object:
     """The connection that redis-py makes of the URL; it is not connected yet."""
     from redis import ConnectionPool  # takes its time to import; who asks for Redis needs it anyway
 
-    pool = ConnectionPool.from_url(url)
+    pool = ConnectionPool.from_url(url, driver_info=None)  # else it would read redis-py's metadata
     return pool.connection_class(**pool.connection_kwargs)
 
 

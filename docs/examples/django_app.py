@@ -66,8 +66,11 @@ def notes(request: HttpRequest, user_id: str) -> JsonResponse:
     if request.method == "GET":
         hits = memories.search(request.GET["q"], user_id=user_id, limit=3)
         return JsonResponse([hit.memory for hit in hits], safe=False)
+    text = json.loads(request.body).get("text", "").strip()
+    if not text:  # checked here, because the client's own check comes after the commit
+        return JsonResponse({"detail": "the text is empty"}, status=422)
     try:
-        note = keep(user_id, json.loads(request.body)["text"])
+        note = keep(user_id, text)
     except TooManyNotesError:
         return JsonResponse({"detail": f"a user has at most {MOST_NOTES} notes"}, status=409)
     return JsonResponse({"note": note.pk}, status=202)

@@ -31,7 +31,7 @@ def memories() -> MemoryClient:
 @notes.post("/users/<user_id>/notes")
 def remember(user_id: str) -> tuple[Response, int]:
     """Answers as soon as Redis has the job; a worker carries it out."""
-    job = memories().add(request.get_json()["text"], user_id=user_id, infer=False)
+    job = memories().add(request.get_json().get("text", ""), user_id=user_id, infer=False)
     return jsonify(job=job.id), 202
 
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ ALERTS = [
     alert["alert"]
     for group in yaml.safe_load((ROOT / "ops/prometheus/rules.yml").read_text(encoding="utf-8"))["groups"]
     for alert in group["rules"]
+    if "alert" in alert
 ]
 
 
@@ -49,12 +51,15 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
             yield str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))
 
 
-CALLS = [(path, node) for path, tree in sources() for node in ast.walk(tree) if isinstance(node, ast.Call)]
+@cache
+def calls() -> list[tuple[str, ast.Call]]:
+    """Every call that the sources make. Not at import: each process of a test run imports each file of tests."""
+    return [(path, node) for path, tree in sources() for node in ast.walk(tree) if isinstance(node, ast.Call)]
 
 
 def error_calls() -> Iterator[tuple[str, str, ast.expr | None]]:
     """(file, class, the expression of its error_code) of each error that the sources make."""
-    for path, call in CALLS:
+    for path, call in calls():
         if isinstance(call.func, ast.Name) and call.func.id in CLASSES:
             given = [keyword.value for keyword in call.keywords if keyword.arg == "error_code"]
             yield path, call.func.id, given[0] if given else None
@@ -69,7 +74,7 @@ def named_code(node: ast.expr | None) -> ErrorCode | None:
 
 def passed_codes() -> set[ErrorCode]:
     """The codes that are handed to any call: to an error, or to the function or table it is made from."""
-    arguments = [node for _, call in CALLS for node in (*call.args, *(keyword.value for keyword in call.keywords))]
+    arguments = [node for _, call in calls() for node in (*call.args, *(keyword.value for keyword in call.keywords))]
     return {code for node in arguments if (code := named_code(node))}
 
 

@@ -26,6 +26,7 @@ def test_every_python_block_is_a_file():
     assert len(dict(FILES)) == len(FILES)
 
 
+@pytest.mark.slow
 def test_the_files_of_the_page_pass_in_an_empty_folder(tmp_path):
     for name, text in FILES:
         (tmp_path / name).write_text(text, encoding="utf-8")

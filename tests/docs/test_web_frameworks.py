@@ -103,8 +103,12 @@ def test_django_enqueues_nothing_for_what_rolls_back(emendo_client, tmp_path):
     assert {memory.memory for memory in emendo_client.get_all(user_id="ana").results} == set(texts[:3])
 
 
-def test_django_keeps_the_row_when_redis_is_away(emendo_client, tmp_path):
+def test_django_checks_the_text_before_the_row_and_keeps_the_row_when_redis_is_away(emendo_client, tmp_path):
     with served("Django, runserver", emendo_client, tmp_path, **AWAY) as port:
-        answer = httpx.post(f"http://127.0.0.1:{port}/users/ana/notes", json={"text": "a"}, timeout=60)
-    assert (answer.status_code, answer.json()) == (202, {"note": 1})
+        refused, kept = (
+            httpx.post(f"http://127.0.0.1:{port}/users/ana/notes", json={"text": text}, timeout=60)
+            for text in (" ", "I dislike seafood.")
+        )
+    assert (refused.status_code, refused.json().keys()) == (422, {"detail"})
+    assert (kept.status_code, kept.json()) == (202, {"note": 1})
     assert "NetworkError" in (tmp_path / "server.log").read_text()

@@ -311,7 +311,8 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(LIMIT)
-def test_the_store_does_what_the_model_does(services, openai_server):
+@pytest.mark.parametrize("histories", [10, pytest.param(40, marks=pytest.mark.slow)])
+def test_the_store_does_what_the_model_does(services, openai_server, histories):
     systems: list[SystemUnderTest] = []
 
     class Machine(StoreMachine):
@@ -330,5 +331,5 @@ def test_the_store_does_what_the_model_does(services, openai_server):
             finally:
                 self.system.close(failed=has_failed)
 
-    run_state_machine_as_test(Machine, settings=effort(30, deep=2_000, stateful_step_count=30))
+    run_state_machine_as_test(Machine, settings=effort(histories, deep=2_000, stateful_step_count=30))
     assert systems

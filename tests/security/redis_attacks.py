@@ -118,6 +118,7 @@ ATTACKS: dict[str, dict[str, tuple[object, ...]]] = {
         "enter a worker in the list": ("ZADD", KEYS.workers, 1, "me"),
         "write the feed": ("XADD", KEYS.feed, "*", "a", "b"),
         "write the counters of usage": ("HSET", KEYS.usage, "a", 1),
+        "write the metrics": ("HINCRBY", KEYS.metrics, "a", 1),
         "open a circuit breaker": ("HSET", KEYS.breaker("openai"), "until", "9"),
         "change the re-embedding's state": ("HSET", KEYS.migration, "a", "b"),
         "send workers a command": ("PUBLISH", PIDBOX, "{}"),

@@ -29,17 +29,18 @@ class Answer(NamedTuple):
 
 
 class Browser:
-    """Asks one Flower; `login` may be None."""
+    """Asks one Flower, under the prefix of its URLs; `login` may be None."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, prefix: str = "") -> None:
         self.port = port
+        self.prefix = prefix
 
     def ask(self, path: str, method: str = "GET", login: str | None = LOGIN, **headers: str) -> Answer:
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=PATIENCE)
         if login is not None:
             headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
         try:
-            connection.request(method, path, headers=headers)
+            connection.request(method, self.prefix + path, headers=headers)
             reply = connection.getresponse()
             return Answer(reply.status, dict(reply.getheaders()), reply.read().decode(errors="replace"))
         finally:
@@ -57,7 +58,7 @@ def flower_process(settings: Settings, cwd: Path, **variables: str) -> Iterator[
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    browser = Browser(port)
+    browser = Browser(port, variables.get("FLOWER_URL_PREFIX", ""))
     try:
         until(lambda: process.poll() is not None or _answers(browser), "Flower does not answer")
         assert process.poll() is None, "Flower ended"

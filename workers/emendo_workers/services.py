@@ -8,6 +8,7 @@ import random
 import secrets
 import threading
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +28,7 @@ from emendo_config.error_codes import ErrorCode
 from emendo_config.forks import leave_to_the_parent
 from emendo_config.spaces.bootstrap import ensure_index
 from emendo_config.spaces.registry import SpaceRecord, find_space, read_registry
+from emendo_config.store import scripts
 from emendo_config.store.pipeline import as_text
 from emendo_config.store.refusals import is_refused
 from emendo_workers.jobs.retry import is_worker_fault
@@ -100,6 +102,7 @@ class Services:
                 breaker,
                 prober,
                 lambda error: self.faults.report("chat", error, _blocked(error, NEED_CHAT), chat.probe),
+                tally=self.store.tally,
             )
             self.merger = ChatTextMerger(self.chat, settings)
         self.leases = LeaseRenewer(self.store, self.worker)
@@ -241,6 +244,8 @@ class Services:
         self.embedder.close()
         if self.chat is not None:
             self.chat.close()
+        with suppress(RedisError):  # counts are worth no wait
+            scripts.run(self.control, self.store.take_counts())
         self.store.close()
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 
 import redis
 
 from emendo_config import Keys, Settings
+from emendo_config.store import scripts
 from emendo_config.store.clock import RedisClock
 from emendo_config.store.connections import connect
+from emendo_workers.tally import Tally
+
+# Milliseconds for which Redis remembers that a drain's counts were added. A broken connection is tried again in less
+# than one second.
+_COUNTED_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,7 @@ class Store:
         settings: the worker's.
         lease_ms: milliseconds a lease lasts when nobody renews it.
         data_clock, control_clock: of the two.
+        tally: the metrics that no drain has taken to Redis yet.
     """
 
     data: redis.Redis
@@ -31,6 +39,7 @@ class Store:
     lease_ms: int
     data_clock: RedisClock = field(default_factory=RedisClock)
     control_clock: RedisClock = field(default_factory=RedisClock)
+    tally: Tally = field(default_factory=Tally)
 
     def data_time(self) -> float:
         """Seconds since the epoch by the data Redis, which decides what has expired."""
@@ -39,6 +48,14 @@ class Store:
     def control_time(self) -> float:
         """Seconds since the epoch by the control Redis, which gives the submission times."""
         return self.control_clock.now(self.control)
+
+    def take_counts(self) -> list[scripts.Command]:
+        """Empties the tally: the command that adds its counts to those of all processes; none when it was empty."""
+        counts = self.tally.take()
+        if not counts:
+            return []
+        counted = self.keys.counted(secrets.token_urlsafe(9))
+        return [scripts.count(metrics=self.keys.metrics, counted=counted, kept_ms=_COUNTED_MS, counts=counts)]
 
     def close(self) -> None:
         """Closes the connections."""

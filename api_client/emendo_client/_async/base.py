@@ -11,7 +11,6 @@ from emendo_client._async.connections import AsyncConnections
 from emendo_client._async.job import AsyncJob
 from emendo_client.errors import EmendoError, VectorStoreError
 from emendo_client.exchanges import accept, hybrid, memories, results
-from emendo_client.exchanges.exchange import run_async
 from emendo_client.exchanges.memories import SEARCH_ATTEMPTS
 from emendo_client.models import ItemResult, JobInfo, Memory, SearchHit
 from emendo_client.providers.embeddings.queries import QueryEmbedder
@@ -107,8 +106,7 @@ class AsyncBaseClient(AsyncConnections):
         return await self._submit(request)
 
     async def _submit(self, request: JobRequest) -> AsyncJob:
-        exchange = accept.accept(self.settings, self._keys, request)
-        job_id, shards = await run_async(self._connections.shared_senders, exchange)
+        job_id, shards = await self._run_shared(accept.accept(self.settings, self._keys, request))
         await self._notify(shards)
         return await self._accepted(job_id, request.consistency, is_repeat=job_id != request.job_id)
 

@@ -34,3 +34,7 @@ class AsyncConnections:
 
     async def _run(self, exchange: Exchange[T]) -> T:
         return await run_async(self._connections.senders, exchange)
+
+    async def _run_shared(self, exchange: Exchange[T]) -> T:
+        """For short exchanges with the control plane: those of one moment share a round trip, and its connection."""
+        return await run_async(self._connections.shared_senders, exchange)

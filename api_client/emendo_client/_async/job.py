@@ -37,7 +37,7 @@ class AsyncJob:
             JobNotFoundError: the id was never accepted, or the record expired.
         """
         client = self._client
-        return await client._run(jobs.get(client._keys, client.project, self.id))
+        return await client._run_shared(jobs.get(client._keys, client.project, self.id))
 
     async def status(self) -> JobStatus:
         """The job's state now."""
@@ -47,7 +47,7 @@ class AsyncJob:
     async def progress(self) -> Progress:
         """How many of the job's items are done."""
         client = self._client
-        return await client._run(progress.get(client._keys, client.project, self.id))
+        return await client._run_shared(progress.get(client._keys, client.project, self.id))
 
     async def wait(
         self, timeout: float = 30.0, *, raise_on_failure: bool = False, with_results: bool = True

@@ -12,7 +12,6 @@ from emendo_client._sync.connections import Connections
 from emendo_client._sync.job import Job
 from emendo_client.errors import EmendoError, VectorStoreError
 from emendo_client.exchanges import accept, hybrid, memories, results
-from emendo_client.exchanges.exchange import run
 from emendo_client.exchanges.memories import SEARCH_ATTEMPTS
 from emendo_client.models import ItemResult, JobInfo, Memory, SearchHit
 from emendo_client.providers.embeddings.queries import QueryEmbedder
@@ -108,8 +107,7 @@ class BaseClient(Connections):
         return self._submit(request)
 
     def _submit(self, request: JobRequest) -> Job:
-        exchange = accept.accept(self.settings, self._keys, request)
-        job_id, shards = run(self._connections.shared_senders, exchange)
+        job_id, shards = self._run_shared(accept.accept(self.settings, self._keys, request))
         self._notify(shards)
         return self._accepted(job_id, request.consistency, is_repeat=job_id != request.job_id)
 

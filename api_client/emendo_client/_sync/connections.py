@@ -35,3 +35,7 @@ class Connections:
 
     def _run(self, exchange: Exchange[T]) -> T:
         return run(self._connections.senders, exchange)
+
+    def _run_shared(self, exchange: Exchange[T]) -> T:
+        """For short exchanges with the control plane: those of one moment share a round trip, and its connection."""
+        return run(self._connections.shared_senders, exchange)

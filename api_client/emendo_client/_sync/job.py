@@ -38,7 +38,7 @@ class Job:
             JobNotFoundError: the id was never accepted, or the record expired.
         """
         client = self._client
-        return client._run(jobs.get(client._keys, client.project, self.id))
+        return client._run_shared(jobs.get(client._keys, client.project, self.id))
 
     def status(self) -> JobStatus:
         """The job's state now."""
@@ -48,7 +48,7 @@ class Job:
     def progress(self) -> Progress:
         """How many of the job's items are done."""
         client = self._client
-        return client._run(progress.get(client._keys, client.project, self.id))
+        return client._run_shared(progress.get(client._keys, client.project, self.id))
 
     def wait(self, timeout: float = 30.0, *, raise_on_failure: bool = False, with_results: bool = True) -> JobResult:
         """Waits until the job is in a final state, whichever it is.

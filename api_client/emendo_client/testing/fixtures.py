@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def settings_for(redis_url: str, base_url: str, **more: Any) -> Settings:
     """Settings for a test: small vectors, short leases, a fresh key prefix."""
     values: dict[str, Any] = {
         "redis_url": redis_url,
-        "key_prefix": f"test-{uuid.uuid4().hex[:12]}:",
+        "key_prefix": _new_prefix(),
         "embedding_provider": "openai",
         "embedding_base_url": base_url,
         "embedding_api_key": "test",
@@ -43,6 +44,16 @@ def settings_for(redis_url: str, base_url: str, **more: Any) -> Settings:
         **more,
     }
     return Settings(**values)
+
+
+def _new_prefix() -> str:
+    return f"test-{uuid.uuid4().hex[:12]}:"
+
+
+@cache
+def _checked(redis_url: str, base_url: str) -> Settings:
+    """Settings that all tests have in common: to read and check them takes as long as a short test."""
+    return settings_for(redis_url, base_url)
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +91,7 @@ def openai_server(_provider: OpenAIServer) -> Iterator[OpenAIServer]:
 @pytest.fixture
 def emendo_settings(emendo_redis: EmbeddedRedis, _provider: OpenAIServer) -> Settings:
     """Settings with a key prefix for this test only; no worker runs for them."""
-    return settings_for(emendo_redis.url, _provider.base_url)
+    return _checked(emendo_redis.url, _provider.base_url).model_copy(update={"key_prefix": _new_prefix()})
 
 
 @pytest.fixture(scope="session")

@@ -230,11 +230,15 @@ def _flower(names: Names) -> Planes:
 
 
 def _gateway(names: Names) -> Planes:
-    """The gateway: what an app may do, for users who have no Redis, and keys of its own."""
+    """The gateway: what an app may do, for users who have no Redis, keys of its own, and the metrics."""
     keys = names.keys
     # It notes when a key was used. The list of keys is the operator's. `limits` counts requests with an own script.
-    own = Rights(writes=(keys.gateway_key("*"), f"{keys.gateway_rates}*"), commands=_commands("incrby ttl"))
-    return _merged(_app(names), {"control": own})
+    own = Rights(
+        writes=(keys.gateway_key("*"), f"{keys.gateway_rates}*"),
+        reads=(keys.metrics, keys.projects, keys.rate_limit("*")),
+        commands=_commands("incrby ttl"),
+    )
+    return _merged(_app(names), {"control": own, "data": Rights(reads=(f"{keys.embedding_bytes_prefix}*",))})
 
 
 def _exporter(_: Names) -> Planes:

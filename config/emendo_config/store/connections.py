@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError, RedisError
 from redis.retry import Retry
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # The text of the plain ConnectionError that redis-py's blocking pools raise when no connection became free in time.
 _NONE_FREE = "No connection available."
+# The library that a connection names. Without it each new one would read redis-py's metadata from its files.
+_DRIVER = DriverInfo()
 
 
 def connect(url: str, settings: Settings) -> redis.Redis:
@@ -79,6 +82,7 @@ def _options(url: str, settings: Settings, retry: Any) -> dict[str, Any]:
         "health_check_interval": 25,
         "retry": retry,
         "protocol": 2,
+        "driver_info": _DRIVER,
     }
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 # A shard's wake-up key says either that a drain is on its way, or which drain reads the shard.
 WOKEN_PREFIX, DRAIN_PREFIX = "rung:", "drain:"
+# Periods of one TTL in which the bytes of cached vectors are counted; the number of one is part of a key.
+CACHE_PERIODS = 8
 _CONFLICT = "+conflict"
 _CANCELLED = "CANCELLED"
 

@@ -49,6 +49,10 @@ class Keys:
         """Stream: entries of an erased memory that still hold content; a worker moves what may stay to `history`."""
         return f"{self.prefix}erased-history:{{{memory_id}}}"
 
+    def importing(self, memory_id: str, token: str) -> str:
+        """Stream with TTL: the part of a history that an import, known by its token, has put aside."""
+        return f"{self.prefix}importing:{{{memory_id}}}:{token}"
+
     def lock(self, memory_id: str) -> str:
         """String with TTL: token of the worker that works on the memory."""
         return f"{self.prefix}lock:{{{memory_id}}}"
@@ -76,6 +80,16 @@ class Keys:
     def conflict(self, memory_id: str) -> str:
         """Hash: submissions that wait for a person's decision, by the mark of what submitted them."""
         return f"{self.prefix}conflict:{{{memory_id}}}"
+
+    @property
+    def conflict_pattern(self) -> str:
+        """Glob for SCAN's MATCH: the conflicts of all memories of this prefix."""
+        return _literal(f"{self.prefix}conflict:{{") + "*}"
+
+    def conflict_memory(self, key: str) -> str | None:
+        """The inverse of `conflict`; None for a key that is none of ours."""
+        start, end = f"{self.prefix}conflict:{{", "}"
+        return key[len(start) : -len(end)] if key.startswith(start) and key.endswith(end) else None
 
     @property
     def erasures(self) -> str:
@@ -269,6 +283,15 @@ class Keys:
         return f"{self.prefix}usage"
 
     @property
+    def metrics(self) -> str:
+        """Hash: what workers count for Prometheus, see `emendo_config.metric_families`."""
+        return f"{self.prefix}metrics"
+
+    def counted(self, token: str) -> str:
+        """String with TTL: a drain's counts with this token are part of `metrics`."""
+        return f"{self.prefix}counted:{token}"
+
+    @property
     def workers(self) -> str:
         """Sorted set: live worker processes by the time of their last heartbeat (milliseconds)."""
         return f"{self.prefix}workers"
@@ -309,9 +332,14 @@ class Keys:
         """String with TTL: a cached vector (float32 bytes)."""
         return f"{self.prefix}embedding:{space}:{digest}"
 
+    @property
+    def embedding_bytes_prefix(self) -> str:
+        """The prefix of the names of `embedding_bytes`."""
+        return f"{self.prefix}embedding-bytes:"
+
     def embedding_bytes(self, space: str, period: int) -> str:
         """String with TTL: bytes of vectors cached in one period, so that the cache's size is known and bounded."""
-        return f"{self.prefix}embedding-bytes:{space}:{period}"
+        return f"{self.embedding_bytes_prefix}{space}:{period}"
 
     # The HTTP gateway.
 

@@ -182,7 +182,6 @@ class Export:
         texts = {name: fields[name.encode()].decode() for name in STATE_FIELDS if name.encode() in fields}
         first: dict[str, Any] = {
             "id": memory_id,
-            "project": texts.get("project", ""),
             "fields": texts,
             "entries": sum(map(len, pages)),
             "history": _entries(pages[0]),

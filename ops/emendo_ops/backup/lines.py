@@ -1,7 +1,7 @@
 """The lines of an export: a header, the memories, and an end that says how many there are.
 
     {"emendo_export": 1, "release": …, "created_at": …, "projects": null, "vectors": …, "space": …, "spaces": {…}}
-    {"id": …, "project": …, "fields": {…}, "entries": 3, "history": [{"id": "1-0", …}, …], "vectors": {…}}
+    {"id": …, "fields": {…}, "entries": 3, "history": [{"id": "1-0", …}, …], "vectors": {…}}
     {"more": <memory id>, "history": […]}
     {"emendo_export_end": {"memories": …, "entries": …}}
 

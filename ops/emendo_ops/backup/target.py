@@ -18,6 +18,10 @@ from emendo_ops.backup.lines import Counts, read_end
 _INTERVAL = 1.0
 
 
+class CompleteError(Exception):
+    """The export to go on with is whole already."""
+
+
 class Target(Protocol):
     """Takes the lines of an export."""
 
@@ -70,6 +74,7 @@ class File:
 
         Raises:
             ConfigurationError: there is a file, and it is not to be continued or cannot be.
+            CompleteError: it is whole.
         """
         self._note_path = path.with_name(f"{path.name}.cursor")
         self._scan = dict(scan)
@@ -98,7 +103,7 @@ class File:
         except FileNotFoundError:
             with path.open("rb") as file:
                 if read_end(file) is not None:
-                    raise ConfigurationError(f"{path.name} is complete: nothing is left to do") from None
+                    raise CompleteError from None
             return 0
         except (ValueError, TypeError, KeyError):
             return 0

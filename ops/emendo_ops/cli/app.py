@@ -36,6 +36,7 @@ COMMANDS = {
     "gateway": "processes:gateway",
     "get": "memories:get",
     "history": "history:history",
+    "import": "import_:import_memories",
     "jobs": "jobs:jobs",
     "keys": "keys:keys",
     "list": "listings:list_memories",

@@ -35,7 +35,7 @@ REPAIR_SECONDS = 600.0
     help=f"With --deep: this many memories, drawn at random.  [default: {DEEP_SAMPLE}]",
 )
 @click.option("--all", "everything", is_flag=True, help="With --deep: every memory.")
-@click.option("--repair", is_flag=True, help="First replace indexes that hold other installations' memories.")
+@click.option("--repair", is_flag=True, help="First repair: indexes, and what the two planes say of each other.")
 @json_option
 def doctor(deep: bool, sample: int | None, everything: bool, repair: bool, as_json: bool) -> int:
     """Look at settings, Redis, index, broker, workers and backlog; with --deep also at the memories."""
@@ -66,12 +66,16 @@ def doctor(deep: bool, sample: int | None, everything: bool, repair: bool, as_js
 
 
 def _repair() -> None:
-    """Replaces open indexes; what else is wrong, and whether Redis answers at all, the findings say."""
+    """Replaces open indexes, makes the planes agree, and says so; what else is wrong, the findings say."""
     require("worker", "the part that makes indexes")
+    from emendo_ops.doctor.planes import reconcile
+
     settings = Settings()
     try:
         with connect(settings.redis_url, settings) as connection:
             is_done = repair_indexes(connection, settings, time.monotonic() + REPAIR_SECONDS)
+        for line in reconcile(settings).lines():
+            echo(line, err=True)
     except RedisError as error:
         echo(f"not repaired: {translate(error)}", err=True)
         return

@@ -14,7 +14,7 @@ from emendo_config import Settings
 from emendo_config.store.connections import connect
 from emendo_ops.backup.export import Export
 from emendo_ops.backup.lines import Counts
-from emendo_ops.backup.target import File, Report, Stream
+from emendo_ops.backup.target import CompleteError, File, Report, Stream
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.output import echo
 from emendo_ops.console.progress import progress_bar
@@ -50,6 +50,9 @@ def export(file: Path, project: str | None, all_projects: bool, vectors: bool, r
         ):
             made = Export(connection, settings, wanted, vectors=vectors)
             counts = _write(made, file, report, resume=resume)
+    except CompleteError:
+        echo(f"{file.name} is complete: nothing is left to do", err=True)
+        return 0
     except RedisError as error:
         raise translate(error) from error
     return _report(made, counts)

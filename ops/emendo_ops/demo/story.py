@@ -14,6 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from emendo_client import Job, JobResult, JobStatus, MemoryClient
+from emendo_ops.demo import over_http
 from emendo_ops.demo.checks import Checks
 from emendo_ops.demo.sample import Line, read_sample
 
@@ -52,6 +53,7 @@ def tell(client: MemoryClient, stack: dict[str, Any], console: Console, checks: 
             checks.that(memory.memory == each.line.text, f"{each.line.target} has its corrected text")
     _show_history(client, ids["seafood"][0], console, checks)
     _show_search(client, ids["seafood"][0], console, checks)
+    over_http.show(stack, QUESTION, ids["seafood"][0], console, checks)
     _show_deleted(client, lines, ids, checks)
     _check_flower(stack, done, console, checks)
 

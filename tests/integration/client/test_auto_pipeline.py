@@ -107,6 +107,17 @@ async def test_tasks_share_round_trips_and_each_has_its_own_job(services, settin
     assert [f'"number {n}"' in payload for n, payload in enumerate(payloads)] == [True] * MANY
 
 
+async def test_looks_at_jobs_share_round_trips(settings, memory_id, trips):
+    """Each look on a connection of its own: a thousand waits of one gateway would use up the pool."""
+    async with AsyncMemoryClient(settings) as client:
+        trips.go.set()
+        jobs = [await client.update(memory_id, f"number {n}") for n in range(2)]
+        del trips.counts[:]
+        states = await asyncio.gather(*(look() for job in jobs for look in (job.info, job.progress)))
+    assert trips.counts == [len(states)]
+    assert [state.status for state in states] == ["queued"] * 4
+
+
 def test_a_connection_that_fails_fails_those_who_shared_it_and_no_others(services, client, memory_id, trips):
     trips.failures = [None, redis.ConnectionError("gone")]
     with ThreadPoolExecutor(MANY + 1) as pool:
@@ -179,9 +190,10 @@ async def test_a_call_cancelled_on_its_way_does_not_end_those_who_share_it(servi
         await asyncio.to_thread(trips.began.wait, 30)
         first.cancel()
         trips.go.set()
-        assert await (await second).status() == "queued"
+        job = await second
+        assert trips.counts == [2]
+        assert await job.status() == "queued"
     assert first.cancelled()
-    assert trips.counts == [2]
 
 
 async def test_a_connection_that_fails_fails_the_tasks_that_shared_it(settings, memory_id, trips):
@@ -237,8 +249,8 @@ def test_a_process_forked_while_others_call_may_call(client, memory_id, trips):
         if not child:
             signal.alarm(20)  # it ends, whatever happens
             trips.go.set()
-            status = client.update(memory_id, "number 8").status()
-            os._exit(0 if status == "queued" and trips.counts == [1, 1] else 1)
+            job = client.update(memory_id, "number 8")
+            os._exit(0 if trips.counts == [1, 1] and job.status() == "queued" else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         trips.go.set()
         assert [call.result().status() for call in calls] == ["queued"] * 3

@@ -120,7 +120,8 @@ def test_a_fork_that_runs_no_hooks_of_python_is_noticed_at_the_next_use(preloade
     used = embedder._sync, preloaded._notifier._app, preloaded._connections.shared_senders["control"]._lock
     monkeypatch.setattr(forks, "_process", os.getpid() + 1)
     preloaded.search("something new", user_id="ana")
-    preloaded.add("a fact", user_id="ben", infer=False)
+    for number in range(50):  # one of them is the first of its shard, and is told to the broker
+        preloaded.add(f"fact {number}", user_id="ben", infer=False)
     now = embedder._sync, preloaded._notifier._app, preloaded._connections.shared_senders["control"]._lock
     assert all(one is not None and one is not other for one, other in zip(now, used, strict=True))
     assert all(any(held is each for held in forks._of_the_parent) for each in used[:2])  # open, and unused

@@ -137,6 +137,7 @@ def test_a_stale_attempt_does_not_carry_its_plan_out(services, client, model, at
 
 
 @pytest.mark.chaos
+@pytest.mark.slow
 def test_a_killed_worker_process_leaves_a_plan_that_another_one_carries_out(emendo_redis, openai_server, tmp_path):
     settings = with_chat(settings_for(emendo_redis.url, openai_server.base_url), openai_server, chat_timeout=30.0)
     keys, model = Keys(settings.key_prefix), Model(openai_server)

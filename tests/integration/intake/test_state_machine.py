@@ -275,7 +275,7 @@ def test_the_first_outcome_of_a_job_stands(services, client):
     first = job.info()
     late = {"job": job.id, "entry": "1-1", "status": "failed", "results": "[]", "due": 0, "channel": "x"}
     late |= {"feed": [], "disputed": [], "resolved": [], "dead": True, "succeeded": 0, "failed": 1}
-    assert finish(services, shard_of_job(services, job), late) == (0, {})
+    assert finish(services, shard_of_job(services, job), late) == (0, {}, {0})
     assert job.info() == first
     assert client.dead_letters() == []
 
@@ -288,7 +288,7 @@ def test_only_the_latest_attempt_may_say_that_a_job_failed(services, client):
     services.control.hset(keys.job(job.id), mapping={"status": "running", "attempt_token": "the successor's"})
     late = {"job": job.id, "entry": "1-1", "attempt": "the late one's", "status": "failed", "results": "[]", "due": 0}
     late |= {"channel": "x", "feed": [], "disputed": [], "resolved": [], "dead": True, "succeeded": 0, "failed": 1}
-    assert finish(services, shard_of_job(services, job), late) == (0, {})
+    assert finish(services, shard_of_job(services, job), late) == (0, {}, {0})
     assert job.status() == "running"
     drain(services, job)
     assert job.status() == "succeeded"

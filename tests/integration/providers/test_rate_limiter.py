@@ -156,7 +156,14 @@ def _crowd(settings: Settings, threads: int, calls: int) -> None:
     control.close()
 
 
-@pytest.mark.parametrize(("requests", "tokens"), [(REQUESTS, None), (None, TOKENS), (REQUESTS, TOKENS)])
+@pytest.mark.parametrize(
+    ("requests", "tokens"),
+    [
+        pytest.param(REQUESTS, None, marks=pytest.mark.slow),
+        pytest.param(None, TOKENS, marks=pytest.mark.slow),
+        (REQUESTS, TOKENS),
+    ],
+)
 def test_many_processes_together_keep_the_rate_over_every_stretch_of_time(services, requests, tokens):
     limits = {"embedding_requests_per_minute": requests, "embedding_tokens_per_minute": tokens}
     settings = services.settings.model_copy(update=limits)

@@ -64,8 +64,10 @@ class Prober:
                 self._probe(NAMES[command[1].decode()], command)
 
     def _probe(self, name: str, command: list[bytes]) -> None:
-        dumped = ((key, self._store.dump(key), max(0, self._store.pttl(key))) for key in self._keys())
-        saved = {key: (value, ttl_ms) for key, value, ttl_ms in dumped if value is not None}
+        keys = self._keys()
+        dumps, ttls = self._all(keys, "DUMP"), self._all(keys, "PTTL")
+        dumped = zip(keys, dumps, ttls, strict=True)
+        saved = {key: (value, max(0, ttl_ms)) for key, value, ttl_ms in dumped if value is not None}
         lasting = {key: (value, 0) for key, (value, _) in saved.items()}  # no key must expire between two looks
         self._restore(lasting)
         before = self._state()
@@ -111,16 +113,29 @@ class Prober:
             self._store.set(key, "a string")
 
     def _restore(self, saved: dict[bytes, tuple[bytes, int]]) -> None:
-        if keys := self._keys():
-            self._store.delete(*keys)
-        for key, (value, ttl_ms) in saved.items():
-            self._store.restore(key, ttl_ms, value)
+        with self._store.pipeline(transaction=False) as together:
+            if keys := self._keys():
+                together.delete(*keys)
+            for key, (value, ttl_ms) in saved.items():
+                together.restore(key, ttl_ms, value)
+            together.execute()
 
     def _keys(self) -> list[bytes]:
         return sorted(self._store.scan_iter(match=f"{self._prefix}*", count=10_000))
 
     def _state(self) -> dict[bytes, Any]:
-        return {key: READ[self._store.type(key)](self._store, key) for key in self._keys()}
+        keys = self._keys()
+        with self._store.pipeline(transaction=False) as together:
+            for key, kind in zip(keys, self._all(keys, "TYPE"), strict=True):
+                READ[kind](together, key)
+            return dict(zip(keys, together.execute(), strict=True))
+
+    def _all(self, keys: list[bytes], command: str) -> list[Any]:
+        """The answers about each key; one conversation, since there are thousands of these looks."""
+        with self._store.pipeline(transaction=False) as together:
+            for key in keys:
+                together.execute_command(command, key)
+            return together.execute()
 
     def _plain(self, key: bytes) -> str:
         """The key's kind, without the ids in it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import contextmanager
 
@@ -55,6 +56,9 @@ def test_each_job_sends_its_own_events(emendo_client, emendo_worker):
     names = {event["uuid"]: event["name"] for event in seen if event["type"] == "task-received" and "uuid" in event}
     assert (names[job.id], names[update.id]) == ("emendo.add", "emendo.update")
     assert not any(text in str(seen) for text in texts)
+    results = {event["uuid"]: event["result"] for event in seen if event["type"] == "task-succeeded"}
+    for done, name, version in ((job, "add", 1), (update, "update", 2)):
+        assert re.fullmatch(rf"'{name} {memory_id[:8]} v{version} in \d+ ms'", results[done.id])
 
 
 def test_a_batch_and_its_chunks_send_events_without_any_text(emendo_client, emendo_worker):
@@ -78,6 +82,9 @@ def test_a_batch_and_its_chunks_send_events_without_any_text(emendo_client, emen
     assert [received[f"{job.id}:{n}"]["parent_id"] for n in range(2)] == [job.id] * 2
     assert "parent_id" not in received[job.id]
     assert secret not in str(seen)
+    results = {event["uuid"]: event["result"] for event in seen if event["type"] == "task-succeeded"}
+    assert results[job.id] == "'succeeded'"
+    assert re.fullmatch(r"'batch_add 2 changes in \d+ ms'", results[f"{job.id}:0"])
 
 
 def test_a_cancelled_batch_is_shown_as_revoked(emendo_client, emendo_worker):

@@ -108,6 +108,7 @@ wait: str = scripts.reserve.reply([]).wait_ms  # refused: assignment
 """
 
 
+@pytest.mark.slow  # a type check without a cache
 def test_the_type_checker_refuses_misuse_too(tmp_path):
     program = tmp_path / "misuses.py"
     program.write_text(MISUSES, encoding="utf-8")

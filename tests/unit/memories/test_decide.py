@@ -14,7 +14,7 @@ from emendo_client.models import Event
 from emendo_client.records.derived_fields import text_hash
 from emendo_client.times import iso
 from emendo_workers.jobs.operations import OPERATIONS, Operation
-from emendo_workers.memories.commit import _hash_fields
+from emendo_workers.memories.commit import hash_fields
 from emendo_workers.memories.decide import Change, apply_operation
 from emendo_workers.memories.state import MemoryState, Snapshot, WriteTimes, metadata_json
 
@@ -246,5 +246,5 @@ def test_a_value_that_only_python_takes_for_the_same_is_a_change_in_history_and_
     change = apply(before, op("update", 200, metadata={"flag": value}))
     entry = pairs(change)
     assert entry["new_metadata"] == metadata_json({"flag": value}) != metadata_json(before.metadata)
-    fields, _ = _hash_fields(before, change.after, 0)
+    fields, _ = hash_fields(before, change.after, 0)
     assert dict(zip(fields[::2], fields[1::2], strict=True))["metadata"] == entry["new_metadata"]

@@ -96,8 +96,15 @@ def test_every_module_a_command_asks_for_is_of_its_extra():
     assert set(extras.MODULES) == set(EXTRAS) - {"all", "dev"}
 
 
-@pytest.mark.parametrize("absent", [("click",), ("rich",), ("click", "rich")])
-@pytest.mark.parametrize("words", [(), ("--help",), ("doctor",), ("worker",)])
+@pytest.mark.parametrize(
+    ("words", "absent"),
+    [
+        ((), ("click",)),
+        (("--help",), ("rich",)),
+        (("doctor",), ("click", "rich")),
+        (("worker",), ("rich",)),
+    ],
+)
 def test_the_command_without_its_extra_says_what_to_install(absent, words):
     ended = run_without(absent, RUN, *words)
     assert (ended.returncode, ended.stdout) == (1, "")

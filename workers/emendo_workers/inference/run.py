@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emendo_config import metric_families as metrics
 from emendo_workers.inference.carry_out import carry_out
 from emendo_workers.inference.dry_run import dry_run_results
 from emendo_workers.inference.inferred_add import InferredAdd
@@ -49,7 +50,8 @@ def infer(works: Sequence[Work], services: Services) -> list[tuple[Work, list[It
             else:
                 ours.append(add)
         new = [add for add in ours if not add.work.is_planned]
-        planner.make_plans(new, [add for add in ours if add.work.is_planned])
+        with services.store.tally.stage(metrics.PROVIDER):
+            planner.make_plans(new, [add for add in ours if add.work.is_planned])
         planned = [add for add in ours if add.work.is_planned]
         _report_dry_runs(services.store, [add for add in planned if DRY_RUN in add.work.head])
         carry_out([add for add in planned if DRY_RUN not in add.work.head], services, planner, stages, vectors)

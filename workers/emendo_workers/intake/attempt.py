@@ -11,6 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 from emendo_client.errors import EmendoError
 from emendo_client.exchanges.redis_errors import translate
 from emendo_client.models import JobStatus
+from emendo_config import metric_families as metrics
 from emendo_config import project_limits
 from emendo_config.error_codes import ErrorCode
 from emendo_config.queues import INFERENCE, INTERACTIVE
@@ -22,7 +23,7 @@ from emendo_config.store.refusals import is_refused
 from emendo_workers.intake import inbox
 from emendo_workers.intake.burial import Unreadable, burial
 from emendo_workers.intake.dispatch import outcomes_of
-from emendo_workers.jobs import retry
+from emendo_workers.jobs import counts, retry
 from emendo_workers.jobs.dead_letter_erasure import redact_recorded
 from emendo_workers.jobs.finish_documents import finish_documents, waiting_document
 from emendo_workers.jobs.outcomes import ItemOutcome, Outcome
@@ -54,6 +55,7 @@ class BatchRunner:
         self._queue = queue_of(shard)
         self._owner = owner
         self._hostname = hostname
+        self._began = 0.0
         self.has_left_some = False
 
     def run(self, entries: Sequence[Entry], *, left: bool = False) -> int:
@@ -81,6 +83,7 @@ class BatchRunner:
             self._finish(poisons)
         if not works:
             return 0
+        self._note_begin(len(works), left=left)
         began = time.monotonic()
         self._services.events.started(works, self._hostname, at_once=self._queue != INTERACTIVE)
         try:
@@ -102,6 +105,15 @@ class BatchRunner:
         ended = self._finish(outcomes)
         self._services.events.finished(outcomes, began, self._hostname, ended)
         return len(works)
+
+    def _note_begin(self, jobs: int, *, left: bool) -> None:
+        self._store.tally.begin_batch()
+        self._began = self._store.control_time()
+        counted: dict[str, int] = {}
+        metrics.observe(counted, metrics.BATCH_JOBS, jobs)
+        if left:
+            metrics.count(counted, metrics.REDELIVERIES, by=jobs)
+        self._store.tally.add(counted)
 
     def _start(self, entries: Sequence[Entry], token: str, *, left: bool) -> tuple[list[Work], list[Outcome]]:
         """Begins an attempt at each entry's job: those to be worked, and the outcomes of those that kill workers.
@@ -170,6 +182,8 @@ class BatchRunner:
         try:
             ending = burial(self._store, unreadable)
             (reply,) = scripts.run(self._store.control, [self._finish_command(entry.inbox, [ending])])
+            if scripts.finish.reply(reply).recorded:
+                self._store.tally.add(counts.buried(is_chunk=job_of(entry.record_id) != entry.record_id))
         except ResponseError as error:
             if is_away(error):
                 raise
@@ -248,11 +262,13 @@ class BatchRunner:
             of_inbox.setdefault(outcome.work.inbox, []).append(outcome)
         commands = [self._finish_command(stream, map(self._ending, its)) for stream, its in of_inbox.items()]
         try:
-            replies = scripts.run(self._store.control, commands)
+            with self._store.tally.stage(metrics.COMMIT):
+                replies = scripts.run(self._store.control, commands)
         except ResponseError as error:
             if is_away(error):
                 raise
             return self._finish_each(outcomes, error)
+        self._count(of_inbox.values(), scripts.finish.replies(replies))
         redact_recorded(outcomes, self._store)
         self._services.notifier.notify_each([shard for reply in replies for shard in scripts.admitted_shards(reply)])
         return {
@@ -260,6 +276,18 @@ class BatchRunner:
             for finished in scripts.finish.replies(replies)
             for job_id, status in finished.ended.items()
         }
+
+    def _count(self, of_inbox: Iterable[list[Outcome]], replies: Sequence[scripts.Finished]) -> None:
+        """Adds the outcomes that were recorded to the metrics."""
+        recorded = [
+            outcome
+            for outcomes, finished in zip(of_inbox, replies, strict=True)
+            for place, outcome in enumerate(outcomes)
+            if place not in finished.unrecorded
+        ]
+        ended = {job_id: JobStatus(status) for finished in replies for job_id, status in finished.ended.items()}
+        times = counts.Times(self._began, self._store.control_clock.read(), self._store.tally.stages)
+        self._store.tally.add(counts.counts_of(recorded, ended, times))
 
     def _finish_each(self, outcomes: Sequence[Outcome], error: ResponseError) -> dict[str, JobStatus]:
         """Records each outcome by itself after Redis refused them together; those recorded already stay as they are."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
+from emendo_config import metric_families as metrics
 from emendo_workers.inference.run import infer
 from emendo_workers.jobs.dead_letter_erasure import redact_dead_letters
 from emendo_workers.jobs.operations import Embed, EraseUser, Migrate, Operation
@@ -69,12 +70,13 @@ def _apply(works: Sequence[Work], services: Services, merger: TextMerger | None)
     return _settled([(work, list(itertools.islice(outcomes, len(work.waiting)))) for work in works], services)
 
 
-def _settled(worked: Iterable[tuple[Work, list[ItemOutcome]]], services: Services) -> list[Outcome]:
+def _settled(worked: list[tuple[Work, list[ItemOutcome]]], services: Services) -> list[Outcome]:
     """The outcomes of jobs that changed memories, once erasures are whole and strong changes are durable."""
-    pairs = fence_cancelled(list(worked), services.store)
-    items = finish_erasures([item for _, its in pairs for item in its], services)
-    redact_dead_letters(items, services.store)
-    durable = iter(wait_durable(items, services.store))
+    with services.store.tally.stage(metrics.COMMIT):
+        pairs = fence_cancelled(worked, services.store)
+        items = finish_erasures([item for _, its in pairs for item in its], services)
+        redact_dead_letters(items, services.store)
+        durable = iter(wait_durable(items, services.store))
     return [
         settle(work, list(itertools.islice(durable, len(its))), services.settings, services.rng) for work, its in pairs
     ]

@@ -77,18 +77,18 @@ class ShardClaims:
             self._leases.remove(claim.wakeup, claim.owner)
 
     def _close(self, claims: Sequence[ShardClaim], given_up: Collection[ShardClaim]) -> list[str]:
-        replies = scripts.run(
-            self._store.control,
-            [
-                scripts.close(
-                    wakeup=claim.wakeup,
-                    inbox=claim.inbox,
-                    owner=claim.owner,
-                    over_budget=claim in given_up,
-                    woken_by=woken_by(claim.owner),
-                    wakeup_ttl_ms=self._store.settings.wakeup_ttl_ms,
-                )
-                for claim in claims
-            ],
-        )
-        return scripts.close.replies(replies)
+        commands = [
+            scripts.close(
+                wakeup=claim.wakeup,
+                inbox=claim.inbox,
+                owner=claim.owner,
+                over_budget=claim in given_up,
+                woken_by=woken_by(claim.owner),
+                wakeup_ttl_ms=self._store.settings.wakeup_ttl_ms,
+            )
+            for claim in claims
+        ]
+        if commands:
+            commands += self._store.take_counts()  # with the drain's last round trip
+        replies = scripts.run(self._store.control, commands)
+        return scripts.close.replies(replies[: len(claims)])

@@ -43,14 +43,21 @@ def redact_dead_letters(outcomes: Iterable[ItemOutcome], store: Store) -> None:
     # Housekeeping has the append-only file rewritten after this.
     at = ["erased", int(store.control_time() * 1_000)]
     scripts.run(store.control, [scripts.note(hash=store.keys.housekeeping, fields=at)])
+    redact_erased(erased, store)
+
+
+def redact_erased(erased: set[str], store: Store) -> int:
+    """Removes the content of erased memories from their dead letters, and from jobs put aside; how many had some."""
+    count = 0
     # Earlier releases keep no index. A cursor misses none of their dead letters while others come and go.
     unsorted = (as_text(record_id) for record_id, _ in store.control.zscan_iter(store.keys.unsorted_dead, count=_PAGE))
     while page := list(itertools.islice(unsorted, _PAGE)):
-        _scrub(page, erased, store)
+        count += _scrub(page, erased, store)
     # The index is read last: housekeeping moves those of the earlier releases into it.
     indexed = _indexed(erased, store)
     while page := list(itertools.islice(indexed, _PAGE)):
-        _scrub(page, erased, store)
+        count += _scrub(page, erased, store)
+    return count
 
 
 def _indexed(erased: set[str], store: Store) -> Iterator[str]:
@@ -89,7 +96,7 @@ def redact_recorded(outcomes: Iterable[Outcome], store: Store) -> None:
         _scrub([outcome.work.record_id for outcome in kept], erased, store)
 
 
-def _scrub(record_ids: Sequence[str], erased: set[str], store: Store) -> None:
+def _scrub(record_ids: Sequence[str], erased: set[str], store: Store) -> int:
     control = store.control
     records = [store.keys.job(record_id) for record_id in record_ids]
     pipeline: Any = control.pipeline(transaction=False)
@@ -104,6 +111,7 @@ def _scrub(record_ids: Sequence[str], erased: set[str], store: Store) -> None:
         if kept != payload:
             scrubs.append(scripts.redact(record=record, payload=payload, kept=kept))
     scripts.run(control, scrubs)
+    return len(scrubs)
 
 
 def _without(payload: bytes, erased: set[str], *, is_open: bool) -> bytes:

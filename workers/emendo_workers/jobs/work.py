@@ -56,6 +56,7 @@ class Work:
         settled: result items of earlier attempts, by the operation's place; those operations are not worked again.
         cancelled: the batch was cancelled before this chunk began.
         is_first: no attempt at it began before.
+        first_began: when the first attempt began (microseconds); None if this is it.
         attempt: the attempt's token; the record keeps it until the attempt ends or another one begins.
     """
 
@@ -71,6 +72,7 @@ class Work:
     settled: dict[int, Document] = field(default_factory=dict)
     cancelled: bool = False
     is_first: bool = False
+    first_began: int | None = None
     attempt: str = ""
     strong: bool = False
     inbox: str = ""
@@ -159,6 +161,7 @@ def parse_work(entry: Entry, started: Started, attempt: str = "") -> Work:
         settled=read_field("settled", settled, settled_items) if settled else {},
         cancelled=bool(cancel),
         is_first=not began,
+        first_began=stored_time(began),
         attempt=attempt,
         strong=bool(strong),
         inbox=entry.inbox,
@@ -189,6 +192,12 @@ def settled_items(stored: Any) -> dict[int, Document]:
         if not isinstance(item["memory_id"], str) or not isinstance(error, dict | None):
             raise TypeError
     return items
+
+
+def stored_time(stored: Any) -> int | None:
+    """A stored time that nothing depends on (microseconds); None for none, and for a damaged one."""
+    text = as_text(stored)
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(_LAST_MICROSECOND)) else None
 
 
 def _owner(stored: Any) -> str:

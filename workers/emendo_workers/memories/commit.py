@@ -39,7 +39,7 @@ def commit_command(
     keys, before, after = store.keys, changes[0].before, changes[-1].after
     horizon = changes[-1].operation.submitted - store.settings.job_ttl * 1_000_000
     # An erasure leaves only the fields that are set here, so it sets them all.
-    fields, removed = _hash_fields(MemoryState(after.id) if after.erased else before, after, horizon)
+    fields, removed = hash_fields(MemoryState(after.id) if after.erased else before, after, horizon)
     if not after.erased:
         if store.settings.index_text and after.hash != before.hash:
             fields += [WORDS_FIELD, indexed_words(after.memory)]
@@ -83,7 +83,7 @@ def commit_command(
     )
 
 
-def _hash_fields(before: MemoryState, after: MemoryState, horizon: int) -> tuple[list[Any], list[str]]:
+def hash_fields(before: MemoryState, after: MemoryState, horizon: int) -> tuple[list[Any], list[str]]:
     """Fields to set and fields to remove; only those that differ, since every written field costs."""
     changed: list[Any] = []
     removed: list[str] = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import redis
 
@@ -17,7 +18,9 @@ from emendo_config.store import scripts
 from emendo_workers.jobs.retry import is_lasting
 from emendo_workers.providers.causes import explains_itself, is_breakdown, is_refusal
 from emendo_workers.providers.circuit_breaker import CircuitBreaker
+from emendo_workers.providers.request_counts import CHAT_REQUEST, note_request
 from emendo_workers.providers.signs_of_life import SignsOfLife
+from emendo_workers.tally import Tally
 
 
 class GuardedChatModel:
@@ -31,6 +34,7 @@ class GuardedChatModel:
         breaker: the provider's.
         prober: asks harmless questions, best with a short timeout; default: the model.
         on_fault: called with the error when the provider refuses the key or every question, or the quota is used up.
+        tally: counts the questions.
     """
 
     def __init__(
@@ -40,6 +44,8 @@ class GuardedChatModel:
         breaker: CircuitBreaker,
         prober: ChatModel | None = None,
         on_fault: Callable[[EmendoError], None] = lambda _: None,
+        *,
+        tally: Tally | None = None,
     ) -> None:
         self._model = model
         self._prober = prober or model
@@ -47,6 +53,7 @@ class GuardedChatModel:
         self._breaker = breaker
         self._signs = SignsOfLife(lambda: ask_harmless(self._prober), CHAT)
         self._on_fault = on_fault
+        self._tally = tally or Tally()
 
     def ask(
         self, messages: Sequence[Message], answer_type: type[A], *, max_tokens: int, partly: bool = False
@@ -65,8 +72,11 @@ class GuardedChatModel:
         try:
             answer = self._model.ask(messages, answer_type, max_tokens=max_tokens, partly=partly)
         except EmendoError as error:
+            note_request(self._tally, CHAT_REQUEST, time.monotonic() - began, _tokens(error.details), error=error)
             failure = self._checked(error)
         else:
+            tokens = {"prompt": answer.prompt_tokens, "completion": answer.completion_tokens}
+            note_request(self._tally, CHAT_REQUEST, time.monotonic() - began, tokens)
             self._signs.answered(began)
             if had_failures:
                 self._report(None)
@@ -107,3 +117,12 @@ class GuardedChatModel:
 
     def _report(self, error: EmendoError | None, calls: int = 1) -> None:
         scripts.run(self._control, [self._breaker.report(error)] * calls)
+
+
+def _tokens(details: Mapping[str, Any]) -> dict[str, int]:
+    """The cost of an answer that could not be used."""
+    return {
+        kind: int(details[name])
+        for kind, name in (("prompt", "prompt_tokens"), ("completion", "completion_tokens"))
+        if isinstance(details.get(name), int)
+    }

@@ -13,10 +13,12 @@ from emendo_client.errors import EmendoError
 from emendo_client.providers.embeddings.lru import VectorLRU
 from emendo_client.records.derived_fields import text_hash
 from emendo_config import Settings
+from emendo_config import metric_families as metrics
 from emendo_workers.providers.meter import Meter
 from emendo_workers.providers.micro_batcher import MicroBatcher
 from emendo_workers.providers.requests import EmbeddingRequests
 from emendo_workers.providers.vector_cache import VectorCache
+from emendo_workers.tally import Tally
 
 # By text hash: the text's vector, or the error that kept it from having one.
 Answers = dict[str, bytes | EmendoError]
@@ -29,11 +31,15 @@ class EmbeddingPipeline:
         requests: asks the provider.
         cache: shared by all workers.
         settings: the size of the process's own cache, and how long small requests wait to be joined.
+        tally: counts where vectors come from.
     """
 
-    def __init__(self, requests: EmbeddingRequests, cache: VectorCache, settings: Settings) -> None:
+    def __init__(
+        self, requests: EmbeddingRequests, cache: VectorCache, settings: Settings, tally: Tally | None = None
+    ) -> None:
         self.requests = requests
         self._cache = cache
+        self._tally = tally or Tally()
         self._memory = VectorLRU(settings.embedding_lru_bytes)
         self._batcher = MicroBatcher(requests.embed, settings.embedding_gather_ms / 1_000)
         self._in_flight: dict[str, Future[Answers]] = {}
@@ -54,6 +60,7 @@ class EmbeddingPipeline:
         found: Answers = dict(self._memory.get(wanted))
         missing = [digest for digest in wanted if digest not in found]
         cached = self._cache.get(missing)
+        self._count(process=len(found), redis=len(cached))
         self._memory.put(cached)
         found.update(cached)
         unknown = {digest: wanted[digest] for digest in missing if digest not in cached}
@@ -73,6 +80,7 @@ class EmbeddingPipeline:
             others = {digest: self._in_flight[digest] for digest in texts if digest in self._in_flight}
             ours = {digest: text for digest, text in texts.items() if digest not in others}
             self._in_flight.update(dict.fromkeys(ours, answers))
+        self._count(in_flight=len(others), miss=len(ours))
         found = self._request(ours, answers, meter) if ours else {}
         for digest, other in others.items():
             found[digest] = other.result()[digest]
@@ -92,6 +100,13 @@ class EmbeddingPipeline:
         answers.set_result(dict(found))
         self._cache.put(new)
         return found
+
+    def _count(self, **results: int) -> None:
+        counts: dict[str, int] = {}
+        for result, by in results.items():
+            if by:
+                metrics.count(counts, metrics.CACHE_LOOKUPS, result, by=by)
+        self._tally.add(counts)
 
     def _landed(self, digests: Iterable[str]) -> None:
         with self._lock:

@@ -26,9 +26,11 @@ from emendo_workers.providers.admission import AdmissionControl
 from emendo_workers.providers.causes import explains_itself, is_breakdown, is_of_the_texts, is_refusal, is_timeout
 from emendo_workers.providers.failing_texts import MOST_REQUESTS, Answers, Search, undecided
 from emendo_workers.providers.meter import Meter
+from emendo_workers.providers.request_counts import EMBEDDING_REQUEST, note_request
 from emendo_workers.providers.request_size import RequestSize, most_tokens
 from emendo_workers.providers.signs_of_life import SignsOfLife
 from emendo_workers.providers.suspects import Suspects
+from emendo_workers.tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +41,11 @@ MAX_QUICK_PAUSE = 1.0
 class EmbeddingRequests:
     """Embeds lists of texts through one embedder; thread-safe when the embedder is."""
 
-    def __init__(self, embedder: Embedder, settings: Settings, admission: AdmissionControl) -> None:
+    def __init__(
+        self, embedder: Embedder, settings: Settings, admission: AdmissionControl, tally: Tally | None = None
+    ) -> None:
         self._admission = admission
+        self._tally = tally or Tally()
         self._embedder = embedder
         self._settings = settings
         self._backoff = wait_random_exponential(multiplier=0.1, max=MAX_QUICK_PAUSE)
@@ -211,8 +216,11 @@ class EmbeddingRequests:
             answer = self._embedder.embed(texts)
         except EmendoError as error:
             failures.append(error)
+            note_request(self._tally, EMBEDDING_REQUEST, time.monotonic() - began, error=error, texts=len(texts))
             self._admission.failed(admission, error)
             raise
+        seconds = time.monotonic() - began
+        note_request(self._tally, EMBEDDING_REQUEST, seconds, {EMBEDDING_REQUEST: answer.tokens}, texts=len(texts))
         self._signs.answered(began)
         self._admission.succeeded(admission, answer)
         meter.add(1, answer.tokens)
@@ -222,11 +230,15 @@ class EmbeddingRequests:
 
     def _embed_harmless(self) -> Embeddings:
         admission = self._admission.admit_harmless(MAX_QUICK_PAUSE)
+        began = time.monotonic()
         try:
             answer = embed_harmless(self._embedder)
         except EmendoError as error:
+            note_request(self._tally, EMBEDDING_REQUEST, time.monotonic() - began, error=error, texts=1)
             self._admission.failed(admission, error)
             raise
+        seconds = time.monotonic() - began
+        note_request(self._tally, EMBEDDING_REQUEST, seconds, {EMBEDDING_REQUEST: answer.tokens}, texts=1)
         self._admission.succeeded(admission, answer)
         return answer
 

@@ -42,8 +42,9 @@ class SpacePipelines:
             name: under which its vectors are cached.
             embedder: asks the provider.
         """
-        requests = EmbeddingRequests(embedder, self._store.settings, self._admission(space.provider))
-        return EmbeddingPipeline(requests, VectorCache(self._store, name), self._store.settings)
+        store = self._store
+        requests = EmbeddingRequests(embedder, store.settings, self._admission(space.provider), store.tally)
+        return EmbeddingPipeline(requests, VectorCache(store, name), store.settings, store.tally)
 
     def of(self, record: SpaceRecord) -> EmbeddingPipeline:
         """The pipeline of a registered space.

@@ -14,13 +14,12 @@ from typing import Any
 
 from redis.exceptions import OutOfMemoryError
 
+from emendo_config.store.formats import CACHE_PERIODS
 from emendo_config.store.pipeline import round_trip
 from emendo_workers.store import Store
 
 # Seconds a size that was read is trusted.
 _SIZE_MAX_AGE = 1.0
-# Periods of one TTL.
-_PERIODS = 8
 
 
 class VectorCache:
@@ -31,8 +30,8 @@ class VectorCache:
         self._store = store
         self._space = space or settings.space.name
         self._ttl = settings.embedding_cache_ttl
-        self._share = settings.embedding_cache_bytes // _PERIODS
-        self._length = max(1, self._ttl // _PERIODS)
+        self._share = settings.embedding_cache_bytes // CACHE_PERIODS
+        self._length = max(1, self._ttl // CACHE_PERIODS)
         self._seen = (0, 0.0, 0)  # a period, when its bytes were read, and how many they were
 
     @property
@@ -80,7 +79,7 @@ class VectorCache:
     def size(self) -> int:
         """Bytes of vectors that may still be cached: those of the periods within one TTL."""
         now = self._period
-        periods = [self._store.keys.embedding_bytes(self._space, now - back) for back in range(_PERIODS + 1)]
+        periods = [self._store.keys.embedding_bytes(self._space, now - back) for back in range(CACHE_PERIODS + 1)]
         counts: Any = self._store.data.mget(periods)
         return sum(int(count or 0) for count in counts)
 

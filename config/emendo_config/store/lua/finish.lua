@@ -1,7 +1,8 @@
 -- Records the outcomes of a batch's jobs and chunks and acknowledges their inbox entries. No job ends anywhere else.
 --
 -- Returns how many ended or were put aside, and the shards to which waiting records were admitted in their places. The
--- id and status of each batch job that ended with its last chunk follow.
+-- places of the outcomes that were not recorded follow, then the id and status of each batch job that ended with its
+-- last chunk.
 --
 -- A record that is put aside keeps its place in its project's window, so an outage does not fill the inboxes.
 --
@@ -14,8 +15,8 @@ use_windows(windows_from, windows_to)
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000000 + time[2])
 local open = {queued = true, retrying = true, running = true}
-local woken, freed = {}, {}
-local ended, entries = {0, woken}, {}
+local woken, freed, unrecorded = {}, {}, {}
+local ended, entries = {0, woken, unrecorded}, {}
 local somebody_cancels = redis.call('SCARD', cancelling) > 0
 
 -- The changes that a newer attempt has settled and published in the feed, without this attempt's knowledge.
@@ -177,7 +178,7 @@ for record, job, conflicts, outcome, results in endings do
   is_known[record] = true
 end
 
-for _, ending in ipairs(to_end) do
+for place, ending in ipairs(to_end) do
   local record, job, conflicts, outcome, results, fields = unpack(ending, 1, 6)
   local token, status, is_weak, lane, project, behind, shard, submitted, indexed =
     unpack(fields or read(record), 1, OF_RECORD)
@@ -212,6 +213,8 @@ for _, ending in ipairs(to_end) do
       end
     end
     ended[1] = ended[1] + 1
+  else
+    unrecorded[#unrecorded + 1] = place
   end
   if not is_stale then entries[#entries + 1] = outcome.entry end
 end

@@ -280,6 +280,16 @@ def deaths(*, workers: Key, worker: str, silence_ms: Number, living: Values, rec
     """
 
 
+@script(reply=bool, at_limit=True)
+def raise_clock(*, clock: Key, newest: Number) -> None:
+    """True when the clock was behind.
+
+    Args:
+        clock: of the submissions.
+        newest: a submission time (microseconds) that it must not be behind.
+    """
+
+
 @script(reply=int, shared=("next_times",), at_limit=True)
 def next_times(*, clock: Key, count: int) -> None:
     """The first of so many submission times (microseconds); the others follow, one microsecond apart."""
@@ -341,17 +351,20 @@ class Finished(NamedTuple):
     Attributes:
         recorded: how many jobs and chunks ended or were put aside.
         ended: the status of each batch job that ended with its last chunk, by its id.
+        unrecorded: the places of endings that changed nothing: the attempt is stale, or the record final.
     """
 
     recorded: int
     ended: dict[str, str]
+    unrecorded: frozenset[int] = frozenset()
 
     @classmethod
     def read(cls, raw: Sequence[Any]) -> Finished:
         """From the reply of Redis."""
-        recorded, _, *words = raw
+        recorded, _, unrecorded, *words = raw
         texts = [as_text(word) for word in words]
-        return cls(int(recorded), dict(zip(texts[::2], texts[1::2], strict=True)))
+        places = frozenset(int(place) - 1 for place in unrecorded)
+        return cls(int(recorded), dict(zip(texts[::2], texts[1::2], strict=True)), places)
 
 
 @script(

@@ -111,6 +111,56 @@ def commit(
     """
 
 
+@script(reply=int, shared=("add_entries",))
+def stage_history(*, staged: Key, position: Number, ttl: int, entries: Values) -> None:
+    """The number of entries that are aside.
+
+    Args:
+        staged: where an import puts a history aside, see `Keys.importing`.
+        position: how many entries are aside already.
+        ttl: seconds they are kept.
+        entries: for each its id, the number of its fields and values, and these.
+    """
+
+
+class Effect(NamedTuple):
+    """The effect of a job that an imported history has.
+
+    Attributes:
+        applied, value, ttl: the applied key, its value, and the seconds that it is kept.
+    """
+
+    applied: Key
+    value: str
+    ttl: str
+
+
+@script(reply=as_text, constants={"commit_field": COMMIT_FIELD}, shared=("add_entries",))
+def import_memory(
+    *,
+    memory: Key,
+    history: Key,
+    staged: Key,
+    based_on: int,
+    based_on_commit: str,
+    staged_entries: Number,
+    entries: Values,
+    fields: Values,
+    effects: Rows[Effect],
+) -> None:
+    """Replies `imported`, `stale` or `lost`.
+
+    Args:
+        memory, history: the memory's.
+        staged: where the first entries are aside, if there are any.
+        based_on, based_on_commit: the version that the store was seen to have, 0 for none, and its commit.
+        staged_entries: how many are aside.
+        entries: the others, as for `stage_history`.
+        fields: field, value, … of the hash.
+        effects: of jobs that may still wait.
+    """
+
+
 @script(reply=bool, at_limit=True)
 def confirm(
     *,

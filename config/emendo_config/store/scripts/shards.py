@@ -39,6 +39,18 @@ def close(*, wakeup: Key, inbox: Key, owner: str, over_budget: bool, woken_by: s
     """
 
 
+@script(reply=bool, shared=("allowed", "account"), at_limit=True)
+def count(*, metrics: Key, counted: Key, kept_ms: int, counts: Values) -> None:
+    """True: the counts are added; False: they were before, or there is no place for them.
+
+    Args:
+        metrics: the hash, see `emendo_config.metric_families`.
+        counted: says that these counts were added.
+        kept_ms: for how long it says so.
+        counts: field, count, …; at least one.
+    """
+
+
 @script(reply=bool, at_limit=True)
 def wake(*, wakeup: Key, inbox: Key, woken_by: str, wakeup_ttl_ms: int) -> None:
     """True when jobs wait, nobody is coming, and the caller must publish a drain."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from redis.exceptions import OutOfMemoryError
 
 from emendo_client.exchanges.redis_errors import translate
+from emendo_config import metric_families as metrics
 from emendo_config.spaces.registry import SpaceRecord, registered_spaces
 from emendo_config.store import scripts
 from emendo_workers.jobs.outcomes import ItemOutcome
@@ -49,12 +50,14 @@ def commit_changes(
     )
     *replies, registry = replies[len(announcements) :]
     spaces_now = registered_spaces(registry, services.settings)
+    repeated = 0
     for memory, reply in zip(memories, replies, strict=True):
         if isinstance(reply, OutOfMemoryError):
             services.room.note_refusal()
             memory.end_changes(translate(reply))
             continue
         if scripts.commit.reply(reply) != "committed":
+            repeated += 1
             continue
         memory.is_committed = True
         if spaces_now != spaces:  # an added space lacks its vector; one that is left got a vector it must lose
@@ -63,4 +66,8 @@ def commit_changes(
         for change in memory.changes:
             memory.end(ItemOutcome(change.operation, result=change.result()))
         memory.end_unchanged()
+    if repeated:
+        counts: dict[str, int] = {}
+        metrics.count(counts, metrics.CONFLICTS, "repeated", by=repeated)
+        services.store.tally.add(counts)
     return spaces_now
