@@ -59,7 +59,7 @@ def read_key(values: Sequence[str] | None) -> str | None:
     return given
 
 
-def _key(
+async def _key(
     request: Request,
     idempotency_key: Annotated[
         list[str] | None,

@@ -10,7 +10,7 @@ All values are integers. Sums of seconds are in microseconds.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -208,22 +208,29 @@ def count(counts: dict[str, int], family: Family, *labels: str, by: int = 1) -> 
     counts[name] = counts.get(name, 0) + by
 
 
-def observe(counts: dict[str, int], family: Family, value: float, *labels: str, times: int = 1) -> None:
-    """Adds observations of one value to a histogram's fields.
+def observe(counts: dict[str, int], family: Family, values: Iterable[tuple[float, int]], *labels: str) -> None:
+    """Adds observations to a histogram's fields.
 
     Args:
         counts: by field.
         family: a histogram.
-        value: in the family's unit; below 0 it counts as 0, which clocks that differ may bring about.
-        labels: its values.
-        times: how many observations.
+        values: in the family's unit, each with how often it was seen. Below 0 one counts as 0, which clocks that
+            differ may bring about.
+        labels: theirs.
     """
-    value = max(0.0, value)
-    for name, by in (
-        (_bucket(family, labels, bisect_left(family.bounds, value)), times),
-        (_sum(family, labels), round(value * family.scale) * times),
-    ):
-        counts[name] = counts.get(name, 0) + by
+    places: dict[int, int] = {}
+    total = 0.0
+    for value, times in values:
+        if times:
+            place = bisect_left(family.bounds, value)
+            places[place] = places.get(place, 0) + times
+            total += max(0.0, value) * times
+    for place, times in places.items():
+        name = _bucket(family, labels, place)
+        counts[name] = counts.get(name, 0) + times
+    if places:
+        name = _sum(family, labels)
+        counts[name] = counts.get(name, 0) + round(total * family.scale)
 
 
 @dataclass(frozen=True, slots=True)

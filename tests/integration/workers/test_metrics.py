@@ -7,7 +7,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from emendo_client import MemoryClient
 from emendo_client.testing import Fault
@@ -15,14 +17,16 @@ from emendo_client.testing.worker import WorkerProcess
 from emendo_config import metric_families as metrics
 from emendo_config.store import scripts
 from emendo_gateway.metrics import exposition
-from emendo_gateway.operations import METRICS_KEPT
 from emendo_workers.intake import attempt
+from emendo_workers.intake.attempt import BatchRunner
 from emendo_workers.intake.drain import Drain
 from emendo_workers.jobs.finish_documents import finish_documents
 from emendo_workers.maintenance.housekeeping import keep_house
 from emendo_workers.providers.vector_cache import VectorCache
+from tests.fundamentals.test_12_inference import found as facts
 from tests.support.gateway import browser
-from tests.support.intake import added, drain
+from tests.support.inferring import started, with_chat
+from tests.support.intake import added, drain, shard_of_job
 
 PATIENCE = 60.0
 
@@ -224,8 +228,54 @@ def test_what_cannot_be_read_leaves_the_health(services, client, settings):
     assert (found.sum("emendo_metrics_read"), found.sum("emendo_redis_up")) == (0, 1)
     assert found.sum("emendo_jobs_ended_total") == 0
     services.control.delete(services.keys.migration)
-    assert METRICS_KEPT > 0
 
 
 def test_a_health_alone_is_a_scrape_too(client):
     assert b"emendo_metrics_read 0.0" in exposition(client.health())
+
+
+def test_what_happens_between_attempts_and_people_is_counted(services, client, settings, monkeypatch):
+    memory_id = added(services, client)
+    locked = client.update(memory_id, "second")
+    services.data.set(services.keys.lock(memory_id), "another worker's", px=60_000)
+    drain(services, locked)
+    services.data.delete(services.keys.lock(memory_id))
+    assert scrape(settings).sum("emendo_retries_total", reason="LOCKED") == 1
+    left = client.update(memory_id, "third")
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchRunner, "_finish", stall)
+        with pytest.raises(RedisTimeoutError):
+            drain(services, left)
+    services.control.delete(services.keys.wakeup(shard_of_job(services, left)))
+    drain(services, left)
+    drain(services, client.update(memory_id, "fourth", expected_version=1, on_conflict="manual"))
+    (conflict,) = client.conflicts()
+    drain(services, client.resolve_conflict(conflict.id, "ours"))
+    found = scrape(settings)
+    assert found.sum("emendo_redeliveries_total") == 1
+    waiting, resolved = (found.sum("emendo_conflicts_total", event=event) for event in ("waiting", "resolved"))
+    assert (waiting, resolved) == (1, 1)
+    assert found.sum("emendo_jobs_ended_total", kind="resolve", status="succeeded") == 1
+
+
+def stall(*_, **__):
+    raise RedisTimeoutError
+
+
+def test_questions_to_the_chat_model_are_counted(emendo_settings, openai_server):
+    asked = with_chat(emendo_settings, openai_server)
+    services = started(asked)
+    try:
+        with MemoryClient(asked) as client:
+            openai_server.script(facts("Ana likes rice."))
+            job = client.add("I like rice.", "ana")
+            drain(services, job)
+            assert job.wait(1).status == "succeeded"
+        found = scrape(asked)
+    finally:
+        services.stop()
+    questions = sum(request.endpoint == "chat" for request in openai_server.requests)
+    assert found.sum("emendo_provider_requests_total", kind="chat") == questions > 0
+    assert found.sum("emendo_provider_tokens_total", kind="prompt") > 0
+    assert found.sum("emendo_provider_tokens_total", kind="completion") > 0
+    assert found.sum("emendo_stage_seconds_sum", kind="add", stage="provider") > 0

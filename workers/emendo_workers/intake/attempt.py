@@ -110,7 +110,7 @@ class BatchRunner:
         self._store.tally.begin_batch()
         self._began = self._store.control_time()
         counted: dict[str, int] = {}
-        metrics.observe(counted, metrics.BATCH_JOBS, jobs)
+        metrics.observe(counted, metrics.BATCH_JOBS, [(jobs, 1)])
         if left:
             metrics.count(counted, metrics.REDELIVERIES, by=jobs)
         self._store.tally.add(counted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from emendo_client.models import Event, JobStatus
@@ -13,6 +13,7 @@ from emendo_workers.jobs.operations import Document
 from emendo_workers.jobs.outcomes import Outcome, error_code, is_replayable
 
 _SECOND = 1_000_000
+_EVENTS = frozenset(event.value for event in Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,31 +39,53 @@ def counts_of(outcomes: Iterable[Outcome], ended: Mapping[str, JobStatus], times
         times: of the batch.
     """
     counts: dict[str, int] = {}
-    done: dict[str, int] = {}
     whole = dict(ended)
+    jobs: dict[tuple[str, str], int] = {}
+    results: dict[tuple[str, str], int] = {}
+    done: dict[str, list[tuple[float, float, int]]] = {}
     for outcome in outcomes:
-        if outcome.status is JobStatus.RETRYING:
+        work, status = outcome.work, outcome.status
+        if status is JobStatus.RETRYING:
             count(counts, metrics.RETRIES, _reason(outcome))
             continue
-        work = outcome.work
         kind = metrics.known_kind(work.kind)
-        status = whole.pop(work.job_id, None) if work.is_chunk else outcome.status
-        if status is not None:
-            count(counts, metrics.JOBS_ENDED, kind, status.value)
-        successes = _count_items(counts, kind, outcome)
+        final = whole.pop(work.job_id, None) if work.is_chunk else status
+        if final is not None:
+            jobs[kind, final] = jobs.get((kind, final), 0) + 1
+        successes = _count_items(counts, results, kind, outcome)
         if outcome.error is not None and outcome.is_dead:
             count(counts, metrics.DEAD_LETTERED, metrics.known_code(str(outcome.error.error_code)))
         if successes:
-            done[kind] = done.get(kind, 0) + successes
-            accepted, first = work.submitted / _SECOND, (work.first_began or 0) / _SECOND or times.began
-            observe(counts, metrics.COMMIT_SECONDS, times.recorded - accepted, kind, times=successes)
-            observe(counts, metrics.STAGE_SECONDS, first - accepted, kind, metrics.QUEUE, times=successes)
-            observe(counts, metrics.STAGE_SECONDS, times.began - first, kind, metrics.RETRY, times=successes)
-    for kind, successes in done.items():
-        for stage in (metrics.LOCK, metrics.PROVIDER, metrics.COMMIT):
-            seconds = times.stages.get(stage, 0.0)
-            observe(counts, metrics.STAGE_SECONDS, seconds, kind, stage, times=successes)
+            first = (work.first_began or 0) / _SECOND or times.began
+            done.setdefault(kind, []).append((work.submitted / _SECOND, first, successes))
+    for labels, number in jobs.items():
+        count(counts, metrics.JOBS_ENDED, *labels, by=number)
+    for labels, number in results.items():
+        count(counts, metrics.OPERATIONS, *labels, by=number)
+    for kind, jobs_done in done.items():
+        _count_times(counts, kind, jobs_done, times)
     return counts
+
+
+def _count_times(counts: dict[str, int], kind: str, done: Sequence[tuple[float, float, int]], times: Times) -> None:
+    """Counts the times of operations without an error.
+
+    Args:
+        counts: by field.
+        kind: of the jobs.
+        done: when each job was accepted, when its first attempt began (seconds), and how many operations it has.
+        times: of the batch.
+    """
+    began, recorded = times.began, times.recorded
+    observe(counts, metrics.COMMIT_SECONDS, [(recorded - accepted, number) for accepted, _, number in done], kind)
+    stages = {metrics.QUEUE: [(first - accepted, number) for accepted, first, number in done]}
+    whole = sum(number for *_, number in done)
+    again = [(began - first, number) for _, first, number in done if first != began]
+    stages[metrics.RETRY] = [*again, (0.0, whole - sum(number for _, number in again))]
+    for stage in (metrics.LOCK, metrics.PROVIDER, metrics.COMMIT):
+        stages[stage] = [(times.stages.get(stage, 0.0), whole)]
+    for stage, seconds in stages.items():
+        observe(counts, metrics.STAGE_SECONDS, seconds, kind, stage)
 
 
 def buried(*, is_chunk: bool) -> dict[str, int]:
@@ -74,22 +97,26 @@ def buried(*, is_chunk: bool) -> dict[str, int]:
     return counts
 
 
-def _count_items(counts: dict[str, int], kind: str, outcome: Outcome) -> int:
+def _count_items(counts: dict[str, int], results: dict[tuple[str, str], int], kind: str, outcome: Outcome) -> int:
     """Counts the results of a job's or a chunk's operations; how many have no error."""
-    successes = 0
+    successes = waiting = resolved = 0
     for item in outcome.results:
-        code = error_code(item) if item and item.get("error") else ""
-        if code:
+        code = ""
+        if item and item.get("error"):
+            code = error_code(item)
             count(counts, metrics.OPERATION_ERRORS, metrics.known_code(code))
-        else:
+        elif item:
             successes += 1
-        count(counts, metrics.OPERATIONS, kind, _result(item or {}, code))
+            waiting += "conflict_id" in item
+            resolved += "resolved" in item
+        result = kind, _result(item or {}, code)
+        results[result] = results.get(result, 0) + 1
     if outcome.status is JobStatus.CANCELLED and not outcome.results:
-        count(counts, metrics.OPERATIONS, kind, metrics.CANCELLED, by=len(outcome.work.operations))
-    for name, event in (("conflict_id", "waiting"), ("resolved", "resolved")):
-        found = sum(name in item for item in outcome.results if item)
-        if found:
-            count(counts, metrics.CONFLICTS, event, by=found)
+        result = kind, metrics.CANCELLED
+        results[result] = results.get(result, 0) + len(outcome.work.operations)
+    for event, number in (("waiting", waiting), ("resolved", resolved)):
+        if number:
+            count(counts, metrics.CONFLICTS, event, by=number)
     return successes
 
 
@@ -99,7 +126,7 @@ def _result(item: Document, code: str) -> str:
             return metrics.CANCELLED
         return metrics.FAILED if is_replayable(item) else metrics.REFUSED
     event = item.get("event")
-    return metrics.UNCHANGED if event is None else str(event) if event in Event.__members__ else metrics.OTHER
+    return metrics.UNCHANGED if event is None else event if event in _EVENTS else metrics.OTHER
 
 
 def _reason(outcome: Outcome) -> str:

@@ -33,12 +33,12 @@ def note_request(
     """
     counts: dict[str, int] = {}
     metrics.count(counts, metrics.PROVIDER_REQUESTS, kind)
-    metrics.observe(counts, metrics.PROVIDER_SECONDS, seconds, kind)
+    metrics.observe(counts, metrics.PROVIDER_SECONDS, [(seconds, 1)], kind)
     for name, number in (tokens or {}).items():
         if number:
             metrics.count(counts, metrics.PROVIDER_TOKENS, name, by=number)
     if error is not None:
         metrics.count(counts, metrics.PROVIDER_ERRORS, kind, metrics.known_code(str(error.error_code)))
     if texts:
-        metrics.observe(counts, metrics.REQUEST_TEXTS, texts)
+        metrics.observe(counts, metrics.REQUEST_TEXTS, [(texts, 1)])
     tally.add(counts)
