@@ -1,4 +1,9 @@
-"""One connection of the server: how long it may stay silent, or unread, and the answer to what is no HTTP."""
+"""One connection of the server: how long it may stay silent, or unread, and the answer to what is no HTTP.
+
+A request is often refused before its body has come: its key is wrong, or the body is too large. Most clients read the
+answer only when they have sent everything. To close the connection earlier would take the answer from them. So the rest
+of the body is read and dropped, up to a size and a time.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,10 @@ from emendo_gateway.callers import RequestState
 from emendo_gateway.problems.problem import problem_of
 
 _SOON = 0.01  # seconds
+# Of a refused body this many times the largest one is read and dropped; then the connection is cut.
+_DROPPED_BODIES = 16
+# The client has sent all of its request, or nothing of it.
+_AT_AN_END = (h11.IDLE, h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
 
 
 def protocol(settings: GatewaySettings) -> type[H11Protocol]:
@@ -24,7 +33,9 @@ def protocol(settings: GatewaySettings) -> type[H11Protocol]:
 
     class Limited(Connection):
         head_timeout = settings.header_timeout
+        body_timeout = settings.body_timeout
         answer_timeout = settings.request_timeout
+        most_dropped = _DROPPED_BODIES * settings.max_body_bytes
 
     return Limited
 
@@ -36,15 +47,22 @@ class Connection(H11Protocol):
 
     Attributes:
         head_timeout: seconds for the head of a request, since the connection or the answer before.
+        body_timeout: seconds for the rest of a body behind its answer.
         answer_timeout: seconds for an answer to be read.
+        most_dropped: bytes of the rest of a body.
     """
 
     head_timeout: float
+    body_timeout: float
     answer_timeout: float
+    most_dropped: int
     _next_look: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
     # When the connection began to wait for its client; None while a request is worked.
     _waits_since: float | None = None
+    # Bytes that came behind the answer of their request; and whether nothing is to come behind them.
+    _dropped = 0
+    _lingers = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called once."""
@@ -59,12 +77,33 @@ class Connection(H11Protocol):
                 timer.cancel()
         super().connection_lost(exc)
 
-    def handle_events(self) -> None:
+    def data_received(self, data: bytes) -> None:
         """Called when bytes came."""
+        if self._is_answered:
+            self._dropped += len(data)
+            if self._dropped > self.most_dropped:
+                self.transport.abort()
+                return
+            if self._lingers:
+                self._unset_keepalive_if_required()
+                return
+        super().data_received(data)
+
+    @property
+    def _is_answered(self) -> bool:
+        """True while the rest of a request comes that was answered without it."""
+        if self._lingers:
+            return True
+        return self.cycle is not None and self.cycle.response_complete and self.conn.their_state is h11.SEND_BODY
+
+    def handle_events(self) -> None:
+        """Called when bytes are to be read as HTTP."""
         before = self.cycle
         super().handle_events()
         if self.cycle is not before:
             self._waits_since = None
+            self._dropped = 0
+            self.cycle.transport = _Answering(self)  # type: ignore[assignment]
 
     def on_response_complete(self) -> None:
         """Called when an answer was written, which does not mean that it was read."""
@@ -86,7 +125,9 @@ class Connection(H11Protocol):
 
     def _look(self) -> None:
         is_closing, is_unread = self.transport.is_closing(), self.transport.get_write_buffer_size() > 0
-        limit = self.answer_timeout if is_unread else self.head_timeout
+        limit = self.body_timeout if self._is_answered else self.head_timeout
+        if is_unread:
+            limit = self.answer_timeout
         waited = limit if self._waits_since is None else self.loop.time() - self._waits_since
         is_over = waited >= limit and (is_closing or self._waits_since is not None)
         if is_over and (is_closing or is_unread):
@@ -96,6 +137,25 @@ class Connection(H11Protocol):
             self.transport.close()
         delay = self.head_timeout if waited >= limit else limit - waited
         self._next_look = self.loop.call_later(max(delay, _SOON), self._look)
+
+    def shutdown(self) -> None:
+        """Called when the server is to stop."""
+        if self._lingers:
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    def close(self) -> None:
+        """Ends the connection behind an answer, so that its client can read that also while it still sends."""
+        if self.transport.is_closing():
+            return
+        if self.conn.their_state in _AT_AN_END or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._lingers = True
+        self._waits_since = self.loop.time()
+        self.transport.write_eof()
+        self.flow.resume_reading()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's words
         """Answers what is no HTTP, as a problem; called while that error is handled."""
@@ -118,4 +178,17 @@ class Connection(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:  # its body was broken: nobody needs an answer
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self.transport.close()
+        self.close()
+
+
+class _Answering:
+    """The transport as one request sees it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+
+    def close(self) -> None:
+        """See `Connection.close`."""
+        self._connection.close()

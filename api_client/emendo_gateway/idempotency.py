@@ -56,7 +56,7 @@ def read_key(values: Sequence[str] | None) -> str | None:
     return given
 
 
-def _key(
+async def _key(
     idempotency_key: Annotated[
         list[str] | None,
         as_text(_KEY_FORM),

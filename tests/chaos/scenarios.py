@@ -261,20 +261,20 @@ def competing_tenants(directory: Path, seed: int, jobs: int) -> Report:
 
 SCENARIOS: dict[str, tuple[Callable[[Path, int, int], Report], int, int]] = {
     # name: (scenario, jobs in full, jobs in the test suite)
-    "workers-killed": (workers_killed, 5_000, 500),
+    "workers-killed": (workers_killed, 5_000, 320),
     "provider-failing": (provider_failing, 2_000, 200),
     "slow-provider": (slow_provider, 200, 20),
     "redis-killed": (outages.redis_killed, 3_000, 400),
     "one-memory": (one_memory, 3_200, 640),
-    "update-delete-restore": (races, 2_000, 400),
+    "update-delete-restore": (races, 2_000, 280),
     "poison": (poison, 500, 100),
     "broker-unreachable": (outages.broker_unreachable, 400, 16),
     "redis-unreachable": (outages.redis_unreachable, 100, 8),
     "broker-flushed": (outages.broker_flushed, 2_000, 300),
-    "lock-thief": (lock_thief, 2_000, 400),
+    "lock-thief": (lock_thief, 2_000, 280),
     "failover": (failover, 2_000, 400),
     "full-redis": (full_redis, 1_000, 200),
-    "damaged-records": (damaged_records, 2_000, 300),
+    "damaged-records": (damaged_records, 2_000, 240),
     "competing-tenants": (competing_tenants, 2_000, 120),
-    "mixed-releases": (mixed_releases, 2_000, 400),
+    "mixed-releases": (mixed_releases, 2_000, 250),
 }

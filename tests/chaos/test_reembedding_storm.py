@@ -18,7 +18,7 @@ from emendo_config.store.pipeline import as_text
 from tests.chaos.storm import Storm
 from tests.support.patience import LONG_PATIENCE
 
-USERS = 50
+USERS = 30
 EACH = 100
 # Of each user's memories so many are left alone, so that what a search must find is known.
 STEADY = 50

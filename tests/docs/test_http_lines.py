@@ -17,6 +17,7 @@ import pytest
 from emendo_client.testing.worker import environment
 from tests.support.gateway import make_key
 from tests.support.mem0.driven import command
+from tests.support.patience import PATIENCE
 from tests.support.shell_lines import Shell, blocks, commands
 from tests.support.web.servers import serving
 
@@ -25,7 +26,6 @@ WRITTEN = "http://127.0.0.1:8080"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(180),
     pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not here"),
     pytest.mark.usefixtures("openai_server"),
 ]
@@ -122,7 +122,7 @@ def test_mem0s_own_client(place, address, project, emendo_worker, tmp_path):
     }
     script = "\n".join((*before, "import json", f"print(json.dumps({search}))"))
     done = subprocess.run(
-        [command("sync")[0], "-c", script], env=variables, capture_output=True, text=True, check=False, timeout=120
+        [command("sync")[0], "-c", script], env=variables, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     assert [hit["memory"] for hit in json.loads(done.stdout)["results"]] == ["I dislike seafood."]

@@ -16,6 +16,7 @@ import pytest
 
 from emendo_client import MemoryClient
 from emendo_client.testing.worker import environment
+from tests.support.patience import PATIENCE
 from tests.support.shell_lines import ROOT, Shell, blocks, commands
 from tests.support.web.servers import serving
 
@@ -44,7 +45,7 @@ SERVERS = {
 # Nobody listens there.
 AWAY = {f"EMENDO_{name}_URL": "redis://127.0.0.1:1" for name in ("REDIS", "CONTROL", "BROKER")}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 
 @contextmanager
@@ -66,7 +67,7 @@ def served(name: str, client: MemoryClient, folder: Path, **more: str) -> Iterat
 
 def waited_for(client: MemoryClient) -> list[str]:
     """The states of the project's jobs, each of them ended."""
-    return [client.job(job.job_id).wait(60).status for job in client.jobs()]
+    return [client.job(job.job_id).wait(PATIENCE).status for job in client.jobs()]
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -86,7 +87,7 @@ def test_the_lines_of_the_page_work_with_each_framework(name, emendo_client, tmp
 def test_errors_are_answers(name, emendo_client, tmp_path):
     with served(name, emendo_client, tmp_path, **AWAY) as port:
         refused, failed = (
-            httpx.post(f"http://127.0.0.1:{port}/users/ana/notes", json={"text": text}, timeout=60)
+            httpx.post(f"http://127.0.0.1:{port}/users/ana/notes", json={"text": text}, timeout=PATIENCE)
             for text in (" ", "I dislike seafood.")
         )
     assert (refused.status_code, refused.json().keys()) == (422, {"detail"})
@@ -97,7 +98,7 @@ def test_django_enqueues_nothing_for_what_rolls_back(emendo_client, tmp_path):
     with served("Django, runserver", emendo_client, tmp_path) as port:
         texts = [f"fact {uuid.uuid4().hex}" for _ in range(4)]
         url = f"http://127.0.0.1:{port}/users/ana/notes"
-        statuses = [httpx.post(url, json={"text": text}, timeout=60).status_code for text in texts]
+        statuses = [httpx.post(url, json={"text": text}, timeout=PATIENCE).status_code for text in texts]
     assert statuses == [202, 202, 202, 409]
     assert waited_for(emendo_client) == ["succeeded"] * 3
     assert {memory.memory for memory in emendo_client.get_all(user_id="ana").results} == set(texts[:3])
@@ -106,7 +107,7 @@ def test_django_enqueues_nothing_for_what_rolls_back(emendo_client, tmp_path):
 def test_django_checks_the_text_before_the_row_and_keeps_the_row_when_redis_is_away(emendo_client, tmp_path):
     with served("Django, runserver", emendo_client, tmp_path, **AWAY) as port:
         refused, kept = (
-            httpx.post(f"http://127.0.0.1:{port}/users/ana/notes", json={"text": text}, timeout=60)
+            httpx.post(f"http://127.0.0.1:{port}/users/ana/notes", json={"text": text}, timeout=PATIENCE)
             for text in (" ", "I dislike seafood.")
         )
     assert (refused.status_code, refused.json().keys()) == (422, {"detail"})

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from tests.support.patience import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -51,7 +53,7 @@ class Shell:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=60)  # ends the input, and with it the shell
+        self._process.communicate(timeout=PATIENCE)  # ends the input, and with it the shell
 
     def run(self, command: str) -> str:
         """The output of one command, both streams.

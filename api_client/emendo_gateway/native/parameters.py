@@ -44,7 +44,7 @@ async def require_known_parameters(request: Request) -> None:
     checked_query(request, known, lambda: f"this path knows: {', '.join(sorted(known)) or 'none'}")
 
 
-def _seconds_to_wait(
+async def _seconds_to_wait(
     request: Request,
     prefer: Annotated[
         list[str] | None,

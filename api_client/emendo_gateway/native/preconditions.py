@@ -44,7 +44,7 @@ def _tags(values: Sequence[str] | None, name: str, *, weak: bool) -> Condition:
     return frozenset(match[2] for match in found if match and (weak or not match[1]))
 
 
-def _if_match(
+async def _if_match(
     if_match: Annotated[
         list[str] | None,
         as_text(_TAG_FORM),
@@ -54,7 +54,7 @@ def _if_match(
     return _tags(if_match, "If-Match", weak=False)
 
 
-def _if_none_match(
+async def _if_none_match(
     if_none_match: Annotated[
         list[str] | None,
         as_text(_TAG_FORM),

@@ -60,7 +60,7 @@ def test_the_tasks_of_a_prefork_celery_worker(task, searched, tmp_path):
     try:
         queries = [TEXTS[number % len(TEXTS)] for number in range(SEARCHES)]
         sent = [app.send_task(task, [query], queue=queue) for query in queries]
-        said = [result.get(timeout=90).partition(" ") for result in sent]
+        said = [result.get(timeout=PATIENCE).partition(" ") for result in sent]
     finally:
         worker.send_signal(signal.SIGTERM)
         worker.wait(PATIENCE)
@@ -95,5 +95,5 @@ def test_a_notebook(searched, tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR"):
         searched[name] = str(tmp_path / name)
-    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute(cwd=str(ROOT), env=searched)
+    nbclient.NotebookClient(notebook, timeout=int(PATIENCE), kernel_name="python3").execute(cwd=str(ROOT), env=searched)
     assert [cell.outputs[0]["data"]["text/plain"] for cell in notebook.cells[2:]] == ["True"] * 3

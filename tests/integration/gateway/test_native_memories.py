@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.integration.gateway.conftest import problem
+from tests.support.gateway import browser
 
 MEMORIES, JOBS = "/api/v1/memories", "/api/v1/jobs"
 WAIT = {"Prefer": "wait=60"}
@@ -246,3 +247,19 @@ def test_jobs_are_listed_and_one_that_waits_is_cancelled(start_gateway):
         assert (listed["job_id"], listed["kind"]) == (job["job_id"], "add")
         assert tenant.get(JOBS, params={"status": "queued"}).json() == {"results": []}
         problem(tenant.get(JOBS, params={"status": "surprising"}), 400, "VALIDATION")
+
+
+def test_no_part_of_a_request_is_read_in_a_thread(emendo_settings, monkeypatch):
+    """FastAPI reads what a plain function is to give in one, which costs more than all of an add."""
+
+    def refuse(*_, **__):
+        pytest.fail("a dependency is a plain function")
+
+    monkeypatch.setattr("fastapi.dependencies.utils.run_in_threadpool", refuse)
+    headers = {"Idempotency-Key": "x", "Prefer": "wait=0", "If-Match": '"1"', "If-None-Match": '"2"'}
+    with browser(emendo_settings, auth="off") as http:
+        body = {"messages": "x", "user_id": "ana", "infer": False}
+        assert http.post("/api/v1/memories", json=body, headers=headers).status_code == 202
+        assert http.get("/api/v1/memories/none", headers=headers).status_code in (400, 404)
+        assert http.put("/api/v1/memories/none", json={"text": "x"}, headers=headers).status_code in (400, 404, 412)
+        assert http.get("/v1/ping/", headers=headers).status_code == 200

@@ -18,7 +18,7 @@ DONE = [SimpleNamespace(job=SimpleNamespace(id="j1"), line=SimpleNamespace(op="a
 @pytest.mark.parametrize(("tasks", "failed"), [({"j1": {"name": "emendo.add"}}, False), ({}, True)])
 def test_flower_is_checked_and_its_address_is_not_shown(monkeypatch, tasks, failed):
     monkeypatch.setattr(story, "_flower_tasks", lambda _: tasks)
-    monkeypatch.setattr(story, "_FLOWER_WAIT", 0.01)
+    monkeypatch.setattr(story, "_WAIT", 0.01)
     written = io.StringIO()
     checks = Checks(Console(file=io.StringIO()))
     story._check_flower(STACK, DONE, Console(file=written, width=140), checks)
