@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import Depends, Header
+from fastapi import Depends, Header, Request
 from pydantic import WithJsonSchema
 
 from emendo_client.errors import ValidationError
+from emendo_client.requests import validation
+from emendo_gateway.callers import caller_of
 
 # The usual keys of both forms, for the documentation.
 _KEY_FORM = r'^("[\x23-\x5b\x5d-\x7e]{1,256}"|[\x23-\x5b\x5d-\x7e]{1,256})$'
@@ -57,6 +60,7 @@ def read_key(values: Sequence[str] | None) -> str | None:
 
 
 async def _key(
+    request: Request,
     idempotency_key: Annotated[
         list[str] | None,
         as_text(_KEY_FORM),
@@ -67,7 +71,19 @@ async def _key(
         ),
     ] = None,
 ) -> str | None:
-    return read_key(idempotency_key)
+    given = read_key(idempotency_key)
+    user_id = caller_of(request.scope).user_id
+    return given if given is None or user_id is None else _of_user(user_id, given)
+
+
+def _of_user(user_id: str, key: str) -> str:
+    """The key as it is told to the client, for a caller that is bound to a user.
+
+    The users of a project have keys of their own. Otherwise one user could take another one's key first, or learn the
+    id of the job behind it.
+    """
+    validation.opaque_key(key, "idempotency_key")
+    return f"user-{hashlib.sha256(f'{len(user_id)}:{user_id}:{key}'.encode()).hexdigest()}"
 
 
 IdempotencyKey = Annotated[str | None, Depends(_key)]

@@ -161,6 +161,21 @@ class GatewaySettings(EnvironmentSettings):
         return [name for each in self.hosts.split(",") if (name := each.strip().lower().rstrip("."))]
 
 
+def _jwks_problem(place: str) -> str | None:
+    if "://" not in place:
+        return None if Path(place).is_file() else "there is no such file"
+    try:
+        parts = urlsplit(place)
+        host = parts.hostname or ""
+        has_port = parts.port != 0
+    except ValueError:
+        return "it is malformed"
+    if parts.username is not None or not host or not has_port:
+        return "it is malformed, or has a user name"
+    is_allowed = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    return None if is_allowed else "whoever is between could put other keys in place of the issuer's"
+
+
 def _require_network(proxy: str) -> None:
     """Refuses what uvicorn would take for a name, and what holds every address.
 
@@ -176,18 +191,3 @@ def _require_network(proxy: str) -> None:
             f"EMENDO_GATEWAY_TRUSTED_PROXIES has an entry that is no proxy's address or network: {proxy[:100]}",
             suggestion="write an address such as 10.0.0.5, or the network of the proxies such as 10.0.0.0/24",
         )
-
-
-def _jwks_problem(place: str) -> str | None:
-    if "://" not in place:
-        return None if Path(place).is_file() else "there is no such file"
-    try:
-        parts = urlsplit(place)
-        host = parts.hostname or ""
-        has_port = parts.port != 0
-    except ValueError:
-        return "it is malformed"
-    if parts.username is not None or not host or not has_port:
-        return "it is malformed, or has a user name"
-    is_allowed = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
-    return None if is_allowed else "whoever is between could put other keys in place of the issuer's"

@@ -271,3 +271,20 @@ def test_a_key_of_one_user_sees_that_user_only(gateway, openai_server):
         problem(ana.get(MEMORIES, params={"user_id": "ben"}), 403, "KEY_SCOPE")
         problem(ana.post(MEMORIES, json={"messages": "x", "user_id": "ben", "infer": False}), 403, "KEY_SCOPE")
         assert ana.post(MEMORIES, json={"messages": "x", "infer": False}).status_code == 202
+
+
+def test_users_of_one_project_cannot_take_each_others_idempotency_keys(gateway):
+    """The refusal would tell a user the job of another one, whose unfinished add could then be cancelled."""
+    fields = {"Idempotency-Key": "order-1", "Prefer": "wait=60"}
+    body = {"messages": "x", "infer": False}
+    mem0 = {"messages": [{"role": "user", "content": "y"}], "infer": False}
+    with gateway.tenant("family", user_id="ana") as ana, gateway.tenant("family", user_id="ben") as ben:
+        jobs = [each.post(MEMORIES, json=body, headers=fields).json()["job_id"] for each in (ana, ben, ana, ben)]
+        assert (jobs[:2], len({*jobs})) == (jobs[2:], 2)
+        events = [
+            each.post("/v3/memories/add/", json={**mem0, "user_id": user}, headers={"Idempotency-Key": "order-2"})
+            for each, user in ((ana, "ana"), (ben, "ben"))
+        ]
+        assert [each.status_code for each in events] == [200, 200]
+        problem(ana.post(MEMORIES, json=body, headers={"Idempotency-Key": "k" * 257}), 400, "VALIDATION")
+        problem(ana.post(MEMORIES, json={**body, "messages": "z"}, headers=fields), 422, "IDEMPOTENCY_KEY_REUSED")
