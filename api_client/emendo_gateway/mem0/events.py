@@ -8,8 +8,9 @@ from emendo_client.errors import NotFoundError
 from emendo_gateway.mem0 import answers, documents, schemas
 from emendo_gateway.mem0.answers import Calls, answer
 from emendo_gateway.problems.handlers import refusal
+from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 # The list shows the newest jobs only.
 _MOST_LISTED = 1_000
 _LARGEST_PAGE = 100

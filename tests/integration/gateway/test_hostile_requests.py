@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 
 from emendo_config import GatewaySettings, Settings
 from emendo_gateway.app import create_app
+from emendo_gateway.mem0 import routes as mem0_routes
 from emendo_gateway.native import routes
 from emendo_gateway.strict_json import StrictRoute
 from tests.integration.gateway.conftest import problem
@@ -38,10 +39,11 @@ def owned(gateway):
 # Bodies.
 
 
-def test_every_native_route_reads_strict_json():
+@pytest.mark.parametrize("surface", [routes, mem0_routes], ids=["native", "mem0"])
+def test_every_route_reads_strict_json(surface):
     """A new file of routes: give its router `route_class=StrictRoute`."""
     found: list[Any] = []
-    waiting = list(routes.router().routes)
+    waiting = list(surface.router().routes)
     while waiting:
         route = waiting.pop()
         inner = getattr(route, "original_router", None)
