@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import math
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from emendo_client.errors import AuthenticationError, RateLimitError
 from emendo_client.exchanges.exchange import run_async
@@ -57,6 +60,8 @@ class Authenticator:
         self._tokens = tokens
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._noted: dict[str, float] = {}
+        # Held while a key is asked for. A thousand waits that begin at one moment would else ask a thousand times.
+        self._turns: WeakValueDictionary[GivenKey, asyncio.Lock] = WeakValueDictionary()
 
     async def caller(self, authorization: Iterable[bytes], address: str) -> Caller:
         """The caller that these `Authorization` fields stand for.
@@ -78,15 +83,20 @@ class Authenticator:
         given = read_key(text)
         known = self._remembered(given)
         if known is None:
-            bucket = _bucket(address)
-            await self._require_few_failures(bucket)
-            known = await self._look_up(given)
-            if known is None:
-                await self._rates.count("login", bucket, self._failed_logins)
-                raise _refused("the key is malformed, unknown, expired or revoked")
+            turn = nullcontext() if given is None else self._turns.setdefault(given, asyncio.Lock())
+            async with turn:
+                known = self._remembered(given) or await self._asked(given, _bucket(address))
         await self._note_use(known)
         record = known.record
         return Caller(record.project, record.scope, record.user_id or None, record.id, record.rate)
+
+    async def _asked(self, given: GivenKey | None, bucket: str) -> _Known:
+        await self._require_few_failures(bucket)
+        known = await self._look_up(given)
+        if known is None:
+            await self._rates.count("login", bucket, self._failed_logins)
+            raise _refused("the key is malformed, unknown, expired or revoked")
+        return known
 
     async def _caller_of_token(self, tokens: Tokens, text: str, bucket: str) -> Caller:
         caller = tokens.remembered(text)
