@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -25,29 +26,45 @@ logger = logging.getLogger(__name__)
 CHECK_TIMEOUT = 3.0
 # Seconds that an answer is given to everybody who asks: however many ask, Redis is asked once.
 HEALTH_KEPT, METRICS_KEPT = 0.5, 3.0
+# Seconds that a health check is also given to those who ask during the next check. Otherwise each check would make some
+# of them wait for Redis, just when there is much to do.
+HEALTH_OLDEST = 2.0
 T = TypeVar("T")
 
 
 class Shared(Generic[T]):
-    """An answer that all who ask within some seconds share, also while it is being found."""
+    """An answer that all who ask within some seconds share, also while it is being found.
 
-    def __init__(self, find: Callable[[], Awaitable[T]], seconds: float) -> None:
+    Args:
+        find: finds an answer.
+        seconds: the age from which on another one is looked for.
+        oldest: the age, in seconds, up to which the last answer is given while another one is looked for.
+    """
+
+    def __init__(self, find: Callable[[], Awaitable[T]], seconds: float, oldest: float = 0.0) -> None:
         self._find = find
         self._seconds = seconds
+        self._oldest = oldest
         self._finding: asyncio.Future[T] | None = None
-        self._found_at = 0.0
+        self._last: T | None = None
+        self._found_at = -math.inf
 
     async def get(self) -> T:
         """The answer."""
-        if self._finding is None or (self._finding.done() and time.monotonic() - self._found_at >= self._seconds):
+        age = time.monotonic() - self._found_at
+        if self._finding is None or (self._finding.done() and age >= self._seconds):
             self._finding = asyncio.ensure_future(self._found())
+        if self._last is not None and age < self._oldest:
+            return self._last
         return await asyncio.shield(self._finding)
 
     async def _found(self) -> T:
+        found: T | None = None
         try:
-            return await self._find()
+            found = await self._find()
         finally:
-            self._found_at = time.monotonic()
+            self._last, self._found_at = found, time.monotonic()
+        return found
 
 
 def router(gateway: Gateway) -> APIRouter:
@@ -72,7 +89,7 @@ def router(gateway: Gateway) -> APIRouter:
                 logger.warning("some metrics cannot be read", extra={"error": code})
         return exposition(health, measured)
 
-    shared_health, shared_metrics = Shared(check, HEALTH_KEPT), Shared(scrape, METRICS_KEPT)
+    shared_health, shared_metrics = Shared(check, HEALTH_KEPT, HEALTH_OLDEST), Shared(scrape, METRICS_KEPT)
 
     @routes.get("/health/live")
     async def live() -> dict[str, str]:
