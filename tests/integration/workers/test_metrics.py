@@ -106,18 +106,16 @@ def test_each_kind_of_work_is_counted_once(services, client, settings, openai_se
     assert found.sum("emendo_metrics_read") == 1
 
 
-def test_two_workers_at_once_are_counted_together(emendo_worker, emendo_client, tmp_path):
-    with WorkerProcess(emendo_worker, tmp_path / "second.log"):
-        ids = [f"{uuid.uuid4()}" for _ in range(40)]
-        jobs = [emendo_client.add(f"fact {n}", user_id=each, infer=False) for n, each in enumerate(ids)]
+def test_two_workers_at_once_are_counted_together(client, settings, tmp_path):
+    # Workers of this test's own: the session's worker also counts the jobs of other tests.
+    with WorkerProcess(settings, tmp_path / "first.log"), WorkerProcess(settings, tmp_path / "second.log"):
+        jobs = [client.add(f"fact {n}", user_id=f"{uuid.uuid4()}", infer=False) for n in range(40)]
         assert {job.wait(PATIENCE).status for job in jobs} == {"succeeded"}
-        found = until(
-            lambda: scrape(emendo_worker), lambda each: each.sum("emendo_commit_latency_seconds_count") >= len(jobs)
-        )
+        found = until(lambda: scrape(settings), lambda each: each.sum("emendo_jobs_ended_total") >= len(jobs))
     assert found.sum("emendo_jobs_ended_total") == len(jobs)
     assert found.sum("emendo_commit_latency_seconds_count", kind="add") == len(jobs)
     assert found.sum("emendo_commit_latency_seconds_bucket", le="+Inf") == len(jobs)
-    assert found.sum("emendo_drain_batch_jobs_sum") == len(jobs)
+    assert found.sum("emendo_drain_batch_jobs_sum") >= len(jobs)  # more, if a lease ended on a busy machine
 
 
 def test_a_result_that_is_recorded_twice_counts_once(services, client, settings, monkeypatch):
