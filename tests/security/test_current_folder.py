@@ -41,9 +41,9 @@ def test_the_folder_would_be_noticed(planted):
     "command",
     [
         python_module("emendo_workers", "report"),
-        [sys.executable, "-m", "emendo_workers", "report"],
+        pytest.param([sys.executable, "-m", "emendo_workers", "report"], marks=pytest.mark.slow),
         [str(BIN / "celery"), "-A", "emendo_workers.app", "report"],
-        [str(BIN / "celery"), "--app=emendo_workers.app", "report"],
+        pytest.param([str(BIN / "celery"), "--app=emendo_workers.app", "report"], marks=pytest.mark.slow),
     ],
     ids=["as children are started", "python -m", "celery -A", "celery --app"],
 )

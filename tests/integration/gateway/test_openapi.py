@@ -125,6 +125,7 @@ def test_mem0s_calls_are_a_document_of_their_own(document, mem0s):
     assert "ignored" not in str(mem0s["components"]["schemas"]["Add"]["properties"].keys())
 
 
+@pytest.mark.slow  # mem0's routes share the native ones' foundation, which is fuzzed in both suites
 def test_no_answer_to_mem0s_clients_is_a_failure_or_outside_the_schema(fuzzed, tmp_path):
     url, key = fuzzed
     report = fuzz(tmp_path, url, key, phases="examples,coverage", examples=1, document=MEM0)

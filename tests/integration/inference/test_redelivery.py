@@ -160,6 +160,7 @@ def test_a_killed_worker_process_leaves_a_plan_that_another_one_carries_out(emen
         assert model.asked == [EXTRACT, DECIDE]
 
 
+@pytest.mark.slow  # waits for a lease to end
 @pytest.mark.chaos
 def test_a_worker_process_killed_between_two_commits_of_a_plan_leaves_the_rest_to_another_one(
     emendo_redis, openai_server, tmp_path

@@ -37,6 +37,7 @@ def test_what_somebody_waits_for_takes_no_slot(services, client):
     assert job.status() == "succeeded"
 
 
+@pytest.mark.slow  # a worker process under load
 @pytest.mark.chaos
 def test_an_update_passes_a_batch_that_could_take_every_thread(emendo_redis, openai_server, tmp_path):
     openai_server.latency_ms = 1_000

@@ -79,6 +79,7 @@ def test_a_running_stack_is_measured_in_a_project_of_its_own_that_is_erased(cli,
     assert set(mine) == {b"1"}
 
 
+@pytest.mark.slow  # starts a whole stack
 def test_an_embedded_stack_is_started_measured_and_gone(cli):
     code, out, err = cli(None, "bench", "--memories", "40", "--rounds", "1", "--only", "requests", "--only", "singles")
     assert code == 0, err

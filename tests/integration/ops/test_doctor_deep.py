@@ -128,6 +128,7 @@ def test_progress_is_shown_on_a_terminal_only(cli, services, monkeypatch, termin
     assert bars == [shown]
 
 
+@pytest.mark.slow  # several audits under load
 def test_audits_while_a_writer_updates_the_memories_report_nothing(services, client):
     ids = [added(services, client, f"fact {number}") for number in range(8)]
     written, first_audit = [], threading.Event()

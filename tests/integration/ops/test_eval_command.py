@@ -62,6 +62,7 @@ def test_a_perfect_model_does_every_case_right(evaluate, openai_server):
     assert total["prompt_tokens"] > total["completion_tokens"] > 0
 
 
+@pytest.mark.slow  # a whole evaluation
 def test_a_model_that_invents_ids_is_found_out_and_loses_no_fact(evaluate, openai_server):
     openai_server.answer_chat_with(InventingModel(CASES))
     code, out, _ = evaluate("--json", "--strict")

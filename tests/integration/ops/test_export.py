@@ -45,7 +45,7 @@ def stored(services, memory_id: str) -> tuple[dict[str, str], list[dict[str, str
 def small_pages(monkeypatch):
     monkeypatch.setattr(export, "PAGE", 2)
     monkeypatch.setattr(export, "AT_ONCE", 2)
-    monkeypatch.setattr(export, "SCAN_COUNT", 1)
+    monkeypatch.setattr(export, "SCAN_COUNT", 50)  # other tests have keys there, too
     monkeypatch.setattr(target, "_INTERVAL", 0)
 
 

@@ -91,7 +91,13 @@ def test_errors_name_options_and_commands_and_no_calls_of_python(cli, emendo_wor
     assert not any(python in said for python in ("None", "=True", "_id", "()", "client.")), said
 
 
-@pytest.mark.parametrize("encoding", [ASCII, {"PYTHONIOENCODING": "latin-1"}], ids=["ascii", "latin-1"])
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        pytest.param(ASCII, id="ascii"),
+        pytest.param({"PYTHONIOENCODING": "latin-1"}, id="latin-1", marks=pytest.mark.slow),
+    ],
+)
 def test_no_text_ends_a_command_in_a_terminal_that_cannot_show_it(emendo_worker, encoding):
     user = f"user of {encoding['PYTHONIOENCODING']}"
     [(code, said)] = in_a_terminal(

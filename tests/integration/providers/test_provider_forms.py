@@ -78,6 +78,7 @@ def test_memories_are_added_and_found_and_the_form_is_remembered(form, settings,
         assert request.body.keys() & {"dimensions", "encoding_format"} == form.sends
 
 
+@pytest.mark.slow  # the forms themselves are tried without a worker process
 @pytest.mark.parametrize("form", [each for each in FORMS if each.name in REAL], ids=REAL)
 def test_a_real_worker_gets_along_with_it(form, settings, server, tmp_path):
     texts = [f"fact {number} about rowing" for number in range(BATCH)]

@@ -161,6 +161,7 @@ def test_words_follow_the_text(services, client):
     assert services.data.hget(services.keys.memory(memory_id), "words") == b"code 4711"
 
 
+@pytest.mark.slow  # a whole re-embedding by worker processes
 def test_a_store_without_words_says_what_to_do_and_is_extended_while_in_use(emendo_settings, openai_server):
     """The setting is turned on later: a worker extends the index, and housekeeping gives the memories their words."""
     before = started(emendo_settings)

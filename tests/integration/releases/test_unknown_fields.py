@@ -189,6 +189,7 @@ def test_the_steps_of_erasing_a_user_keep_unknown_fields(services, client, monke
     assert worked(services, job).results[0].erased["memories"] == 1
 
 
+@pytest.mark.slow  # a whole re-embedding
 def test_a_re_embedding_ignores_unknown_fields_and_keeps_them(services, client):
     added(services, client)
     job = client.reembed(dimensions=32)

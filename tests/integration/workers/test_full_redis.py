@@ -151,6 +151,7 @@ def test_without_workers_the_watermark_is_forgotten_and_no_setting_turns_it_off(
     assert not services.control.exists(services.keys.full)
 
 
+@pytest.mark.slow  # starts worker processes
 def test_a_worker_and_its_broker_live_on_in_a_full_redis(settings, tmp_path):
     log = tmp_path / "worker.log"
     with (

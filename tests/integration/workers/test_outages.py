@@ -49,6 +49,7 @@ def data_away(services, monkeypatch):
         yield patch
 
 
+@pytest.mark.slow  # starts a Redis and a worker
 def test_a_worker_that_starts_before_its_redis_does_all_its_work_later(emendo_redis, openai_server, tmp_path):
     late = EmbeddedRedis(tmp_path / "late", port=free_port())
     broker_url = f"{emendo_redis.url.removesuffix('/0')}/1"

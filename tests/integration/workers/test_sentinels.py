@@ -56,7 +56,13 @@ def switch(sentinels) -> None:
         until(lambda: demoted.info("replication")["role"] == "slave")
 
 
-@pytest.mark.parametrize("fail", [lambda sentinels: sentinels.master.kill(), switch], ids=["killed", "demoted"])
+@pytest.mark.parametrize(
+    "fail",
+    [
+        pytest.param(lambda sentinels: sentinels.master.kill(), id="killed", marks=pytest.mark.slow),
+        pytest.param(switch, id="demoted"),
+    ],
+)
 def test_the_story_goes_on_with_the_new_master(sentinels, openai_server, tmp_path, fail):
     settings = settings_for(sentinels.url, openai_server.base_url, redis_timeout=2.0)
     with WorkerProcess(settings, tmp_path / "worker.log"), MemoryClient(settings) as client:
