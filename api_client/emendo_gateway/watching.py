@@ -1,7 +1,8 @@
 """One listener for all waits and streams of a process: they share a connection, and the reads of their jobs.
 
-A message tells a job's end at once. A message can be lost with its connection, so jobs are also read again from time to
-time, all of them in one round trip.
+A message tells a job's end at once. A job is read when Redis has confirmed that it is listened for. An end before that
+is in the record, and a later one comes as a message. A message can be lost with its connection, so jobs are also read
+again from time to time, all of them in one round trip.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class Watch:
         self._keys = keys
         self._jobs: dict[tuple[str, str], _Job] = {}
         self._subscribed: set[str] = set()
+        self._heard: set[str] = set()  # those of the subscribed that Redis has confirmed
         self._due: set[str] = set()
         self._wake, self._hears = asyncio.Event(), asyncio.Event()
         self._stopping = asyncio.Event()
@@ -111,10 +113,13 @@ class Watch:
         """
         job = self._jobs.get((project, job_id))
         if job is None:
-            job = self._jobs[project, job_id] = _Job(project, job_id)
+            # If no confirmation comes, it is read in a second all the same.
+            looked = asyncio.get_running_loop().time() - (0.0 if closely else RECHECK - LOOK)
+            job = self._jobs[project, job_id] = _Job(project, job_id, looked=looked)
         follower = Follower(job, self._stopping, closely=closely)
         job.followers.add(follower)
-        self._due.add(job_id)
+        if job_id in self._heard:
+            self._due.add(job_id)
         self._wake.set()
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._look_again()), asyncio.create_task(self._listen())]
@@ -186,13 +191,14 @@ class Watch:
         followed = {job.id for job in self._jobs.values()}
         fresh, gone = followed - self._subscribed, self._subscribed - followed
         if fresh:
-            pubsub = self._pubsub or self._listening.pubsub(ignore_subscribe_messages=True)
+            pubsub = self._pubsub or self._listening.pubsub()
             await pubsub.subscribe(*map(self._keys.job_channel, fresh))
             self._subscribed |= fresh
             self._pubsub = pubsub
         if gone and self._pubsub is not None:
             await self._pubsub.unsubscribe(*map(self._keys.job_channel, gone))
             self._subscribed -= gone
+            self._heard -= gone
         if self._subscribed:
             self._hears.set()
         else:
@@ -204,13 +210,17 @@ class Watch:
             await self._hears.wait()
             assert self._pubsub is not None
             try:
-                message = await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=RECHECK)
+                message = await self._pubsub.get_message(timeout=RECHECK)
             except (RedisError, OSError):
                 await asyncio.sleep(_AWAY)  # jobs are read again meanwhile
                 continue
-            if message is not None and message["type"] == "message":
-                self._due.add(as_text(message["channel"])[start:])
-                self._wake.set()
+            if message is None or message["type"] == "unsubscribe":
+                continue
+            job_id = as_text(message["channel"])[start:]
+            if message["type"] == "subscribe" and job_id in self._subscribed:  # also after a lost connection
+                self._heard.add(job_id)
+            self._due.add(job_id)
+            self._wake.set()
 
 
 def _pause(job: _Job) -> float:
