@@ -19,6 +19,12 @@ from redis.exceptions import RedisError, ResponseError
 
 from emendo_workers.intake.drain import Drain
 
+# A death before a round trip finds the servers as one after the trip before does: the slow suite has both.
+DEATHS = [
+    pytest.param(False, id="before the round trip", marks=pytest.mark.slow),
+    pytest.param(True, id="after it"),
+]
+
 
 class Killed(BaseException):
     """The death of a worker, seen from inside: no handler for errors catches it."""

@@ -6,7 +6,7 @@ import pytest
 
 from emendo_config.store import scripts
 from emendo_workers.intake.sweeper import Sweeper
-from tests.support.deaths import Killed, die_at
+from tests.support.deaths import DEATHS, Killed, die_at
 from tests.support.intake import account_of, added, drain_all, with_settings
 
 
@@ -17,7 +17,7 @@ def leases_run_out(services, ids) -> None:
     Sweeper(services).sweep()
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the round trip", "after it"])
+@pytest.mark.parametrize("after", DEATHS)
 def test_a_drain_that_dies_at_any_step_of_a_batch_loses_nothing_and_repeats_nothing(
     services, client, monkeypatch, after
 ):

@@ -17,6 +17,7 @@ from emendo_config.store import scripts
 from emendo_workers.intake.drain import Drain
 from emendo_workers.maintenance.housekeeping import keep_house
 from emendo_workers.services import Services
+from tests.support.deaths import DEATHS
 from tests.support.disputing import documents, drain_dying, errors_of, listed, worked
 from tests.support.intake import added, bring_back, drain, put_aside
 
@@ -365,7 +366,7 @@ def test_items_of_a_batch_wait_by_themselves(services, client):
 # Deaths.
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the round trip", "after it"])
+@pytest.mark.parametrize("after", DEATHS)
 def test_a_worker_that_dies_at_any_step_still_gets_the_conflict_listed_once(services, client, monkeypatch, after):
     deaths = 0
     for step in range(1, 50):
@@ -385,7 +386,7 @@ def test_a_worker_that_dies_at_any_step_still_gets_the_conflict_listed_once(serv
 
 
 @pytest.mark.parametrize("choice", ["ours", "theirs"])
-@pytest.mark.parametrize("after", [False, True], ids=["before the round trip", "after it"])
+@pytest.mark.parametrize("after", DEATHS)
 def test_a_decision_whose_worker_dies_at_any_step_has_one_effect(services, client, monkeypatch, choice, after):
     deaths = 0
     for step in range(1, 50):

@@ -16,7 +16,7 @@ from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.providers import merge_prompt
 from emendo_workers.providers.merge_prompt import Texts
 from emendo_workers.services import Services
-from tests.support.deaths import Killed, die_at
+from tests.support.deaths import DEATHS, Killed, die_at
 from tests.support.intake import added, bring_back, drain, put_aside, reconfigure, shard_of_job
 
 BOTH = json.dumps({"text": "theirs and ours"})
@@ -312,7 +312,7 @@ def test_a_chat_model_that_is_down_is_left_alone_and_costs_no_attempts(services,
 # Redelivery.
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the round trip", "after it"])
+@pytest.mark.parametrize("after", DEATHS)
 def test_a_merge_whose_worker_dies_at_any_step_has_one_effect(services, client, openai_server, monkeypatch, after):
     openai_server.answer_chat_with(lambda _: BOTH)
     deaths = 0

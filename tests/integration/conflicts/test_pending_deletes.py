@@ -14,6 +14,7 @@ from emendo_client.requests.jobs import JobRequest
 from emendo_config.json_codec import compact_json
 from emendo_workers.maintenance.housekeeping import keep_house
 from emendo_workers.services import Services
+from tests.support.deaths import DEATHS
 from tests.support.disputing import documents, drain_dying, errors_of, listed, worked
 from tests.support.erasing import assert_nothing_is_left, everything
 from tests.support.intake import added, drain
@@ -279,7 +280,7 @@ def test_a_dead_letter_of_a_pending_delete_loses_why_when_its_memory_is_erased(s
 # Deaths.
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the round trip", "after it"])
+@pytest.mark.parametrize("after", DEATHS)
 def test_a_worker_that_dies_at_any_step_still_gets_the_delete_listed_once(services, client, monkeypatch, after):
     deaths = 0
     for step in range(1, 50):
@@ -299,7 +300,7 @@ def test_a_worker_that_dies_at_any_step_still_gets_the_delete_listed_once(servic
 
 
 @pytest.mark.parametrize("choice", ["ours", "theirs"])
-@pytest.mark.parametrize("after", [False, True], ids=["before the round trip", "after it"])
+@pytest.mark.parametrize("after", DEATHS)
 def test_a_decision_whose_worker_dies_at_any_step_has_one_effect(services, client, monkeypatch, choice, after):
     deaths = 0
     for step in range(1, 50):

@@ -10,7 +10,7 @@ from emendo_client.testing.openai_server.faults import Fault
 from emendo_workers.intake.drain import Drain
 from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.maintenance.expiry import expire_memories
-from tests.support.deaths import Killed, die_at
+from tests.support.deaths import DEATHS, Killed, die_at
 from tests.support.erasing import (
     LABEL,
     OWNER,
@@ -143,7 +143,7 @@ def test_a_job_that_waits_for_its_next_attempt_loses_the_content_when_it_runs(se
     assert_nothing_is_left(services)
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the round trip", "after it"])
+@pytest.mark.parametrize("after", DEATHS)
 def test_a_worker_that_dies_while_it_erases_leaves_nothing_in_the_end(
     services, client, monkeypatch, openai_server, after
 ):

@@ -15,7 +15,7 @@ from emendo_config.store.formats import version_entry_id
 from emendo_workers.intake.drain import Drain
 from emendo_workers.maintenance.housekeeping import keep_house
 from emendo_workers.memories import erasure
-from tests.support.deaths import Killed, die_at
+from tests.support.deaths import DEATHS, Killed, die_at
 from tests.support.erasing import SECRET, assert_nothing_is_left
 from tests.support.intake import added, drain_all, let_time_pass, shard_of_memory
 
@@ -131,7 +131,7 @@ def test_whoever_reads_meanwhile_sees_every_version_and_no_content(services, cli
     assert_nothing_is_left(services)
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the round trip", "after it"])
+@pytest.mark.parametrize("after", DEATHS)
 def test_a_worker_that_dies_between_any_two_steps_leaves_nothing_in_the_end(services, client, monkeypatch, after):
     monkeypatch.setattr(erasure, "STEP", 2)
     deaths = 0

@@ -14,7 +14,7 @@ from emendo_config.shards import queue_of
 from emendo_workers.intake.drain import Drain
 from emendo_workers.memories.erasure import finish_abandoned
 from emendo_workers.user_erasure import run as user_erasure
-from tests.support.deaths import Killed, die_at
+from tests.support.deaths import DEATHS, Killed, die_at
 from tests.support.erasing import LABEL, OWNER, PRIVATE, SECRET, assert_nothing_is_left, everything, secret_memory
 from tests.support.intake import added, drain, drain_all, let_time_pass, shard_of_job
 from tests.support.patience import until
@@ -115,7 +115,7 @@ def test_a_job_that_is_being_worked_meanwhile_is_waited_for(services, client, mo
     assert_nothing_is_left(services)
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the round trip", "after it"])
+@pytest.mark.parametrize("after", DEATHS)
 def test_a_worker_that_dies_at_any_step_leaves_a_job_that_goes_on(services, client, monkeypatch, after):
     monkeypatch.setattr(user_erasure, "_MEMORIES", 2)
     deaths = 0

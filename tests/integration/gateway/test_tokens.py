@@ -288,7 +288,9 @@ def test_a_key_that_is_withdrawn_opens_no_more(start, issuer, monkeypatch):
         assert not opens(http, old[1])
 
 
-@pytest.mark.parametrize("fault", ["down", "garbage", "slow", "huge", "elsewhere"])
+@pytest.mark.parametrize(
+    "fault", ["down", "garbage", pytest.param("slow", marks=pytest.mark.slow), "huge", "elsewhere"]
+)
 def test_while_the_keys_are_away_known_ones_open_and_none_opens_by_mistake(start, issuer, fault, monkeypatch):
     monkeypatch.setattr(issuer_keys, "INTERVAL", 0.0)
     first = issuer.add()

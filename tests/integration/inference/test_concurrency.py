@@ -67,6 +67,7 @@ def test_a_drain_that_needs_no_model_takes_no_slot(services, client, model):
     assert job.status() == "succeeded"
 
 
+@pytest.mark.slow  # a worker process under load
 @pytest.mark.chaos
 def test_quick_work_goes_on_while_more_adds_than_threads_wait_for_the_model(emendo_redis, openai_server, tmp_path):
     settings = with_chat(settings_for(emendo_redis.url, openai_server.base_url), openai_server, chat_timeout=60.0)

@@ -165,7 +165,9 @@ def test_a_model_that_does_not_exist_is_one_clear_fault_and_the_conversations_wa
     assert {job.status() for job in jobs} == {"succeeded"}
 
 
-@pytest.mark.parametrize("kind", ["server_error", "timeout", "bad_request", "reset"])
+@pytest.mark.parametrize(
+    "kind", ["server_error", pytest.param("timeout", marks=pytest.mark.slow), "bad_request", "reset"]
+)
 def test_one_poison_conversation_never_opens_the_breaker(services, client, model, openai_server, kind):
     with_settings(services, client, max_attempts=3, breaker_failures=1)
     services.chat._breaker._settings = services.settings.model_copy(update={"breaker_failures": 1})

@@ -18,7 +18,7 @@ from emendo_config.store import scripts
 from emendo_workers.inference import carry_out, run
 from emendo_workers.inference.scope import locked, scope_of
 from emendo_workers.jobs.operations import Infer
-from tests.support.deaths import Killed, die_at, dies_at_call
+from tests.support.deaths import DEATHS, Killed, die_at, dies_at_call
 from tests.support.inferring import DECIDE, EXTRACT, Model, leases_run_out, memories, told, with_chat
 from tests.support.intake import bring_back, drain, drain_all, shard_of_job, with_settings
 from tests.support.patience import PATIENCE, until
@@ -39,7 +39,7 @@ def known(services, client, model, user="ana"):
     return [item.memory_id for item in items]
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the round trip", "after it"])
+@pytest.mark.parametrize("after", DEATHS)
 def test_a_worker_that_dies_at_any_step_leaves_a_plan_that_is_carried_out_once(  # noqa: PLR0917
     services, client, model, openai_server, monkeypatch, after
 ):

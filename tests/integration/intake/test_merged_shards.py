@@ -15,7 +15,7 @@ from emendo_workers.intake.drain import Drain
 from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.runtime import shard_merging
 from emendo_workers.runtime.shard_merging import ShardClaim, ShardPool
-from tests.support.deaths import Killed, die_at
+from tests.support.deaths import DEATHS, Killed, die_at
 from tests.support.intake import (
     added,
     drain_all,
@@ -107,7 +107,7 @@ def test_a_lost_answer_to_a_read_costs_no_job_of_a_shard_it_was_given(services, 
 
 
 @pytest.mark.usefixtures("merging_at_once")
-@pytest.mark.parametrize("after", [False, True], ids=["before the round trip", "after it"])
+@pytest.mark.parametrize("after", DEATHS)
 def test_a_drain_that_dies_with_two_shards_loses_nothing_and_repeats_nothing(
     services, client, monkeypatch, two_shards, after
 ):

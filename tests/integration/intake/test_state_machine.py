@@ -17,7 +17,7 @@ from emendo_workers.intake.shard_claims import ShardClaims
 from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.jobs.outcomes import ItemOutcome
 from emendo_workers.memories import apply
-from tests.support.deaths import Killed, die_at
+from tests.support.deaths import DEATHS, Killed, die_at
 from tests.support.intake import (
     added,
     drain,
@@ -141,7 +141,7 @@ def test_a_drain_that_lost_its_lease_does_not_touch_the_new_owners_wakeup(servic
     assert job.status() == "succeeded"
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the round trip", "after it"])
+@pytest.mark.parametrize("after", DEATHS)
 def test_a_drain_that_dies_at_any_step_loses_nothing_and_repeats_nothing(services, client, monkeypatch, after):
     """Every round trip of a drain is a place to die at; a successor must end all jobs, with single effects."""
     deaths = 0

@@ -152,6 +152,7 @@ def test_the_packages_of_the_server_are_asked_for_only_where_there_are_some():
         assert {each.marker.evaluate(here) for each in server} == {wanted}
 
 
+@pytest.mark.slow  # starts several servers
 def test_a_candidate_that_dies_is_passed_over_with_its_reason(monkeypatch, tmp_path):
     broken = tmp_path / "redis-server"
     broken.write_text("#!/bin/sh\necho a library is missing\nexit 127\n")

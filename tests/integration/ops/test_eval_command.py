@@ -165,6 +165,7 @@ def test_cases_of_ones_own(evaluate, openai_server, tmp_path):
     assert (code, "mine.jsonl, line 1" in err) == (1, True)
 
 
+@pytest.mark.slow  # a whole command in a process of its own
 def test_the_command_line_runs_it(settings, openai_server):
     openai_server.answer_chat_with(InventingModel(CASES))
 

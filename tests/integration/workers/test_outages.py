@@ -78,6 +78,7 @@ def test_a_worker_that_starts_before_its_redis_does_all_its_work_later(emendo_re
         process.wait()
 
 
+@pytest.mark.slow  # waits out an outage
 def test_an_outage_of_the_memories_redis_costs_no_attempts_and_looks_like_no_death(services, client, request):
     memory_id = added(services, client)
     jobs = [client.update(memory_id, f"text {number}") for number in range(3)]
