@@ -154,9 +154,11 @@ def _leave(storm: Storm, workers: list[WorkerProcess]) -> None:
 
 
 def _await_windows(storm: Storm) -> None:
+    """Waits until no lane has a window: an empty one is put away by newer workers only."""
     deadline = time.monotonic() + LONG_PATIENCE
-    while storm.client.health().waiting and time.monotonic() < deadline:
-        threading.Event().wait(0.05)
+    with storm.raw() as control:
+        while control.scard(storm.keys.waiting_lanes) and time.monotonic() < deadline:
+            threading.Event().wait(0.05)
 
 
 def _read_by_both(storm: Storm, client: OldClient, ids: list[str]) -> None:
