@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -17,6 +16,7 @@ from emendo_config.store.connections import connect
 from emendo_gateway.native import streams
 from tests.integration.gateway.conftest import problem
 from tests.support.gateway import make_key
+from tests.support.patience import until
 
 MEMORIES, JOBS = "/api/v1/memories", "/api/v1/jobs"
 BODY = {"messages": "x", "user_id": "ana", "infer": False}
@@ -34,13 +34,6 @@ def events(answer) -> Iterator[tuple[str, str, dict]]:
         elif "event" in fields:
             yield fields["event"], fields["id"], json.loads(fields["data"])
             fields = {}
-
-
-def until(condition) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def asked(gateway, key: str, path: str, **fields: str):
@@ -149,12 +142,12 @@ def test_all_streams_and_waits_share_one_connection(start_gateway, count):
         for place, address in enumerate(addresses):
             path, fields = (f"{address}/events", {}) if place % 2 else (address, {"Prefer": "wait=600"})
             connections.append(open_ones.enter_context(asked(gateway, key, path, **fields)))
-        until(lambda: count in subscriptions(gateway.settings))
+        until(lambda: count in subscriptions(gateway.settings), seconds=DEADLINE)
         assert len([each for each in subscriptions(gateway.settings) if each]) == 1
         assert all(asyncio.run(cancelled(AsyncMemoryClient(gateway.settings, record.project), addresses)))
         for connection in connections:
             read_until(connection, b'"cancelled"', b"CANCELLED")
-    until(lambda: not any(subscriptions(gateway.settings)))
+    until(lambda: not any(subscriptions(gateway.settings)), seconds=DEADLINE)
 
 
 def test_an_end_is_noticed_after_the_listener_lost_its_connection(start_gateway):
@@ -164,7 +157,7 @@ def test_an_end_is_noticed_after_the_listener_lost_its_connection(start_gateway)
         job = tenant.post(MEMORIES, json=BODY).json()
         waiting = asked(gateway, key, job["url"], **WAIT)
         channel = Keys(gateway.settings.key_prefix).job_channel(job["job_id"])
-        until(lambda: dict(redis.pubsub_numsub(channel))[channel.encode()] == 1)
+        until(lambda: dict(redis.pubsub_numsub(channel))[channel.encode()] == 1, seconds=DEADLINE)
         for client in redis.client_list(_type="pubsub"):
             redis.client_kill_filter(_id=client["id"])
         assert tenant.post(f"{job['url']}/cancel").json()["cancelled"] is True
@@ -195,6 +188,6 @@ def test_who_goes_away_leaves_a_place_at_once(start_gateway, kind):
             gone = asked(gateway, key, f"{job['url']}/events")
         else:
             gone = asked(gateway, key, job["url"], Prefer="wait=600")
-        until(is_taken)
+        until(is_taken, seconds=DEADLINE)
         gone.close()
-        until(lambda: not is_taken())
+        until(lambda: not is_taken(), seconds=DEADLINE)

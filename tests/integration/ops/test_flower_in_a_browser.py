@@ -15,7 +15,8 @@ import pytest
 
 from emendo_client.exchanges import jobs
 from emendo_config import Keys
-from tests.support.dashboards import LOGIN, flower_process, until
+from tests.support.dashboards import LOGIN, flower_process
+from tests.support.patience import until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="make test-slow installs it")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -27,6 +26,7 @@ from tests.fundamentals.test_12_inference import found as facts
 from tests.support.gateway import browser
 from tests.support.inferring import started, with_chat
 from tests.support.intake import added, drain, shard_of_job
+from tests.support.patience import until
 
 PATIENCE = 60.0
 
@@ -51,15 +51,6 @@ class Scrape:
 def scrape(settings) -> Scrape:
     with browser(settings) as http:
         return Scrape(http.get("/metrics").text)
-
-
-def until(look: Callable[[], Scrape], holds: Callable[[Scrape], bool]) -> Scrape:
-    """The first scrape that holds: a drain's counts follow its jobs' results."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds(found := look()):
-        assert time.monotonic() < deadline, found.text
-        time.sleep(0.1)
-    return found
 
 
 def test_each_kind_of_work_is_counted_once(services, client, settings, openai_server):
@@ -111,7 +102,14 @@ def test_two_workers_at_once_are_counted_together(client, settings, tmp_path):
     with WorkerProcess(settings, tmp_path / "first.log"), WorkerProcess(settings, tmp_path / "second.log"):
         jobs = [client.add(f"fact {n}", user_id=f"{uuid.uuid4()}", infer=False) for n in range(40)]
         assert {job.wait(PATIENCE).status for job in jobs} == {"succeeded"}
-        found = until(lambda: scrape(settings), lambda each: each.sum("emendo_jobs_ended_total") >= len(jobs))
+        scrapes: list[Scrape] = []
+
+        def all_are_counted() -> bool:  # a drain's counts follow its jobs' results
+            scrapes.append(scrape(settings))
+            return scrapes[-1].sum("emendo_jobs_ended_total") >= len(jobs)
+
+        until(all_are_counted, lambda: scrapes[-1].text, PATIENCE)
+        found = scrapes[-1]
     assert found.sum("emendo_jobs_ended_total") == len(jobs)
     assert found.sum("emendo_commit_latency_seconds_count", kind="add") == len(jobs)
     assert found.sum("emendo_commit_latency_seconds_bucket", le="+Inf") == len(jobs)
