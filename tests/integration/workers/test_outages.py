@@ -25,6 +25,7 @@ from emendo_config.store.connections import connect
 from emendo_config.worker_process import WORKER_ENVIRONMENT
 from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.jobs.store_outages import failure_of, is_away
+from emendo_workers.runtime import leases
 from emendo_workers.runtime.leases import LeaseRenewer
 from tests.support.intake import (
     added,
@@ -192,6 +193,20 @@ def test_a_lease_renewer_goes_on_after_whatever_a_renewal_met(services, monkeypa
     finally:
         renewer.stop()
     assert "nobody foresaw this" in caplog.text
+
+
+def test_a_worker_with_long_leases_shows_that_it_lives(services, monkeypatch):
+    """Signs of life came with the renewals alone: with a lease of some minutes a worker looked dead between them."""
+    monkeypatch.setattr(leases, "WORKER_SILENCE", 0.05)
+    settings = services.settings.model_copy(update={"lease": 900.0})
+    renewed = threading.Semaphore(0)
+    monkeypatch.setattr(LeaseRenewer, "renew", lambda _: renewed.release())
+    renewer = LeaseRenewer(replace(services.store, settings=settings), "another")
+    renewer.start()
+    try:
+        assert all(renewed.acquire(timeout=PATIENCE) for _ in range(3))
+    finally:
+        renewer.stop()
 
 
 def test_a_sweeper_that_is_asked_to_stop_holds_nobody_up(services, monkeypatch):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from redis.exceptions import RedisError
 
+from emendo_client.exchanges.health import WORKER_SILENCE
 from emendo_config.store import scripts
 from emendo_workers.store import Store
 
@@ -34,7 +35,8 @@ class LeaseRenewer:
     def __init__(self, store: Store, worker: str) -> None:
         self._store = store
         self._worker = worker
-        self._pause = store.settings.lease / RENEWALS_PER_LEASE
+        # A worker with long leases must not look dead meanwhile.
+        self._pause = min(store.settings.lease, WORKER_SILENCE) / RENEWALS_PER_LEASE
         self._guard = threading.Lock()
         self._locks: dict[str, Sequence[str]] = {}
         self._claims: dict[str, str] = {}
