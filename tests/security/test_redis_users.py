@@ -256,7 +256,7 @@ def test_an_operator_may_re_embed_and_take_it_back(redis_with_users, client_as, 
 
 
 def test_beat_may_start_housekeeping(redis_with_users, process, worker):
-    """A real beat; its task is due a minute after its start."""
+    """A real beat; its task is due at its start."""
     key = f"{PREFIX}housekeeping"
     redis_with_users.refusals()
     redis_with_users.admin.delete(key)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from celery.beat import Scheduler
+
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 class MemoryScheduler(Scheduler):
@@ -20,8 +23,14 @@ class MemoryScheduler(Scheduler):
         super().__init__(*args, **more)
 
     def setup_schedule(self) -> None:
-        """Takes the entries from the code."""
+        """Takes the entries from the code; each is due at once.
+
+        Nothing says when they last ran. A beat that counts a whole interval from each start would never send anything
+        if it is restarted more often than that.
+        """
         super().setup_schedule()
+        for entry in self.schedule.values():
+            entry.last_run_at = _LONG_AGO
         self.sync()
 
     def sync(self) -> None:
