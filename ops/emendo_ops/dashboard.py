@@ -122,6 +122,9 @@ def serve(settings: Settings, host: str, port: int) -> None:
         pass
     finally:
         dashboard.stop()
+    logging.shutdown()
+    # Python would wait for Flower's threads. While the broker is away, they look for it without an end.
+    os._exit(0)
 
 
 def make_dashboard(settings: Settings, app: Any) -> Dashboard:
