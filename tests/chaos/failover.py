@@ -60,11 +60,11 @@ def failover(directory: Path, seed: int, jobs: int) -> Report:
             together(
                 [
                     lambda: storm.traffic.flow(shared, jobs // 2, "uuumbU", rate=60, batch=(5, 20)),
-                    lambda: _strong_flow(storm, shared, doomed, jobs // 2, strong),
+                    lambda: strong_flow(storm, shared, doomed, jobs // 2, strong),
                 ]
             )
         storm.wait()
-        return storm.check(invariants=partial(_Survivors, windows, strong))
+        return storm.check(invariants=partial(Survivors, windows, strong))
 
 
 class _Fork:
@@ -106,7 +106,7 @@ class _Fork:
         self._pending.append(job)
 
 
-def _strong_flow(storm: Storm, shared: list[str], doomed: list[str], count: int, strong: set[str]) -> None:
+def strong_flow(storm: Storm, shared: list[str], doomed: list[str], count: int, strong: set[str]) -> None:
     """Strong updates of memories that eventual jobs change too, and strong erasures."""
     waiting = list(doomed)
     for number in range(count):
@@ -126,7 +126,7 @@ def _strong_flow(storm: Storm, shared: list[str], doomed: list[str], count: int,
         storm.traffic.note(Job(storm.client, job_id), ask)
 
 
-class _Survivors(Invariants):
+class Survivors(Invariants):
     """The invariants for what survived: eventual changes are left out that a failover may have taken."""
 
     def __init__(self, windows: list[tuple[int, int]], strong: set[str], *more: Any) -> None:

@@ -100,8 +100,11 @@ class Invariants:
         self._applied: dict[str, list[Applied]] = defaultdict(list)
         self._idle: dict[str, list[Ask]] = defaultdict(list)
         self._failures: dict[str, list[Failure]] = defaultdict(list)
-        self._redis = redis.Redis.from_url(client.settings.redis_url, protocol=2)
+        self._redis = self._connect_to_data()
         self._control = redis.Redis.from_url(client.settings.control_url, protocol=2)
+
+    def _connect_to_data(self) -> redis.Redis:
+        return redis.Redis.from_url(self._settings.redis_url, protocol=2)
 
     def check(self, submissions: Sequence[Submission]) -> Report:
         """Every job, every memory, the feed, the index, and that nothing is left lying about."""

@@ -18,6 +18,7 @@ from tests.chaos.failover import failover
 from tests.chaos.full_redis import full_redis
 from tests.chaos.invariants import Invariants, Report
 from tests.chaos.mixed_releases import mixed_releases
+from tests.chaos.sentinel_failover import sentinel_failover
 from tests.chaos.storm import JOBS_A_DISASTER, Storm, nobody, together
 from tests.chaos.traffic import Ask, Traffic
 from tests.support.patience import LONG_PATIENCE
@@ -273,6 +274,7 @@ SCENARIOS: dict[str, tuple[Callable[[Path, int, int], Report], int, int]] = {
     "broker-flushed": (outages.broker_flushed, 2_000, 300),
     "lock-thief": (lock_thief, 2_000, 280),
     "failover": (failover, 2_000, 400),
+    "sentinel-failover": (sentinel_failover, 1_000, 250),
     "full-redis": (full_redis, 1_000, 200),
     "damaged-records": (damaged_records, 2_000, 240),
     "competing-tenants": (competing_tenants, 2_000, 120),

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import redis
 
@@ -21,7 +22,6 @@ from emendo_client.testing.embedded_redis import EmbeddedRedis
 from emendo_client.testing.worker import WorkerProcess
 from emendo_config import Keys, Settings
 from tests.chaos.invariants import FINAL, Invariants, Pardon, Report, left_over
-from tests.chaos.replicated_redis import ReplicatedRedis
 from tests.chaos.traffic import Submission, Traffic
 from tests.support.patience import LONG_PATIENCE
 
@@ -32,6 +32,17 @@ JOBS_A_DISASTER = 40.0
 def nobody(*_: object) -> bool:
     """Pardons no failure."""
     return False
+
+
+class DataServers(Protocol):
+    """Several servers with the memories; one is the master."""
+
+    @property
+    def url(self) -> str: ...
+
+    def start(self) -> None: ...
+
+    def kill(self) -> None: ...
 
 
 class Storm:
@@ -54,7 +65,7 @@ class Storm:
         *,
         own_broker: bool = False,
         appendfsync: str = "everysec",
-        data: ReplicatedRedis | None = None,
+        data: DataServers | None = None,
     ) -> Iterator[Storm]:
         """Runs the stack; with `data` the memories are there, and everything about jobs is on a Redis of its own."""
         with ExitStack() as stack:

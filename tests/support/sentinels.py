@@ -12,7 +12,7 @@ import redis
 from emendo_client.testing.embedded_redis import EmbeddedRedis
 from emendo_client.testing.ports import LOOPBACK, usable_port
 from emendo_client.testing.redis_servers import find_server
-from tests.support.patience import until
+from tests.support.patience import LONG_PATIENCE, until
 
 MASTER_NAME = "memories"
 # Milliseconds of silence after which the sentinels take the master for dead.
@@ -56,6 +56,34 @@ class Sentinels:
         hosts = ",".join(f"{LOOPBACK}:{port}" for port in self.ports)
         return f"redis+sentinel://{hosts}/{MASTER_NAME}/0"
 
+    def masters(self) -> set[int]:
+        """The ports that the sentinels name as the master's."""
+        named = set()
+        for port in self.ports:
+            with redis.Redis(port=port) as sentinel:
+                named.add(int(sentinel.sentinel_get_master_addr_by_name(MASTER_NAME)[1]))
+        return named
+
+    def fail_over(self) -> EmbeddedRedis:
+        """Kills the master, and starts it again when all sentinels name the other server; it is a replica then.
+
+        Returns:
+            The new master; the old one has caught up with it.
+        """
+        (port,) = self.masters()
+        old, new = (self.master, self.replica) if port == self.master.port else (self.replica, self.master)
+        old.kill()
+        until(lambda: self.masters() == {new.port}, "the sentinels name no new master", LONG_PATIENCE)
+        with redis.Redis(port=new.port) as connection:
+            until(lambda: connection.info("replication")["role"] == "master")
+        old.start()
+        with redis.Redis(port=old.port) as connection:
+            until(lambda: _follows(connection, new.port), "the old master is no replica", LONG_PATIENCE)
+        for sentinel_port in self.ports:
+            with redis.Redis(port=sentinel_port) as sentinel:
+                until(lambda sentinel=sentinel: self._is_ready(sentinel), "a sentinel misses somebody", LONG_PATIENCE)
+        return new
+
     def _start(self, number: int, port: int) -> subprocess.Popen[bytes]:
         folder = self._directory / f"sentinel-{number}"
         folder.mkdir()
@@ -76,3 +104,11 @@ class Sentinels:
         except redis.ConnectionError:
             return False
         return state.get("num-other-sentinels") == 2 and state.get("num-slaves") == 1
+
+
+def _follows(replica: redis.Redis, master: int) -> bool:
+    try:
+        state = replica.info("replication")
+    except redis.ConnectionError:  # the sentinels break its connections when they make it a replica
+        return False
+    return (state.get("master_port"), state.get("master_link_status")) == (master, "up")
