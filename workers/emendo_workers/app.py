@@ -25,9 +25,9 @@ from emendo_config.queues import INTERACTIVE, names_at_broker
 from emendo_config.tracebacks import print_safely
 from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.jobs.store_outages import is_away
-from emendo_workers.runtime import broker_transport, remote_control
+from emendo_workers.runtime import broker_transport, remote_control, stop_signals
 from emendo_workers.runtime.concurrency import MIN_LIMIT
-from emendo_workers.services import close_services, open_services
+from emendo_workers.services import close_services, open_services, stop_taking
 from emendo_workers.tasks import register
 
 broker_transport.install()
@@ -60,6 +60,7 @@ def _configure_logging(**_: Any) -> None:
 
 @worker_ready.connect
 def _start(sender: Any, **_: Any) -> None:
+    stop_signals.install(sender.controller)
     try:
         _set_up(sender)
     except ConfigurationError as error:
@@ -109,11 +110,13 @@ def _set_up(sender: Any) -> None:
 
 
 @worker_shutting_down.connect
-def _stop_sweeping(**_: Any) -> None:
+def _stop_taking(sig: str, **_: Any) -> None:
     # Celery begins to stop when this returns, so it must not wait.
     _stopping.set()
+    stop_taking()
     for sweeper in _sweepers:
         sweeper.stop()
+    logger.info("the worker takes no more jobs and finishes those that it has", extra={"signal": sig})
 
 
 @worker_shutdown.connect

@@ -70,6 +70,7 @@ class Services:
             once, so vectors are not kept in the process.
         faults: of this worker or its accounts, for which it claims no jobs.
         room: whether the memories' Redis refused a change for lack of memory just now.
+        stopping: set when the process is asked to end. Its drains then give up their shards with the batch they have.
         chat, merger: None where no chat model is configured.
     """
 
@@ -108,6 +109,7 @@ class Services:
         self.leases = LeaseRenewer(self.store, self.worker)
         self.faults = WorkerFaults(self.leases)
         self.room = Room()
+        self.stopping = threading.Event()
 
     @property
     def data(self) -> redis.Redis:
@@ -282,6 +284,12 @@ def _leave_services_to_the_parent() -> None:
 
 
 os.register_at_fork(after_in_child=_leave_services_to_the_parent)
+
+
+def stop_taking() -> None:
+    """Makes the process's drains end with what they have; may be called by a signal handler, so it takes no lock."""
+    if _services is not None:
+        _services.stopping.set()
 
 
 def close_services() -> None:

@@ -98,6 +98,20 @@ class WorkerProcess:
             time.sleep(0.02)
         return self
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Sends a signal and does not wait."""
+        os.kill(self.pid, number)
+
+    def wait(self, timeout: float) -> int:
+        """Waits until it has ended by itself or by a signal; its exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: it runs on.
+        """
+        if self._process is None:
+            raise RuntimeError("the worker was not started")
+        return self._process.wait(timeout)
+
     def stop(self) -> None:
         """Asks it to finish and waits; kills it if it does not in time."""
         self._end(signal.SIGTERM)

@@ -13,7 +13,7 @@ close ── more ────────┘
   |        └── batches are small and many drains run here: another one takes the shards over (`shard_merging.py`)
   |
   ├── silent: the inbox is empty and the wake-up key is gone
-  ├── ring:   the time budget is over, and a successor is woken
+  ├── ring:   the time budget is over or the process is to end, and a successor is woken
   └── lost:   the lease ran out, and another worker has the shard
 """
 
@@ -121,7 +121,7 @@ class Drain:
                 jobs = self._runner.run(entries)
                 count += jobs
                 is_fast = time.monotonic() - began < FAST_BATCH
-                if time.monotonic() >= ends or self._makes_room or services.faults.blocks(self._queue):
+                if time.monotonic() >= ends or self._gives_up:
                     claims.close(given_up=claims.held)
                 else:  # when the provider is slow, each shard waits for it in a thread of its own
                     claims.close(given_up=[] if is_fast else claims.held[1:])
@@ -151,6 +151,8 @@ class Drain:
         )
 
     @property
-    def _makes_room(self) -> bool:
-        """True when another shard waits for a slot that this drain has."""
-        return any(limiter.has_waiting for limiter in self._limiters)
+    def _gives_up(self) -> bool:
+        """True when the process is to end, may not work this queue, or another shard waits for a slot."""
+        services = self._services
+        has_waiting = any(limiter.has_waiting for limiter in self._limiters)
+        return has_waiting or services.stopping.is_set() or services.faults.blocks(self._queue)
