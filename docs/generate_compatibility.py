@@ -8,11 +8,11 @@ With `--check` it writes nothing and exits 1 when the page is stale.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from docs.generated_page import write_or_check
-from tests.support import answer_shapes, filter_forms, message_forms, provider_forms, schemes
+from tests.support import answer_shapes, client_story, filter_forms, message_forms, provider_forms, real_parts
 from tests.support.web import forms as web_forms
 
 PAGE = Path(__file__).resolve().parent / "reference" / "compatibility.md"
@@ -42,7 +42,7 @@ def page() -> str:
         _section("Embedding servers", "providers/test_provider_forms.py", _EMBEDDING, _embedding_servers()),
         _section("Answers of chat models", "openai_server/test_answer_shapes.py", _ANSWERS, _answers()),
         _section("Web servers", "client/test_web_servers.py", _WEB, _web_servers()),
-        _section("Redis and brokers", "ops/test_schemes.py", _SCHEMES, _schemes()),
+        _section("Redis and brokers", "ops/test_real_parts.py", _PARTS, _parts(), _story()),
         _section("Messages", "inference/test_message_forms.py", _MESSAGES, _messages()),
         _section("Filters", "filters/test_forms.py", _FILTERS, _filters()),
     ]
@@ -52,7 +52,7 @@ def page() -> str:
 _EMBEDDING = ("server", "how it differs from OpenAI", "what Emendo does")
 _ANSWERS = ("server: shape of the answer", "reading")
 _WEB = ("server", "client", "searches")
-_SCHEMES = ("scheme", "what stands behind it", "tried with")
+_PARTS = ("settings", "what stands behind them")
 _MESSAGES = ("API: form", "messages kept", "left out")
 _FILTERS = ("operator", "spelling", "example", "decided by")
 
@@ -75,9 +75,26 @@ def _web_servers() -> Rows:
     yield "Jupyter", "both clients, with top-level await", "all right"
 
 
-def _schemes() -> Rows:
-    tried = "both clients, a worker, the doctor, the gateway, Flower"
-    return ((url, behind, tried) for url, behind in schemes.SCHEMES.values())
+def _parts() -> Rows:
+    for parts in real_parts.PARTS:
+        yield ", ".join(f"`{name}={url}`" for name, url in parts.settings.items()), parts.behind
+
+
+def _story() -> str:
+    """The story that each row was tried with, step by step."""
+    with_both = "\n".join(f"- {_first_line(step)}" for step in client_story.STEPS)
+    return (
+        "Each row is a whole installation with a worker, a gateway and Flower. It was tried with this story, which\n"
+        "the blocking and the asyncio client both tell. Jobs start by the broker's messages alone.\n\n"
+        f"{with_both}\n- {_first_line(client_story.tell_over_http)}\n"
+        "- `emendo doctor` finds Redis, the index, the broker and the worker in order, and Flower lists the worker.\n\n"
+        "Further tests kill RabbitMQ (`test_rabbitmq.py`) and the master behind real sentinels (`test_sentinels.py`).\n"
+        "A server with a wrong certificate hears no password (`test_tls.py`, `test_tls_sentinels.py`).\n"
+    )
+
+
+def _first_line(step: Callable[..., object]) -> str:
+    return str(step.__doc__).partition("\n")[0]
 
 
 def _messages() -> Rows:
@@ -92,11 +109,12 @@ def _filters() -> Rows:
         yield form.operator, form.spelling, f"`{form.example!r}`", decided
 
 
-def _section(title: str, test: str, columns: tuple[str, ...], rows: Rows) -> str:
+def _section(title: str, test: str, columns: tuple[str, ...], rows: Rows, before: str = "") -> str:
     folder = "tests" if test.startswith("openai_server") else "tests/integration"
     table = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
     table += (f"| {' | '.join(_cell(each) for each in row)} |" for row in rows)
-    return "\n".join((f"## {title}", "", f"Test: `{folder}/{test}`.", "", *table, ""))
+    words = (before,) if before else ()
+    return "\n".join((f"## {title}", "", f"Test: `{folder}/{test}`.", "", *words, *table, ""))
 
 
 def _cell(text: str) -> str:
