@@ -134,6 +134,8 @@ def gateway(host: str | None, port: int) -> None:
     own = GatewaySettings() if host is None else GatewaySettings(host=host)
     port = usable_port(port, "the gateway", "--port")
     configure_logging(settings)
+    # uvicorn raises the signal once more when it has ended well, which would look like a failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     make_server(settings, own, port).run()
 
 

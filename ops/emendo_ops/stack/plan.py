@@ -19,6 +19,8 @@ from emendo_ops.stack.requirements import own_redis_url, require_answer, require
 from emendo_ops.stack.supervisor import ProcessSpec, Supervisor
 
 REDIS_PORT, GATEWAY_PORT, FLOWER_PORT = 6379, 8080, 5555
+# Seconds that a worker may take for the jobs that it has.
+WORKER_STOP_TIMEOUT = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def prepare(options: StackOptions) -> tuple[list[ProcessSpec], Addresses]:
             env("worker"),
             ready=lambda: worker_signed_on(settings),
             restart=True,
-            stop_timeout=40.0,
+            stop_timeout=WORKER_STOP_TIMEOUT,
         ),
         ProcessSpec("beat", emendo("beat", "--dir", str(options.directory / "beat")), env("beat"), restart=True),
         ProcessSpec(
