@@ -11,7 +11,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "ops" / "grafana"
 DASHBOARDS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((FOLDER / "dashboards").glob("*.json"))
 }
-# What Grafana puts in the place of a variable when nothing is chosen.
+# Grafana puts these in the place of a variable when all values are chosen.
 ALL = {"kind": ".*", "project": ".*", "queue": ".*"}
 
 
