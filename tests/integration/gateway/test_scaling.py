@@ -23,7 +23,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs/how-to/scale.md"
 
 @pytest.fixture
 def ask(services, emendo_settings):
-    """Asks with a reading key; each call looks at Redis anew, through an application of its own."""
+    """Asks with a reading key; each call is to an application of its own, which looks at Redis."""
     key, _ = make_key(emendo_settings, "keda", "read")
 
     def answer(**own):
