@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from emendo_client.exchanges.redis_errors import translate
 from emendo_config import Keys
@@ -54,13 +54,18 @@ class Rates:
         self._ends: dict[str, float] = {}
 
     async def count(self, kind: str, name: str, limit: int) -> Used:
-        """Counts one more.
+        """Counts one more. A full Redis counts nothing, and refuses by itself what takes memory.
 
         Raises:
             NetworkError: Redis cannot be asked.
         """
         key = RateLimitItemPerMinute(limit).key_for(kind, name)
-        used = await _translated(self._storage.incr(key, WINDOW))
+        try:
+            used = await self._storage.incr(key, WINDOW)
+        except OutOfMemoryError:  # readers and erasures must pass
+            return await self.look(kind, name, limit)
+        except RedisError as error:
+            raise translate(error) from error
         return Used(used <= limit, max(0, limit - used), await self._reset(key, is_new=used == 1))
 
     async def look(self, kind: str, name: str, limit: int) -> Used:
