@@ -36,7 +36,7 @@ _PALETTE = (
 )
 _BACKGROUND, _FRAME, _TEXT = "#f4f5f7", "#d5d8dd", "#24292f"
 _INTERVAL = "10s"
-_LEGEND_ROWS = 4
+_LEGEND_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -178,20 +178,20 @@ def _lines(axes: Axes, panel: Mapping[str, Any], prometheus: Prometheus, span: S
     defaults = panel["fieldConfig"]["defaults"]
     custom, unit = defaults["custom"], defaults["unit"]
     series = [
-        (_legend(target["legendFormat"], each["metric"]), _points(each["values"]))
+        (_legend(target["legendFormat"], each["metric"]), _points(each["values"], span))
         for target in panel["targets"]
         for each in prometheus.over(filled(target["expr"], _INTERVAL), span.start, span.end, span.step)
     ]
-    series = [(name, points) for name, points in series if points]
+    series = [(name, points) for name, points in series if not all(map(math.isnan, points.values()))]
     _frame_axes(axes, span, unit)
     if not series:
         axes.text(0.5, 0.5, defaults["noValue"], transform=axes.transAxes, ha="center", va="center", color="#6e7781")
         return
     if custom["stacking"]["mode"] == "normal":
-        moments = sorted({moment for _, points in series for moment in points})
+        moments = list(series[0][1])
         axes.stackplot(
             [_date(moment) for moment in moments],
-            [[points.get(moment, 0.0) for moment in moments] for _, points in series],
+            [[_or_zero(value) for value in points.values()] for _, points in series],
             labels=[name for name, _ in series],
             colors=[_PALETTE[place % len(_PALETTE)] for place in range(len(series))],
             alpha=0.75,
@@ -210,7 +210,7 @@ def _lines(axes: Axes, panel: Mapping[str, Any], prometheus: Prometheus, span: S
             axes.axhline(target, color=_COLOURS["red"], linestyle="--", linewidth=1)
             top = max(top, 1.1 * target)
     axes.set_ylim(0, top or 1)
-    last = [f"{name}  {_number(list(points.values())[-1], unit)}" for name, points in series]
+    last = [f"{name}  {_number(_last(points), unit)}" for name, points in series]
     handles, _ = axes.get_legend_handles_labels()
     shown = min(len(last), 3 * _LEGEND_ROWS)
     axes.legend(
@@ -232,15 +232,15 @@ def _heatmap(axes: Axes, panel: Mapping[str, Any], prometheus: Prometheus, span:
     (target,) = panel["targets"]
     found = prometheus.over(filled(target["expr"], _INTERVAL), span.start, span.end, span.step)
     buckets = sorted(found, key=lambda each: float(each["metric"]["le"].replace("+Inf", "inf")))
-    columns = [_points(each["values"]) for each in buckets]
-    moments = sorted({moment for points in columns for moment in points})
+    columns = [_points(each["values"], span) for each in buckets]
+    moments = list(columns[0]) if columns else []
     _frame_axes(axes, span, "none")
     if len(moments) < 2:  # a mesh needs an edge
         axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", color="#6e7781")
         return
     below, cells = [0.0] * len(moments), []
     for points in columns:
-        upto = [points.get(moment, 0.0) for moment in moments]
+        upto = [_or_zero(value) for value in points.values()]
         cells.append([math.sqrt(max(0.0, high - low)) for high, low in zip(upto, below, strict=True)])
         below = upto
     axes.pcolormesh([_date(moment) for moment in moments], range(len(cells)), cells, cmap="Blues", shading="nearest")
@@ -261,8 +261,20 @@ def _frame_axes(axes: Axes, span: Span, unit: str) -> None:
         side.set_visible(False)
 
 
-def _points(values: Sequence[tuple[float, str]]) -> dict[float, float]:
-    return {moment: float(value) for moment, value in values if value not in {"NaN", "+Inf"}}
+def _points(values: Sequence[tuple[float, str]], span: Span) -> dict[float, float]:
+    """The value at each step of the time; NaN where there is none, so that a line has a gap."""
+    known = {round((moment - span.start) / span.step): float(value) for moment, value in values}
+    places = range(int((span.end - span.start) / span.step) + 1)
+    found = {span.start + place * span.step: known.get(place, math.nan) for place in places}
+    return {moment: math.nan if math.isinf(value) else value for moment, value in found.items()}
+
+
+def _last(points: Mapping[float, float]) -> float:
+    return next(value for value in reversed(points.values()) if not math.isnan(value))
+
+
+def _or_zero(value: float) -> float:
+    return 0.0 if math.isnan(value) else value
 
 
 def _date(moment: float) -> float:

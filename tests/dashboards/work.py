@@ -32,7 +32,8 @@ from tests.support.inferring import Model
 from tests.support.patience import LONG_PATIENCE, until
 from tests.support.prometheus import Prometheus
 
-PROJECTS = {"acme": 24, "globex": 9, "initech": 3}
+# Projects, and the updates of each in a round of load.
+PROJECTS = {"acme": 240, "globex": 90, "initech": 30}
 DIMENSIONS = 64
 
 
@@ -137,7 +138,7 @@ class _Work:
                 jobs: list[Job] = []
                 for project, client in clients.items():
                     own = ids[project]
-                    changed = (own[n % len(own)] for n in range(PROJECTS[project] * 4))
+                    changed = (own[n % len(own)] for n in range(PROJECTS[project]))
                     jobs += [client.update(each, f"fact {each[:6]} in round {round_}") for each in changed]
                     jobs.append(client.delete(own[round_ % len(own)]))
                     jobs.append(client.restore(own[round_ % len(own)]))

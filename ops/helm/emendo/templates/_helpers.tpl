@@ -95,7 +95,7 @@ checksum/settings: {{ toJson .root.Values.settings | sha256sum }}
 {{- $values := .root.Values -}}
 serviceAccountName: {{ include "emendo.serviceAccount" .root }}
 automountServiceAccountToken: false
-# Variables of services would look like settings: EMENDO_GATEWAY_PORT=tcp://….
+# Variables of services would look like settings of the gateway, such as one that ends in _PORT.
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
