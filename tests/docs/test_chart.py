@@ -134,13 +134,13 @@ def test_every_pod_has_a_network_policy_and_only_some_are_reached(release):
     assert policies.keys() >= release.of("Deployment").keys()
     reached = {name for name, each in policies.items() if each["spec"]["ingress"]}
     assert reached - {"gateway-from-test"} == {"gateway", "flower"} & release.of("Deployment").keys()
-    asks_providers = {
-        name
+    ports = {
+        name: {port["port"] for rule in each["spec"].get("egress", []) for port in rule["ports"]}
         for name, each in policies.items()
-        for rule in each["spec"].get("egress", [])
-        if {"port": 443, "protocol": "TCP"} in rule["ports"]
     }
-    assert asks_providers == {name for name in release.of("Deployment") if name.startswith("worker-")} | {"gateway"}
+    outward = {name for name in release.of("Deployment") if name.startswith("worker-")} | {"gateway"}
+    assert {name for name in ports if 443 in ports[name]} == outward
+    assert {name for name in ports if 4318 in ports[name]} in (outward, set())
 
 
 def test_flower_is_reached_by_named_peers_only():
@@ -225,6 +225,7 @@ WRONG = {
     "the address of Redis": ({"settings": {"EMENDO_REDIS_URL": "redis://x"}}, "EMENDO_REDIS_URL"),
     "a password in an address": ({"settings": {"EMENDO_CHAT_BASE_URL": "https://a:b@c/v1"}}, "EMENDO_CHAT_BASE_URL"),
     "another program's variable": ({"settings": {"PATH": "/tmp"}}, "PATH"),
+    "a collector's key": ({"settings": {"OTEL_EXPORTER_OTLP_HEADERS": "key=x"}}, "OTEL_EXPORTER_OTLP_HEADERS"),
     "a second beat": ({"beat": {"replicas": 2}}, "beat.*'replicas' not allowed"),
     "an unknown queue": ({"workers": {"bulk": {"queues": ["slow"]}}}, "workers"),
     "a worker without a thread": ({"workers": {"bulk": {"concurrency": 0}}}, "workers"),

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from emendo_config import Settings
+from emendo_config.traces import ENDPOINTS
 from emendo_ops.cli.app import run
 from tests.docs.test_compose import cli, parse
 from tests.support.chart import CHART, RELEASE, render
@@ -91,11 +93,12 @@ def test_the_commands_of_emendo_are_those_that_the_cli_has(cli):
     parse(cli, yaml.safe_load(arguments))
 
 
-@pytest.mark.parametrize("path", sorted({*re.findall(r"`((?:[a-z][A-Za-z]+\.)+[a-zA-Z]+)`", PAGE)}))
+@pytest.mark.parametrize("path", sorted({*re.findall(r"`((?:[a-z][A-Za-z]+\.)+[a-zA-Z_]+)`", PAGE)}))
 def test_a_value_that_the_page_names_is_there(path):
     value: Any = VALUES
     for part in path.split("."):
-        if value == {} and part.startswith("EMENDO_"):
+        if value == {}:
+            assert part in {*Settings.variables(), *ENDPOINTS}
             return
         assert part in value, path
         value = value[part]

@@ -18,6 +18,7 @@ EVERYTHING: dict[str, Any] = {
         "EMENDO_TASK_EVENTS": False,
         "EMENDO_EMBEDDING_BASE_URL": "https://embeddings.example.com/v1",
         "EMENDO_CHAT_MODEL": "some-model",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.traces.svc:4318",
         "EMENDO_GATEWAY_MAX_READS": 32,
         "EMENDO_FLOWER_USER": "operator",
     },
@@ -42,6 +43,7 @@ EVERYTHING: dict[str, Any] = {
         "flowerFrom": [{"podSelector": {}}],
         "redis": {"peers": [{"ipBlock": {"cidr": "10.0.0.0/24"}}], "ports": [6380, 26379]},
         "broker": {"peers": [], "ports": [5671]},
+        "traces": {"peers": [], "ports": [4318]},
     },
     "monitoring": {
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
