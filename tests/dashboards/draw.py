@@ -290,7 +290,7 @@ def _number(value: float, unit: str, decimals: int | None = None) -> str:
     if math.isinf(value):
         return "∞"
     if unit == "percentunit":
-        return f"{100 * value:.{2 if decimals is None else decimals}g} %" if value else "0 %"
+        return f"{100 * value:.{decimals or 3}g} %" if value else "0 %"
     if unit == "s":
         return _seconds(value)
     if unit == "decbytes":
