@@ -15,9 +15,8 @@ from emendo_gateway.native.consistency import Consistency, of_write
 from emendo_gateway.native.parameters import Wait
 from emendo_gateway.native.preconditions import IfMatch
 from emendo_gateway.service import Service
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(prefix="/conflicts", tags=["conflicts"], route_class=StrictRoute)
+router = APIRouter(prefix="/conflicts", tags=["conflicts"])
 Calls = Annotated[Service, Depends(service_of)]
 ConflictId = Annotated[str, Path(description="A conflict's id, from the list or from a job's result.")]
 _WRITE: dict[str, Any] = {"status_code": 202, "response_model": schemas.AcceptedJob, "responses": answers.JOB_ANSWERS}

@@ -12,9 +12,8 @@ from emendo_gateway.gateway import gateway_of, service_of
 from emendo_gateway.native import answers, schemas
 from emendo_gateway.native.parameters import Wait
 from emendo_gateway.service import Service
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(prefix="/dead-letters", tags=["dead letters"], route_class=StrictRoute)
+router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
 Calls = Annotated[Service, Depends(service_of)]
 JobId = Annotated[str, Path(description="The id of a job, or of a chunk of a batch: `<job id>:<n>`.")]
 _NOT_DEAD: dict[int | str, dict[str, Any]] = {

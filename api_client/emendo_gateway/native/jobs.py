@@ -15,9 +15,8 @@ from emendo_gateway.gateway import service_of
 from emendo_gateway.native import answers, schemas, streams
 from emendo_gateway.native.parameters import Wait
 from emendo_gateway.service import Service
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
+router = APIRouter(prefix="/jobs", tags=["jobs"])
 Calls = Annotated[Service, Depends(service_of)]
 # A running job answers at its next step.
 _CANCEL_SECONDS = 5.0

@@ -19,9 +19,8 @@ from emendo_gateway.native.consistency import Consistency, of_write
 from emendo_gateway.native.parameters import Wait
 from emendo_gateway.native.preconditions import IfMatch, IfNoneMatch
 from emendo_gateway.service import Service
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(prefix="/memories", tags=["memories"], route_class=StrictRoute)
+router = APIRouter(prefix="/memories", tags=["memories"])
 Calls = Annotated[Service, Depends(service_of)]
 MemoryId = Annotated[
     str,

@@ -12,9 +12,8 @@ from emendo_gateway.gateway import service_of
 from emendo_gateway.native import answers, schemas
 from emendo_gateway.native.parameters import Wait
 from emendo_gateway.service import Service
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(tags=["project"], route_class=StrictRoute)
+router = APIRouter(tags=["project"])
 Calls = Annotated[Service, Depends(service_of)]
 Limit = Annotated[int, Query(ge=1, le=1_000)]
 Cursor = Annotated[str | None, Query(max_length=4_096, description="The `next_cursor` of the page before.")]
