@@ -84,7 +84,7 @@ class Plan:
         return bool(self._body) or any(each.reads_body for each in self._before)
 
     async def run(self, request: Request, body: Any, failures: list[Failure]) -> Any:
-        """What the function returns. If one of its parameters is wrong, that is noted, and it is not called."""
+        """Calls the function. If one of its parameters is wrong, that is noted, and the function is not called."""
         values: dict[str, Any] = {}
         known = len(failures)
         for each in self._before:

@@ -74,8 +74,8 @@ class Table:
         """Takes the routes in.
 
         Raises:
-            TypeError: one has parameters that `Plan` does not know; or one with segments comes before a fixed path
-                that fits it, so that FastAPI's order and this one would differ.
+            TypeError: `Plan` does not know a kind of parameter. Or a path with segments comes before a fixed one that
+                fits it: FastAPI would give that request to the first.
         """
         for found in iter_route_contexts(routes):
             if not isinstance(found.original_route, APIRoute):

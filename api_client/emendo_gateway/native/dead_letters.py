@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from emendo_client.models import DeadLetter
 from emendo_gateway.gateway import gateway_of, service_of
 from emendo_gateway.native import answers, schemas
-from emendo_gateway.native.parameters import Wait
+from emendo_gateway.native.parameters import Limit, Wait
 from emendo_gateway.service import Service
 
 router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
@@ -57,7 +57,7 @@ async def find(
     memory_id: str | None = None,
     before: str | None = None,
     after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    limit: Limit = 100,
 ) -> Response:
     """Jobs that failed for good, with their requests."""
     found = await calls.dead_letters(

@@ -13,7 +13,7 @@ from emendo_client.models import ItemResult, JobStatus, Progress
 from emendo_client.requests import validation
 from emendo_gateway.gateway import service_of
 from emendo_gateway.native import answers, schemas, streams
-from emendo_gateway.native.parameters import Wait
+from emendo_gateway.native.parameters import Limit, Wait
 from emendo_gateway.service import Service
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -46,7 +46,7 @@ async def find(
     status: Annotated[
         str | None, Query(description="Only jobs in this state.", json_schema_extra={"enum": [*JobStatus]})
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    limit: Limit = 100,
 ) -> Response:
     """The newest jobs of the project; their results hold no texts."""
     return answers.document(schemas.Jobs(results=await calls.jobs(status, limit)))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Query, Request
+from pydantic import BeforeValidator
 
 from emendo_gateway.callers import state_of
 from emendo_gateway.gateway import gateway_of
@@ -43,3 +44,13 @@ async def _seconds_to_wait(
 
 
 Wait = Annotated[float, Depends(_seconds_to_wait)]
+
+
+def _decimal(text: Any) -> Any:
+    """Pydantic would also take `1_0`, ` 10` and `1.0`, which no other reader of this query would."""
+    if isinstance(text, str) and not (text.isascii() and text.isdigit()):
+        raise ValueError("is no whole number in decimal digits")
+    return text
+
+
+Limit = Annotated[int, BeforeValidator(_decimal), Query(ge=1, le=1_000)]
