@@ -155,7 +155,9 @@ def test_a_query_that_is_no_text_is_refused(owned, query):
     problem(client.get(f"{MEMORIES}?{query}"), 400, "VALIDATION")
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "1001", "1.5", "x", "", "1e2", "9" * 400, "٣", "null"])
+@pytest.mark.parametrize(
+    "limit", ["0", "-1", "1001", "1.5", "x", "", "1e2", "9" * 400, "٣", "null", "1_0", " 10", "+10", "10.0"]
+)
 def test_a_limit_that_is_no_number_in_range_is_refused(owned, limit):
     client, _ = owned
     problem(client.get(MEMORIES, params={"user_id": "ana", "limit": limit}), 400, "VALIDATION")
