@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import time
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
@@ -19,6 +15,7 @@ from emendo_config.error_codes import ErrorCode
 from emendo_gateway.gateway import Gateway
 from emendo_gateway.metrics import exposition
 from emendo_gateway.problems.problem import ERROR_PAGES
+from emendo_gateway.shared_answers import Shared
 
 logger = logging.getLogger(__name__)
 
@@ -30,42 +27,6 @@ HEALTH_KEPT, METRICS_KEPT = 0.5, 3.0
 # of them wait for Redis, just when there is much to do.
 HEALTH_OLDEST = 2.0
 _JSON = "application/json"
-T = TypeVar("T")
-
-
-class Shared(Generic[T]):
-    """An answer that all who ask within some seconds share, also while it is being found.
-
-    Args:
-        find: finds an answer.
-        seconds: the age from which on another one is looked for.
-        oldest: the age, in seconds, up to which the last answer is given while another one is looked for.
-    """
-
-    def __init__(self, find: Callable[[], Awaitable[T]], seconds: float, oldest: float = 0.0) -> None:
-        self._find = find
-        self._seconds = seconds
-        self._oldest = oldest
-        self._finding: asyncio.Future[T] | None = None
-        self._last: T | None = None
-        self._found_at = -math.inf
-
-    async def get(self) -> T:
-        """The answer."""
-        age = time.monotonic() - self._found_at
-        if self._finding is None or (self._finding.done() and age >= self._seconds):
-            self._finding = asyncio.ensure_future(self._found())
-        if self._last is not None and age < self._oldest:
-            return self._last
-        return await asyncio.shield(self._finding)
-
-    async def _found(self) -> T:
-        found: T | None = None
-        try:
-            found = await self._find()
-        finally:
-            self._last, self._found_at = found, time.monotonic()
-        return found
 
 
 def router(gateway: Gateway) -> APIRouter:

@@ -8,6 +8,7 @@ the window, so the limit is exact over all gateways, however many requests share
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable
 from typing import NamedTuple, TypeVar
@@ -15,11 +16,12 @@ from typing import NamedTuple, TypeVar
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from emendo_client.exchanges.redis_errors import translate
 from emendo_config import Keys
 
+log = logging.getLogger(__name__)
 WINDOW = 60  # seconds
 _MOST_KNOWN = 10_000
 T = TypeVar("T")
@@ -32,11 +34,13 @@ class Used(NamedTuple):
         is_within: False when this request was beyond the limit.
         remaining: requests that are left now.
         reset: seconds until the window ends.
+        is_counted: False when Redis was too full to count it.
     """
 
     is_within: bool
     remaining: int
     reset: float
+    is_counted: bool = True
 
 
 class Rates:
@@ -60,7 +64,7 @@ class Rates:
         self._counting: set[asyncio.Task[None]] = set()
 
     async def count(self, kind: str, name: str, limit: int) -> Used:
-        """Counts one more.
+        """Counts one more. A full Redis counts nothing, and refuses by itself what takes memory.
 
         Raises:
             NetworkError: Redis cannot be asked.
@@ -76,7 +80,12 @@ class Rates:
             task = loop.create_task(self._count(key))
             self._counting.add(task)
             task.add_done_callback(self._counting.discard)
-        used = await counted
+        try:
+            used = await counted
+        except OutOfMemoryError:  # readers and erasures must pass
+            return await self._look(key, limit)
+        except RedisError as error:
+            raise translate(error) from error
         return Used(used <= limit, max(0, limit - used), await self._reset(key, is_new=used == 1))
 
     async def give_back(self, kind: str, name: str, limit: int) -> None:
@@ -85,7 +94,17 @@ class Rates:
         Raises:
             NetworkError: Redis cannot be asked.
         """
-        await _translated(self._storage.incr(RateLimitItemPerMinute(limit).key_for(kind, name), WINDOW, -1))
+        try:
+            await self._storage.incr(RateLimitItemPerMinute(limit).key_for(kind, name), WINDOW, -1)
+        except OutOfMemoryError:
+            log.warning("Redis is full, so an attempt that was no failure stays counted for %d s at most", WINDOW)
+        except RedisError as error:
+            raise translate(error) from error
+
+    async def _look(self, key: str, limit: int) -> Used:
+        used = await _translated(self._storage.get(key))
+        reset = await self._reset(key, is_new=False) if used else 0.0
+        return Used(used < limit, max(0, limit - used), reset, is_counted=False)
 
     async def _count(self, key: str) -> None:
         """Gives those that wait their places, until nobody does."""
@@ -94,7 +113,7 @@ class Rates:
             while group := [each for each in self._waiting[key] if not each.done()]:
                 self._waiting[key] = []
                 try:
-                    last = await _translated(self._storage.incr(key, WINDOW, len(group)))
+                    last = await self._storage.incr(key, WINDOW, len(group))
                 except Exception as error:  # noqa: BLE001  # raised where the request waits
                     _tell(group, error)
                 else:

@@ -114,6 +114,20 @@ class GatewaySettings(EnvironmentSettings):
         10.0, gt=0, le=600, description="Seconds that requests under way may take after the gateway is told to stop."
     )
 
+    # Scaling: one worker is wanted for each target.
+    scaling_interactive_depth: int = Field(
+        2_000, ge=1, description="Jobs in interactive inboxes that one worker keeps up with, for `/api/v1/scaling`."
+    )
+    scaling_interactive_age: float = Field(
+        2.0, gt=0, description="Age in seconds that the oldest of them may have while one worker is enough."
+    )
+    scaling_inference_depth: int = Field(16, ge=1, description="The same for conversations to infer from.")
+    scaling_inference_age: float = Field(30.0, gt=0, description="The age of the oldest of them, in seconds.")
+    scaling_bulk_depth: int = Field(32, ge=1, description="The same for chunks of batches.")
+    scaling_bulk_age: float = Field(60.0, gt=0, description="The age of the oldest of them, in seconds.")
+    scaling_maintenance_depth: int = Field(32, ge=1, description="The same for maintenance.")
+    scaling_maintenance_age: float = Field(300.0, gt=0, description="The age of the oldest of it, in seconds.")
+
     @model_validator(mode="before")
     @classmethod
     def _drop_empty(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -168,6 +182,10 @@ class GatewaySettings(EnvironmentSettings):
                 f"EMENDO_GATEWAY_JWT_JWKS cannot be used: {problem}",
                 suggestion="write the address that the issuer's discovery document has as jwks_uri, or a file's path",
             )
+
+    def scaling_target(self, queue: str) -> tuple[int, float]:
+        """The depth, and the age in seconds, of a queue for which one worker is wanted."""
+        return getattr(self, f"scaling_{queue}_depth"), getattr(self, f"scaling_{queue}_age")
 
     @property
     def host_names(self) -> list[str]:

@@ -39,6 +39,7 @@ class JobRequest:
         shard: of the inbox it goes to; default: the one that `routing_id` gives.
         left_out: of the caller's messages, for the result.
         begins_migration: True for a job that changes the whole store. It is refused while another one is under way.
+        erases: True for a job that only frees memory, which a full Redis accepts, too.
     """
 
     job_id: str

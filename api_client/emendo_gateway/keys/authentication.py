@@ -149,8 +149,8 @@ class Authenticator:
         """One attempt with a key or token that is not known yet.
 
         It is counted as a failure before it is checked, and given back if it was none. So attempts at one moment cannot
-        pass the limit together. At most half of the limit are checked at once here: right keys that are new, as after
-        a restart, are not refused for one another's sake.
+        pass the limit together. At most half of the limit are checked at once here. So many right keys that are new, as
+        after a restart, are not refused for one another's sake.
 
         Raises:
             RateLimitError: (TOO_MANY_FAILED_LOGINS)
@@ -182,7 +182,7 @@ class Authenticator:
                 attempt.is_failure = False
                 raise
             finally:
-                if not attempt.is_failure:
+                if used.is_counted and not attempt.is_failure:
                     await self._rates.give_back("login", bucket, self._failed_logins)
         finally:
             turn.release()

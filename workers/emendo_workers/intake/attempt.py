@@ -236,7 +236,7 @@ class BatchRunner:
 
     def _postpone(self, entry: Entry, milliseconds: int) -> None:
         due = int(self._store.control_time() * 1_000) + milliseconds
-        inbox.postpone(self._store.control, self._store.keys, [entry], due)
+        inbox.postpone(self._store.control, self._store.keys, entry, due)
 
     def _work(self, works: Sequence[Work]) -> list[Outcome]:
         # Only inference shards may wait for the chat model.

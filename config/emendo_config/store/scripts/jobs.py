@@ -267,6 +267,18 @@ def start(*, token: str, worker: str, budget: OptionalNumber = None, records: Ro
     """
 
 
+@script(reply=bool, at_limit=True)
+def displace(*, record: Key, damaged: Key, attempt: str, ttl: int) -> None:
+    """True when a record has taken the place of a value that was none.
+
+    Args:
+        record: a job's or chunk's key.
+        damaged: where the value goes.
+        attempt: the token of the attempt that found it.
+        ttl: seconds for which the value is kept.
+    """
+
+
 @script(reply=_numbers, shared=("allowed", "fields_of"), at_limit=True)
 def deaths(*, workers: Key, worker: str, silence_ms: Number, living: Values, records: KeyList) -> None:
     """How many workers died over each record.
