@@ -9,7 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from emendo_config import GatewaySettings, Settings
+from emendo_config import GatewaySettings, Settings, traces
 from emendo_gateway import mem0, native, operations
 from emendo_gateway.admission.access import Access
 from emendo_gateway.admission.envelope import Envelope
@@ -18,6 +18,7 @@ from emendo_gateway.admission.lanes import Lanes
 from emendo_gateway.dispatch import Dispatch, Table
 from emendo_gateway.documentation import describe, operation_id
 from emendo_gateway.gateway import Gateway
+from emendo_gateway.telemetry import telemetry
 
 
 def create_app(settings: Settings, own: GatewaySettings | None = None) -> FastAPI:
@@ -27,6 +28,7 @@ def create_app(settings: Settings, own: GatewaySettings | None = None) -> FastAP
         own: the gateway's own settings; default: read from the environment.
     """
     own = own or GatewaySettings()
+    traces.begin(settings, "emendo-gateway")
     gateway = Gateway(settings, own)
 
     @asynccontextmanager
@@ -42,6 +44,7 @@ def create_app(settings: Settings, own: GatewaySettings | None = None) -> FastAP
         lifespan=lifespan,
         openapi_url=None,  # `describe` adds the documents, and no page: FastAPI's loads its script from elsewhere
         generate_unique_id_function=operation_id,
+        telemetry=telemetry(settings),
         middleware=[
             Middleware(Envelope),
             Middleware(Heads, own),

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from fastapi.telemetry._api import _route_selected
 from starlette.routing import BaseRoute
 
 from emendo_client.errors import NotFoundError, ValidationError
@@ -49,6 +50,7 @@ class _Route:
             EmendoError: see the route.
             Refusal: the request does not fit the route's parameters.
         """
+        _route_selected(scope=scope, path=self.path)  # the route's name in the request's span
         scope["path_params"] = values
         state_of(scope).query_names = self._query_names
         request = Request(scope, receive)

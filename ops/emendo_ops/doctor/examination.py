@@ -21,6 +21,7 @@ from emendo_ops.doctor.finding import Finding
 from emendo_ops.doctor.local_server import check_embedded_server
 from emendo_ops.doctor.provider_answers import check_chat_answer, check_embedding_answers
 from emendo_ops.doctor.redis_user import check_user
+from emendo_ops.doctor.traces import check_traces
 
 
 def examine() -> Iterator[Finding]:
@@ -38,6 +39,7 @@ def examine() -> Iterator[Finding]:
     if embedder.state == "ok":
         yield from check_embedding_answers(settings)
     yield check_chat_answer(settings)
+    yield from check_traces(settings)
     yield check_embedded_server()
     connection = connect(settings.redis_url, settings)
     try:
