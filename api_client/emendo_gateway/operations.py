@@ -26,6 +26,7 @@ HEALTH_KEPT, METRICS_KEPT = 0.5, 3.0
 # Seconds that a health check is also given to those who ask during the next check. Otherwise each check would make some
 # of them wait for Redis, just when there is much to do.
 HEALTH_OLDEST = 2.0
+_JSON = "application/json"
 
 
 def router(gateway: Gateway) -> APIRouter:
@@ -52,18 +53,20 @@ def router(gateway: Gateway) -> APIRouter:
 
     shared_health, shared_metrics = Shared(check, HEALTH_KEPT, HEALTH_OLDEST), Shared(scrape, METRICS_KEPT)
 
-    @routes.get("/health/live")
-    async def live() -> dict[str, str]:
+    @routes.get("/health/live", response_model=dict[str, str])
+    async def live() -> Response:
         """Liveness: 200 while the process answers, even if Redis or the workers fail: a restart repairs neither."""
-        return {"status": "alive"}
+        return Response('{"status":"alive"}', media_type=_JSON)
 
-    @routes.get("/health", responses={503: {"model": Health, "description": "Jobs are not carried out."}})
-    async def health(response: Response) -> Health:
+    @routes.get(
+        "/health",
+        response_model=Health,
+        responses={503: {"model": Health, "description": "Jobs are not carried out."}},
+    )
+    async def health() -> Response:
         """Readiness: 200 if jobs are accepted and carried out, else 503 and the reason."""
         found = await shared_health.get()
-        if not found.ok:
-            response.status_code = 503
-        return found
+        return Response(found.model_dump_json(), 200 if found.ok else 503, media_type=_JSON)
 
     @routes.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

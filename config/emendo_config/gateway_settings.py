@@ -88,8 +88,22 @@ class GatewaySettings(EnvironmentSettings):
         256 << 20, ge=1_024, description="Bodies of all requests together, while they arrive and are worked."
     )
     max_header_bytes: int = Field(16 << 10, ge=1_024, le=1 << 20, description="Largest head of a request.")
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Open connections. Beyond them the one that has been silent longest is closed; if all work, a new "
+        "one gets 503.",
+    )
+    idle_timeout: float = Field(
+        75.0,
+        gt=0,
+        le=3_600,
+        description="Seconds that a connection is kept between two requests. Keep it above the 60 s after which load "
+        "balancers end theirs, so that none sends a request into a connection that is being closed.",
+    )
     header_timeout: float = Field(
-        10.0, gt=0, le=600, description="Seconds for the head of a connection's first request."
+        10.0, gt=0, le=600, description="Seconds for the head of a request, from its first byte or the connection on."
     )
     body_timeout: float = Field(20.0, gt=0, le=600, description="Seconds for the body of a request.")
     request_timeout: float = Field(

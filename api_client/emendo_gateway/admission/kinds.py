@@ -12,8 +12,8 @@ from emendo_gateway.callers import dialect_of
 from emendo_gateway.problems.problem import ERROR_PAGES
 
 # Paths that need no key: they say nothing of any project.
-MEM0_DOCUMENT = "/v1/openapi.json"
-OPEN_PATHS = frozenset({"/health", "/health/live", "/openapi.json", MEM0_DOCUMENT})
+DOCUMENT, MEM0_DOCUMENT = "/openapi.json", "/v1/openapi.json"
+OPEN_PATHS = frozenset({"/health", "/health/live", DOCUMENT, MEM0_DOCUMENT})
 METRICS = "/metrics"
 SCALING = "/api/v1/scaling"
 # A POST that reads: searches, counts and lists, whose filters do not fit into a query.

@@ -9,9 +9,8 @@ from emendo_client.exchanges.backlog import Inbox
 from emendo_config import GatewaySettings
 from emendo_gateway.gateway import gateway_of
 from emendo_gateway.native import answers
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(tags=["scaling"], route_class=StrictRoute)
+router = APIRouter(tags=["scaling"])
 
 
 class QueueScale(BaseModel):
