@@ -33,7 +33,7 @@ from tests.support.patience import LONG_PATIENCE, until
 from tests.support.prometheus import Prometheus
 
 # Projects, and the updates of each in a round of load.
-PROJECTS = {"acme": 240, "globex": 90, "initech": 30}
+PROJECTS = {"acme": 96, "globex": 36, "initech": 12}
 DIMENSIONS = 64
 
 
