@@ -17,8 +17,11 @@ RUN    ?= $(BIN)/python -m
 # tests/conftest.py says how many processes "auto" is on this machine. Tests go to whichever process is free.
 PYTEST  = $(RUN) pytest -n auto --dist worksteal
 
+# Without the variable it advertises another program.
+MKDOCS  = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow coverage chaos bench bench-peers lint format lock audit sbom up clean
+.PHONY: help install demo test test-slow coverage chaos bench bench-peers lint docs format lock audit sbom up clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,13 +54,17 @@ coverage: install $(SERVED) $(MEM0)/.installed $(NODE)/.installed ## both with c
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-lint: install ## ruff, mypy strict, import directions, generated code, prose
+lint: install ## ruff, mypy strict, import directions, generated code, prose, the documentation's site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tools/async_to_sync.py --check
 	$(BIN)/python tools/prose.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@site=$$(mktemp -d) && trap 'rm -rf "$$site"' EXIT && $(MKDOCS) build --strict --site-dir "$$site"
+
+docs: install ## the documentation as a site, in .site/; ARGS=serve shows it while you write
+	$(MKDOCS) $(or $(ARGS),build --strict)
 
 format: install ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
@@ -66,7 +73,7 @@ format: install ## rewrite the code in the house format
 # uv reads versions from constraints.txt, and asks the index for the hashes of all wheels, whatever machine they are for.
 PIN = $(SUPPLY)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --only-binary :all: \
   --emit-build-options --no-header --no-annotate --no-strip-extras --constraint constraints.txt \
-  --no-emit-package colorama --no-emit-package httpx2-jsfetch
+  --no-emit-package httpx2-jsfetch
 
 lock: $(SUPPLY)/.installed ## write the hashes of all pinned wheels, after a change of constraints.txt
 	printf 'hatchling\neditables\n' | $(PIN) --no-emit-package tzdata --extra dev pyproject.toml - --output-file requirements.lock
@@ -128,4 +135,4 @@ up: install ## the whole stack in the foreground; Ctrl-C stops it
 	$(BIN)/emendo up
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) $(VENV)-3.* $(PEERS) $(SUPPLY) $(MEM0) $(NODE) sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf $(VENV) $(VENV)-3.* $(PEERS) $(SUPPLY) $(MEM0) $(NODE) .site sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*

@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from docs.generated_page import write_or_check
-from tests.support import answer_shapes, client_story, filter_forms, message_forms, provider_forms, real_parts
+from tests.support import (
+    answer_shapes,
+    client_story,
+    doctor_readings,
+    filter_forms,
+    message_forms,
+    provider_forms,
+    real_parts,
+)
 from tests.support.web import forms as web_forms
 
 PAGE = Path(__file__).resolve().parent / "reference" / "compatibility.md"
@@ -40,6 +48,7 @@ def page() -> str:
     """The whole page, as it should stand in docs/reference/compatibility.md."""
     sections = [
         _section("Embedding servers", "providers/test_provider_forms.py", _EMBEDDING, _embedding_servers()),
+        _section("What doctor says", "ops/test_doctor_readings.py", _DOCTOR, _doctor()),
         _section("Answers of chat models", "openai_server/test_answer_shapes.py", _ANSWERS, _answers()),
         _section("Web servers", "client/test_web_servers.py", _WEB, _web_servers()),
         _section("Redis and brokers", "ops/test_real_parts.py", _PARTS, _parts(), _story()),
@@ -50,6 +59,7 @@ def page() -> str:
 
 
 _EMBEDDING = ("server", "how it differs from OpenAI", "what Emendo does")
+_DOCTOR = ("provider", "check", "state", "found", "advice")
 _ANSWERS = ("server: shape of the answer", "reading")
 _WEB = ("server", "client", "searches")
 _PARTS = ("settings", "what stands behind them")
@@ -59,6 +69,10 @@ _FILTERS = ("operator", "spelling", "example", "decided by")
 
 def _embedding_servers() -> Rows:
     return ((form.name, form.differs, form.does) for form in provider_forms.FORMS)
+
+
+def _doctor() -> Rows:
+    return ((each.server, each.check, each.state, each.found, each.advice) for each in doctor_readings.READINGS)
 
 
 def _answers() -> Rows:
