@@ -1,6 +1,6 @@
 """The scenario of a failover by real sentinels: the master is killed under load, and comes back as a replica.
 
-Nobody tells clients and workers of the new master: the sentinels elect it, and name it to whoever asks.
+Nobody tells clients and workers of the new master: the sentinels elect it, and name it when they are asked.
 """
 
 from __future__ import annotations
