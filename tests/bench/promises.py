@@ -115,7 +115,9 @@ def _subject(plan: Plan, provider: OpenAIServer, release: Any, log: Path, *, is_
         a, b = (
             running.enter_context(OldClient(release, settings.model_copy(update={"project": name}))) for name in "ab"
         )
-        control = running.enter_context(redis.Redis.from_url(settings.control_url, protocol=2))
+        control = running.enter_context(
+            redis.Redis.from_url(settings.control_url, protocol=2, socket_timeout=LONG_PATIENCE)
+        )
         worker = WorkerProcess(settings, log, concurrency=THREADS, variables=release.variables)
         running.callback(worker.kill)  # the work that is left is of no interest
         yield Subject(settings, Keys(settings.key_prefix), a, b, control, worker, is_before)
