@@ -33,6 +33,7 @@ _CONNECTIONS = 16
 HEALTH = "/health"
 _HERE = Path(__file__).parent
 _START, _ANSWER = 60.0, 120.0  # seconds
+_RATE = 1_000_000_000  # requests a minute: each one is counted, and none refused
 _ADD = {"messages": "I dislike seafood, and I live in Lisbon.", "user_id": "ana", "infer": False}
 
 
@@ -91,7 +92,7 @@ def _serving(command: list[str], variables: dict[str, str], port: int) -> Iterat
 def _gateway(settings: Settings, project: str) -> Iterator[tuple[int, str]]:
     """A gateway process: its port, and a key for the project."""
     with connect(settings.control_url, settings) as connection:
-        exchange = records.create(Keys(settings.key_prefix), project=project, scope="admin", rate=0)
+        exchange = records.create(Keys(settings.key_prefix), project=project, scope="admin", rate=_RATE)
         key, _ = run({"control": sender_for(connection)}, exchange)
     port = free_port()
     command = [sys.executable, "-m", "emendo_ops.cli", "gateway", "--port", str(port)]
@@ -113,7 +114,7 @@ def gateway(plan: Plan) -> Samples:
             client.close()
         plan.bed.wipe()
         samples.add("emendo", _under_load(plan))
-        samples.add("bare", {"rate": _bare(plan)})
+        samples.add("bare", _bare(plan))
     samples.note(f"{_CONNECTIONS} connections; the gateway checks a key, and its jobs are accepted, but no worker runs")
     return samples
 
@@ -155,7 +156,20 @@ def _batches(plan: Plan, client: Http, store: Store, number: int) -> dict[str, f
 def _under_load(plan: Plan) -> dict[str, float]:
     """Adds a second that are accepted, and the p99 of health meanwhile."""
     settings = plan.bed.settings()
-    with _gateway(settings, "bench") as (port, key), _load(plan, port, key) as load:
+    with _gateway(settings, "bench") as (port, key):
+        return _loaded(plan, port, key)
+
+
+def _bare(plan: Plan) -> dict[str, float]:
+    """The same of the bare route."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.bench.bare_route", str(port)]
+    with _serving(command, dict(os.environ), port):
+        return _loaded(plan, port, "none")
+
+
+def _loaded(plan: Plan, port: int, key: str) -> dict[str, float]:
+    with _load(plan, port, key) as load:
         client = Http(port, key)
         looks = []
         while load.poll() is None or len(looks) < plan.size(_LOOKS):
@@ -166,14 +180,6 @@ def _under_load(plan: Plan) -> dict[str, float]:
         client.close()
         assert load.stdout is not None
         return {"rate": float(load.stdout.read()), "health_p99": percentile(looks, 0.99) * 1_000}
-
-
-def _bare(plan: Plan) -> float:
-    port = free_port()
-    command = [sys.executable, "-m", "tests.bench.bare_route", str(port)]
-    with _serving(command, dict(os.environ), port), _load(plan, port, "none") as load:
-        assert load.stdout is not None
-        return float(load.stdout.read())
 
 
 @contextmanager

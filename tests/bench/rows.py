@@ -96,6 +96,13 @@ ROWS = (
         (_value("health_p99", "≤", 20, "ms"),),
     ),
     Row(
+        "gateway-health-bare",
+        "latency of /health while the gateway accepts as many adds as it can, p99",
+        "a bare route that asks nobody, under the bare route's load",
+        "gateway",
+        _ratio("health_p99", "bare", "≤", 2, "ms"),
+    ),
+    Row(
         "visible",
         "enqueue → visible in search at 50 updates/s, provider time subtracted",
         "–",
