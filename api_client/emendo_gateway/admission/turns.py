@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 
 # Each takes less than a millisecond. Fewer would share fewer round trips to Redis.
-BEGIN_AT_ONCE = 4
+BEGIN_AT_ONCE = 8
 
 
 class Turns:
