@@ -33,7 +33,6 @@ _CONNECTIONS = 16
 HEALTH = "/health"
 _HERE = Path(__file__).parent
 _START, _ANSWER = 60.0, 120.0  # seconds
-_RATE = 1_000_000_000  # requests a minute: each one is counted, and none refused
 _ADD = {"messages": "I dislike seafood, and I live in Lisbon.", "user_id": "ana", "infer": False}
 
 
@@ -92,7 +91,7 @@ def _serving(command: list[str], variables: dict[str, str], port: int) -> Iterat
 def _gateway(settings: Settings, project: str) -> Iterator[tuple[int, str]]:
     """A gateway process: its port, and a key for the project."""
     with connect(settings.control_url, settings) as connection:
-        exchange = records.create(Keys(settings.key_prefix), project=project, scope="admin", rate=_RATE)
+        exchange = records.create(Keys(settings.key_prefix), project=project, scope="admin", rate=0)
         key, _ = run({"control": sender_for(connection)}, exchange)
     port = free_port()
     command = [sys.executable, "-m", "emendo_ops.cli", "gateway", "--port", str(port)]
