@@ -22,6 +22,7 @@ from tests.support import (
     real_parts,
 )
 from tests.support.web import forms as web_forms
+from tests.support.web.servers import SEARCHES
 
 PAGE = Path(__file__).resolve().parent / "reference" / "compatibility.md"
 
@@ -33,7 +34,7 @@ The embedding servers and the chat models are stand-ins that speak OpenAI's prot
 that users of the named servers have reported. The web servers, Redis and RabbitMQ are the real ones.
 """
 
-_RIGHT = "1,000 of 1,000 right"
+_RIGHT = f"{SEARCHES:,} of {SEARCHES:,} right"
 _MORE_PROCESSES = (
     ("Celery, prefork pool", "MemoryClient, used before the fork"),
     ("Celery, prefork pool, asyncio.run", "AsyncMemoryClient, a loop for each task"),
