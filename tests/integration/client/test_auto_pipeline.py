@@ -224,7 +224,7 @@ def test_a_loop_that_was_closed_leaves_the_next_one_free_and_nothing_to_send(ser
     on_its_way = first.create_task(client.update(memory_id, "number 0"))
     first.run_until_complete(asyncio.to_thread(trips.began.wait, 30))
     waiting = first.create_task(client.update(memory_id, "number 1"))
-    (connections,) = client._connections._loops._values.values()
+    ((connections, _),) = client._connections._loops._values.values()
     pipeline = connections.shared_senders["control"]
     first.run_until_complete(asyncio.to_thread(until, lambda: len(pipeline._waiting) == 1))
     first.close()
