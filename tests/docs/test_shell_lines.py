@@ -21,6 +21,7 @@ BLOCK = re.compile(r"^( *)```(?:sh|bash|shell|console)\n(.*?)^ *```$", re.MULTIL
 ELSEWHERE = {
     "docs/how-to/backup.md": "tests/docs/test_backup_page.py",
     "docs/how-to/http.md": "tests/docs/test_http_lines.py",
+    "docs/how-to/kubernetes.md": "tests/docs/test_kubernetes_page.py",
     "docs/how-to/mem0-clients.md": "tests/docs/test_http_lines.py",
     "docs/how-to/web-frameworks.md": "tests/docs/test_web_frameworks.py",
     "docs/reference/cli.md": "tests/unit/ops/test_cli_help.py",
@@ -44,7 +45,7 @@ TRIED = {
 NOT_RUN = {
     "README.md": {
         "make ": "the suite is one of them, and CI runs each",
-        ".venv/bin/emendo ": "tests/docs/test_http_lines.py runs those on HTTP, and the demo the story of the others",
+        ".venv/bin/emendo ": "tests/docs/test_readme_lines.py and test_http_lines.py run them",
         "export ": "tests/docs/test_http_lines.py runs it",
         "KEY=": "tests/docs/test_http_lines.py runs it",
         "AUTH=": "tests/docs/test_http_lines.py runs it",
