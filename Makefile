@@ -17,8 +17,11 @@ RUN    ?= $(BIN)/python -m
 # tests/conftest.py says how many processes "auto" is on this machine. Tests go to whichever process is free.
 PYTEST  = $(RUN) pytest -n auto --dist worksteal
 
+# Without the variable it advertises another program.
+MKDOCS  = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow coverage chaos bench bench-peers lint format lock audit sbom up clean
+.PHONY: help install demo test test-slow coverage chaos bench bench-peers lint docs format lock audit sbom up clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,13 +54,17 @@ coverage: install $(SERVED) $(MEM0)/.installed $(NODE)/.installed ## both with c
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-lint: install ## ruff, mypy strict, import directions, generated code, prose
+lint: install ## ruff, mypy strict, import directions, generated code, prose, the documentation's site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tools/async_to_sync.py --check
 	$(BIN)/python tools/prose.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@site=$$(mktemp -d) && trap 'rm -rf "$$site"' EXIT && $(MKDOCS) build --strict --site-dir "$$site"
+
+docs: install ## the documentation as a site, in .site/; ARGS=serve shows it while you write
+	$(MKDOCS) $(or $(ARGS),build --strict)
 
 format: install ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
@@ -66,7 +73,7 @@ format: install ## rewrite the code in the house format
 # uv reads versions from constraints.txt, and asks the index for the hashes of all wheels, whatever machine they are for.
 PIN = $(SUPPLY)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --only-binary :all: \
   --emit-build-options --no-header --no-annotate --no-strip-extras --constraint constraints.txt \
-  --no-emit-package colorama --no-emit-package httpx2-jsfetch
+  --no-emit-package httpx2-jsfetch
 # What the container image is built with, EXTRAS=…,local or not.
 IMAGE = --no-emit-package tzdata --extra worker --extra gateway --extra flower
 
@@ -82,7 +89,7 @@ lock: $(SUPPLY)/.installed ## write the hashes of all pinned wheels, after a cha
 audit: $(SUPPLY)/.installed ## look for dependencies with known vulnerabilities, and for risky calls in our own code
 	$(SUPPLY)/bin/bandit --quiet --configfile pyproject.toml --recursive config api_client workers ops tools
 	$(SUPPLY)/bin/python tools/audit.py requirements.lock tests/support/web/servers.lock tests/support/mem0/clients.lock \
-	  tools/supply-chain.lock
+	  tests/support/containers/podman-compose.lock tools/supply-chain.lock
 
 sbom: install $(SUPPLY)/.installed ## write sbom.json: every installed package with its licence (CycloneDX)
 	$(SUPPLY)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON \
@@ -133,4 +140,4 @@ up: install ## the whole stack in the foreground; Ctrl-C stops it
 	$(BIN)/emendo up
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) $(VENV)-3.* $(PEERS) $(SUPPLY) $(MEM0) $(NODE) sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf $(VENV) $(VENV)-3.* $(PEERS) $(SUPPLY) $(MEM0) $(NODE) .site sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*

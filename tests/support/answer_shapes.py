@@ -204,7 +204,7 @@ SHAPES: dict[str, Shape] = {
     },
     "small model: a list within 'result'": read(json.dumps({"result": DOCUMENT["facts"]})),
     "Llama: a call in words": read(json.dumps({"name": "ExtractedFacts", "parameters": DOCUMENT})),
-    "Hermes: <tool_call>": read(f'<tool_call>\n{{"name": "facts", "arguments": {WRITTEN}}}\n</tool_call>'),
+    "Hermes: `<tool_call>`": read(f'<tool_call>\n{{"name": "facts", "arguments": {WRITTEN}}}\n</tool_call>'),
     "small model: arguments as a string": read(json.dumps({"name": "facts", "arguments": WRITTEN})),
     "small model: an empty list": Shape(completion({"content": "[]"}), []),
     "small model: no facts": Shape(completion({"content": '{"facts": []}'}), []),
