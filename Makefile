@@ -7,7 +7,6 @@ PEERS  := .bench-peers
 SERVED := $(VENV)/.web-servers
 SUPPLY := .supply-chain
 NODE   := .typescript
-PODMAN := .podman-compose
 MEM0   := .mem0-clients
 # Without retries: where npm cannot install, the tests that need it are left out soon.
 NPM    := --silent --no-package-lock --no-audit --no-fund --fetch-retries=0 --fetch-timeout=30000
@@ -46,10 +45,10 @@ demo: install ## real jobs end to end on an embedded stack
 test: install ## everything but the slow tests, in parallel
 	$(PYTEST) -m "not slow"
 
-test-slow: install $(SERVED) $(MEM0)/.installed $(NODE)/.installed $(PODMAN)/.installed ## the slow tests: chaos, storms, web servers, the benchmark's harness
+test-slow: install $(SERVED) $(MEM0)/.installed $(NODE)/.installed ## the slow tests: chaos, storms, web servers, the benchmark's harness
 	$(PYTEST) -m slow
 
-coverage: install $(SERVED) $(MEM0)/.installed $(NODE)/.installed $(PODMAN)/.installed ## both with coverage, which takes nearly twice the time
+coverage: install $(SERVED) $(MEM0)/.installed $(NODE)/.installed ## both with coverage, which takes nearly twice the time
 	$(BIN)/coverage erase
 	$(MAKE) test test-slow RUN="$(BIN)/coverage run -m"
 	$(BIN)/coverage combine --quiet
@@ -84,13 +83,12 @@ lock: $(SUPPLY)/.installed ## write the hashes of all pinned wheels, after a cha
 	$(PIN) tests/support/mem0/clients.txt --output-file tests/support/mem0/clients.lock
 	printf 'hatchling\n' | $(PIN) $(IMAGE) pyproject.toml - --output-file ops/images/requirements.lock
 	printf 'hatchling\n' | $(PIN) $(IMAGE) --extra local pyproject.toml - --output-file ops/images/with-local.lock
-	$(PIN) tests/support/containers/podman-compose.txt --output-file tests/support/containers/podman-compose.lock
 	$(PIN) tools/supply-chain.txt --output-file tools/supply-chain.lock
 
 audit: $(SUPPLY)/.installed ## look for dependencies with known vulnerabilities, and for risky calls in our own code
 	$(SUPPLY)/bin/bandit --quiet --configfile pyproject.toml --recursive config api_client workers ops tools
 	$(SUPPLY)/bin/python tools/audit.py requirements.lock tests/support/web/servers.lock tests/support/mem0/clients.lock \
-	  tests/support/containers/podman-compose.lock tools/supply-chain.lock
+	  tools/supply-chain.lock
 
 sbom: install $(SUPPLY)/.installed ## write sbom.json: every installed package with its licence (CycloneDX)
 	$(SUPPLY)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON \
@@ -126,12 +124,6 @@ $(NODE)/.installed: tests/support/typescript/package.json
 	@mkdir -p $(NODE) && cp $< $(NODE)/
 	@{ command -v npm && npm install --prefix $(NODE) $(NPM) --ignore-scripts; } >/dev/null \
 	  || echo "npm is not here, or cannot install: no test of a generated TypeScript client"
-	@touch $@
-
-# It runs docker-compose.yml with podman; the tests that do so are left out where podman is missing.
-$(PODMAN)/.installed: tests/support/containers/podman-compose.lock
-	$(PYTHON) -m venv $(PODMAN)
-	$(PODMAN)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
 # mem0's official clients. No script of an npm package is run, and what only mem0's own library needs is left out.

@@ -1,7 +1,6 @@
 """docker-compose.yml against what it names: the compose specification, the CLI, the settings, the files.
 
-No container runs here; these tests keep the file from drifting away from the code. The file itself is run by
-tests/integration/containers.
+No container runs here; these tests keep the file from drifting away from the code.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import re
 import secrets
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -33,16 +33,14 @@ class Shell:
 
     Args:
         folder: where it runs, which should be empty.
-        environment: all its variables; PATH gets further folders.
-        within: the beginning of the command that starts it, such as one that enters a namespace.
+        environment: all its variables but PATH.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], within: Sequence[str] = ()) -> None:
-        if not (folder / ".venv").is_symlink():
-            (folder / ".venv").symlink_to(sys.prefix)
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        (folder / ".venv").symlink_to(sys.prefix)
         path = f"{Path(sys.executable).parent}:{environment['PATH']}"
         self._process = subprocess.Popen(
-            [*within, "sh"],
+            ["sh"],
             cwd=folder,
             env={**environment, "PATH": path, "NO_PROXY": "127.0.0.1"},
             stdin=subprocess.PIPE,
