@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from docs.generated_page import write_or_check
-from tests.support import answer_shapes, filter_forms, message_forms, provider_forms, schemes
+from tests.support import answer_shapes, doctor_readings, filter_forms, message_forms, provider_forms, schemes
 from tests.support.web import forms as web_forms
 
 PAGE = Path(__file__).resolve().parent / "reference" / "compatibility.md"
@@ -40,6 +40,7 @@ def page() -> str:
     """The whole page, as it should stand in docs/reference/compatibility.md."""
     sections = [
         _section("Embedding servers", "providers/test_provider_forms.py", _EMBEDDING, _embedding_servers()),
+        _section("What doctor says", "ops/test_doctor_readings.py", _DOCTOR, _doctor()),
         _section("Answers of chat models", "openai_server/test_answer_shapes.py", _ANSWERS, _answers()),
         _section("Web servers", "client/test_web_servers.py", _WEB, _web_servers()),
         _section("Redis and brokers", "ops/test_schemes.py", _SCHEMES, _schemes()),
@@ -50,6 +51,7 @@ def page() -> str:
 
 
 _EMBEDDING = ("server", "how it differs from OpenAI", "what Emendo does")
+_DOCTOR = ("provider", "check", "state", "found", "advice")
 _ANSWERS = ("server: shape of the answer", "reading")
 _WEB = ("server", "client", "searches")
 _SCHEMES = ("scheme", "what stands behind it", "tried with")
@@ -59,6 +61,10 @@ _FILTERS = ("operator", "spelling", "example", "decided by")
 
 def _embedding_servers() -> Rows:
     return ((form.name, form.differs, form.does) for form in provider_forms.FORMS)
+
+
+def _doctor() -> Rows:
+    return ((each.server, each.check, each.state, each.found, each.advice) for each in doctor_readings.READINGS)
 
 
 def _answers() -> Rows:

@@ -27,3 +27,8 @@ def write_or_check(page: Path, text: str, command: str) -> int:
         return 0
     sys.stderr.write(f"docs/reference/{page.name} is stale; run: {command}\n")
     return 1
+
+
+def cell(text: str) -> str:
+    """The text within a table."""
+    return " ".join(text.split()).replace("|", "\\|")

@@ -241,7 +241,7 @@ class DeadLetter(JobInfo):
     Attributes:
         payload: the caller's operations with their texts, except those of memories erased since: never log it. None
             when it cannot be read (PAYLOAD_UNREADABLE).
-        raw_payload: what is stored, when it cannot be read: never log it either.
+        raw_payload: the stored payload, when it cannot be read: never log it either.
     """
 
     first_attempt_at: datetime | None = None

@@ -9,15 +9,16 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from emendo_config import GatewaySettings, Settings
+from emendo_config import GatewaySettings, Settings, traces
 from emendo_gateway import mem0, native, operations
 from emendo_gateway.admission.access import Access
 from emendo_gateway.admission.envelope import Envelope
 from emendo_gateway.admission.heads import Heads
 from emendo_gateway.admission.lanes import Lanes
+from emendo_gateway.dispatch import Dispatch, Table
 from emendo_gateway.documentation import describe, operation_id
 from emendo_gateway.gateway import Gateway
-from emendo_gateway.problems import handlers
+from emendo_gateway.telemetry import telemetry
 
 
 def create_app(settings: Settings, own: GatewaySettings | None = None) -> FastAPI:
@@ -27,6 +28,7 @@ def create_app(settings: Settings, own: GatewaySettings | None = None) -> FastAP
         own: the gateway's own settings; default: read from the environment.
     """
     own = own or GatewaySettings()
+    traces.begin(settings, "emendo-gateway")
     gateway = Gateway(settings, own)
 
     @asynccontextmanager
@@ -35,25 +37,26 @@ def create_app(settings: Settings, own: GatewaySettings | None = None) -> FastAP
         yield
         await gateway.close()
 
+    table = Table()
     app = FastAPI(
         title="Emendo",
         version=version("emendo"),
         lifespan=lifespan,
-        docs_url=None,  # FastAPI's page loads its script from elsewhere
-        redoc_url=None,
+        openapi_url=None,  # `describe` adds the documents, and no page: FastAPI's loads its script from elsewhere
         generate_unique_id_function=operation_id,
-        redirect_slashes=False,  # a redirect would lose a mem0 client's request
+        telemetry=telemetry(settings),
         middleware=[
             Middleware(Envelope),
             Middleware(Heads, own),
             Middleware(Access, own, gateway.authenticator, gateway.rates, settings.project),
             Middleware(Lanes, own),
+            Middleware(Dispatch, table),
         ],
     )
     app.state.gateway = gateway
-    handlers.install(app)
     app.include_router(operations.router(gateway))
     app.include_router(native.router())
     app.include_router(mem0.router())
     describe(app)
+    table.fill(app.routes)
     return app

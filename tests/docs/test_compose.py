@@ -24,6 +24,7 @@ from emendo_config.child_processes import environment_for, python_module
 from emendo_config.queues import QUEUES
 from emendo_config.redis_users import Names, rights_of
 from emendo_ops.cli.app import run
+from tests.support.command_line import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
@@ -42,16 +43,6 @@ def cli():
     groups = [value for value in vars(app).values() if isinstance(value, click.Group)]
     assert len(groups) == 1, f"which one is the command? {groups}"
     return groups[0]
-
-
-def parse(group: click.Command, arguments: list[str]) -> click.Context:
-    """Parses as the command line would, subcommands too, and runs nothing; a wrong option raises UsageError."""
-    context = group.make_context(group.name, list(arguments), resilient_parsing=False)
-    while isinstance(context.command, click.Group):
-        rest = [*context._protected_args, *context.args]
-        name, command, rest = context.command.resolve_command(context, rest)
-        context = command.make_context(name, rest, parent=context)
-    return context
 
 
 def seconds(duration: str) -> int:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from emendo_client.errors import InferenceError
+from emendo_client.errors import EmendoError, InferenceError
 from emendo_client.providers.chat import create_chat_model
 from emendo_client.providers.chat.lenient_json import values_in
 from emendo_client.providers.chat.thoughts import without_thoughts
@@ -37,7 +37,7 @@ def test_an_answer_is_read_in_each_shape_that_servers_give_it(server, ask, name)
 @pytest.mark.parametrize("name", [name for name, shape in SHAPES.items() if shape.facts is None])
 def test_what_is_no_answer_is_not_guessed(server, ask, name):
     server.script(*[json_answer(200, SHAPES[name].body)] * 2)
-    with pytest.raises(InferenceError) as refused:
+    with pytest.raises(EmendoError) as refused:
         ask()
     assert refused.value.error_code == SHAPES[name].code
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import httpx2
 import openai
@@ -358,3 +359,21 @@ def test_a_chat_models_base_url_may_have_a_query_and_a_user_name(server, monkeyp
     assert ask(model).requests == 1
     assert seen == [("/v1/chat/completions?api-version=1", "Basic bWU6cHc=")]
     model.close()
+
+
+def test_a_forked_process_asks_over_its_own_connection(server, model):
+    """Two processes on one socket would get each other's answers."""
+    server.answer_chat_with(lambda _: GOOD)
+    ask(model)
+    used = model._sync
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            ask(model)
+            code = int(model._sync is used)
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    ask(model)
+    assert model._sync is used, "the parent keeps its own"

@@ -224,11 +224,34 @@ def test_lists_and_base64_are_read_whatever_was_asked(server, encoding, sent):
     assert made(server, embedding_send_encoding_format=sent).embed(TEXTS).vectors == right(TEXTS)
 
 
-@pytest.mark.parametrize("index", ["not_zero", "never", "reversed"])
+@pytest.mark.parametrize("index", ["not_zero", "never", "reversed", "reversed_not_zero"])
 def test_each_text_gets_its_own_vector_wherever_it_stands(server, index):
     server.form = EmbeddingForm(index=index)
     assert made(server).embed(TEXTS).vectors == right(TEXTS)
     assert made(server).embed(["a"]).vectors == right(["a"])
+
+
+def test_a_server_that_answers_base64_without_a_vector_is_asked_for_lists_and_that_is_remembered(server):
+    server.form = EmbeddingForm(encoding="float_only")
+    embedder = made(server)
+    assert embedder.embed(TEXTS).vectors == right(TEXTS)
+    assert embedder.embed(["a"]).vectors == right(["a"])
+    assert forms(server) == [f"200 {FULL}", "200 dimensions", "200 dimensions"]
+    assert embedder.refused_fields == ("encoding_format",)
+
+
+def test_an_answer_without_a_vector_in_both_forms_teaches_nothing(server):
+    embedder = made(server)
+    server.faults.add(Fault("missing_item", times=2))
+    with pytest.raises(EmbeddingError, match="0 vectors for 1"):
+        embedder.embed(["a"])
+    assert embedder.embed(TEXTS).vectors == right(TEXTS)
+    assert (forms(server)[-1], embedder.refused_fields) == (f"200 {FULL}", ())
+
+
+def test_a_list_within_a_list_is_its_only_vector(server):
+    server.form = EmbeddingForm(encoding="nested")
+    assert made(server).embed(TEXTS).vectors == right(TEXTS)
 
 
 def test_an_order_that_nobody_can_know_is_malformed(server):

@@ -168,6 +168,15 @@ def test_a_server_without_structured_outputs_is_asked_in_words(server, model, sa
     assert (format_of(sent(server)[0]), sent(server)[0]["temperature"]) == (None, 0)
 
 
+def test_a_server_whose_model_wrote_no_json_is_asked_in_words(server, model):
+    """Groq refuses the answer of its own model with 400; no content is to blame."""
+    server.answer_chat_with(lambda _: GOOD)
+    ask(model)
+    failed = error(400, "Failed to generate JSON. Please adjust your prompt.", "json_validate_failed")
+    server.answer_chat_with(lambda request: failed if "response_format" in request else GOOD)
+    assert ask(model).document.word == "yes"
+
+
 @pytest.mark.parametrize("status", [400, 500])
 @pytest.mark.parametrize(
     "says", ["Bad Request", "extra inputs are not permitted: response_format, temperature, max_tokens"]

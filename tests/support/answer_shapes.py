@@ -233,5 +233,14 @@ SHAPES: dict[str, Shape] = {
     "any: nothing": refused(""),
     "any: white space": refused(" \n" * 50),
     "any: no message": Shape({"choices": [{"index": 0}]}, code="INFERENCE_MALFORMED"),
-    "OpenRouter: an error with 200": Shape({"error": {"code": 502, "message": "x"}}, code="INFERENCE_MALFORMED"),
+    "OpenRouter: an error with 200": Shape({"error": {"code": 502, "message": "x"}}, code="PROVIDER_FAILING"),
+    "OpenRouter: a limit with 200": Shape(
+        {"error": {"code": 429, "message": "x", "metadata": {}}, "user_id": "u"}, code="RATE_LIMIT"
+    ),
+    "OpenRouter: an error in the choice": Shape(
+        {"choices": [{"error": {"code": 503}, "finish_reason": "error", "message": {"content": WRITTEN[:30]}}]},
+        code="PROVIDER_FAILING",
+    ),
+    "any: an error in words, with 200": Shape({"error": "the model is loading"}, code="PROVIDER_FAILING"),
+    "9router: choices that are null": Shape({"id": None, "choices": None}, code="INFERENCE_MALFORMED"),
 }

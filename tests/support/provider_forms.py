@@ -29,6 +29,7 @@ class ProviderForm:
         has_key: whether a key is sent as OpenAI wants it.
         sends: which of `dimensions` and `encoding_format` requests have once the form is known.
         most_refused: most requests that it refuses until its form is known, for a batch of BATCH texts.
+        unusable: answers with 200 that hold no vector, until its form is known.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ProviderForm:
     has_key: bool = True
     sends: frozenset[str] = frozenset({"dimensions", "encoding_format"})
     most_refused: int = 0
+    unusable: int = 0
 
 
 # Texts of a batch: more than each limit below.
@@ -140,6 +142,31 @@ FORMS = (
         most_refused=1,
     ),
     ProviderForm(
+        "OpenRouter",
+        "answers without a vector where its provider cannot give base64",
+        "asks once more without `encoding_format`, and remembers that",
+        EmbeddingForm(encoding="float_only"),
+        sends=_NO_ENCODING,
+        unusable=1,
+    ),
+    ProviderForm(
+        "Voyage",
+        "refuses `dimensions` and wants `output_dimension`, refuses `float`, takes `input_type`",
+        "asks without `dimensions`, and sends `EMENDO_EMBEDDING_PASSAGE_FIELDS` and `EMENDO_EMBEDDING_QUERY_FIELDS`",
+        EmbeddingForm(
+            knows=_PLAIN_FIELDS | {"encoding_format", "input_type", "output_dimension"},
+            needs=frozenset({"output_dimension"}),
+            dimensions=DIMENSIONS,
+            encoding="base64",
+        ),
+        settings={
+            "embedding_passage_fields": f'{{"input_type": "document", "output_dimension": {DIMENSIONS}}}',
+            "embedding_query_fields": f'{{"input_type": "query", "output_dimension": {DIMENSIONS}}}',
+        },
+        sends=_NO_DIMENSIONS,
+        most_refused=1,
+    ),
+    ProviderForm(
         "a strict server",
         "refuses every field but `model` and `input` with 422, and names none",
         "asks without them, and remembers that",
@@ -152,6 +179,12 @@ FORMS = (
         "ignores `dimensions`, answers in another order",
         "sorts by index",
         EmbeddingForm(dimensions=DIMENSIONS, index="reversed", encoding="float"),
+    ),
+    ProviderForm(
+        "llama.cpp with a list of one vector",
+        "sends each vector within a list",
+        "takes it out",
+        EmbeddingForm(dimensions=DIMENSIONS, encoding="nested"),
     ),
     ProviderForm(
         "Cohere",

@@ -11,6 +11,7 @@ from celery.exceptions import WorkerShutdown
 from celery.platforms import EX_FAILURE
 from celery.signals import (
     setup_logging,
+    worker_process_shutdown,
     worker_ready,
     worker_shutdown,
     worker_shutting_down,
@@ -18,7 +19,7 @@ from celery.signals import (
 from celery.worker import state
 
 from emendo_client.errors import ConfigurationError
-from emendo_config import Settings
+from emendo_config import Settings, traces
 from emendo_config.celery_app import create_app
 from emendo_config.logs import configure_logging
 from emendo_config.queues import INTERACTIVE, names_at_broker
@@ -114,6 +115,12 @@ def _stop_sweeping(**_: Any) -> None:
     _stopping.set()
     for sweeper in _sweepers:
         sweeper.stop()
+
+
+@worker_process_shutdown.connect
+def _export_the_last_spans(**_: Any) -> None:
+    # A process of the prefork pool ends without exit handlers.
+    traces.flush()
 
 
 @worker_shutdown.connect

@@ -23,7 +23,7 @@ from emendo_client.providers.chat import ChatModel, create_chat_model
 from emendo_client.providers.chat.base import PROVIDER
 from emendo_client.providers.embeddings import create_embedder
 from emendo_client.transport.wakeup import ShardNotifier
-from emendo_config import Keys, Settings
+from emendo_config import Keys, Settings, traces
 from emendo_config.error_codes import ErrorCode
 from emendo_config.forks import leave_to_the_parent
 from emendo_config.spaces.bootstrap import ensure_index
@@ -74,6 +74,7 @@ class Services:
     """
 
     def __init__(self, settings: Settings, app: Celery) -> None:
+        traces.begin(settings, "emendo-worker")
         self.store = open_store(settings)
         self.worker = secrets.token_hex(8)
         self.rng = random.Random()  # noqa: S311  # jitter, not secrets
@@ -103,6 +104,7 @@ class Services:
                 prober,
                 lambda error: self.faults.report("chat", error, _blocked(error, NEED_CHAT), chat.probe),
                 tally=self.store.tally,
+                name=settings.chat_model,
             )
             self.merger = ChatTextMerger(self.chat, settings)
         self.leases = LeaseRenewer(self.store, self.worker)

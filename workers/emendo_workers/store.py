@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import redis
 
-from emendo_config import Keys, Settings
+from emendo_config import Keys, Settings, traces
 from emendo_config.store import scripts
 from emendo_config.store.clock import RedisClock
 from emendo_config.store.connections import connect
@@ -68,4 +68,5 @@ def open_store(settings: Settings) -> Store:
     data = connect(settings.redis_url, settings)
     is_shared = settings.control_url == settings.redis_url
     control = data if is_shared else connect(settings.control_url, settings)
-    return Store(data, control, Keys(settings.key_prefix), settings, int(settings.lease * 1000))
+    tally = Tally(traces.tracer(settings))
+    return Store(data, control, Keys(settings.key_prefix), settings, int(settings.lease * 1000), tally=tally)

@@ -1,20 +1,30 @@
-"""The metrics of one process until a drain takes them to Redis, with its last round trip."""
+"""The metrics of one process until a drain takes them to Redis, with its last round trip; and spans of its stages."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from emendo_config import traces
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 
 class Tally:
     """Counts by field (see `emendo_config.metric_families`), and the time that the thread's batch spends in each stage.
 
     Thread-safe. A process that dies loses what none of its drains has taken to Redis: mostly one batch's counts.
+
+    Args:
+        tracer: makes the process's spans; None while it makes none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tracer: Tracer | None = None) -> None:
+        self.tracer = tracer
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self._batch = threading.local()
@@ -36,14 +46,27 @@ class Tally:
         self._batch.seconds = {}
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Adds the time of the block to the stage of the thread's batch."""
+    def stage(self, name: str, step: str) -> Iterator[None]:
+        """Adds the time of the block to the stage of the thread's batch.
+
+        Args:
+            step: what the block does, for a span below the batch's.
+        """
         began = time.monotonic()
         try:
-            yield
+            with self._span(step):
+                yield
         finally:
             seconds: dict[str, float] = self.stages
             seconds[name] = seconds.get(name, 0.0) + time.monotonic() - began
+
+    def _span(self, step: str) -> AbstractContextManager[object]:
+        if self.tracer is None:
+            return nullcontext()
+        from opentelemetry.trace import get_current_span
+
+        # Not below a span that is not sampled: the batch is nobody's to look at.
+        return traces.span(self.tracer, step) if get_current_span().is_recording() else nullcontext()
 
     @property
     def stages(self) -> dict[str, float]:

@@ -16,6 +16,7 @@ from emendo_client.models import ItemResult, JobInfo, Memory, SearchHit
 from emendo_client.providers.embeddings.queries import QueryEmbedder
 from emendo_client.records.words import query_words
 from emendo_client.requests import validation
+from emendo_client.requests.accept_span import accepting
 from emendo_client.requests.batch_items import BatchBuilder
 from emendo_client.requests.batches import BatchRequest
 from emendo_client.requests.filters import Filter
@@ -106,12 +107,19 @@ class AsyncBaseClient(AsyncConnections):
         return await self._submit(request)
 
     async def _submit(self, request: JobRequest) -> AsyncJob:
-        job_id, shards = await self._run_shared(accept.accept(self.settings, self._keys, request))
-        await self._notify(shards)
+        with accepting(self.settings, request) as traced:
+            job_id, shards = await self._run_shared(accept.accept(self.settings, self._keys, traced))
+            await self._notify(shards)
         return await self._accepted(job_id, request.consistency, is_repeat=job_id != request.job_id)
 
     async def _submit_batch(self, request: BatchRequest) -> AsyncJob:
-        parts, first_id = request.appends(self.settings), request.job_id
+        with accepting(self.settings, request) as traced:
+            job_id = await self._append_all(traced)
+        return await self._accepted(job_id, request.consistency, is_repeat=job_id != request.job_id)
+
+    async def _append_all(self, request: BatchRequest) -> str:
+        """Sends a batch job part by part; its id, which is the first one's under its idempotency key."""
+        parts = request.appends(self.settings)
         while True:
             done = await self._run(accept.append(self.settings, self._keys, request, next(parts)))
             await self._notify(done.shards)
@@ -119,7 +127,7 @@ class AsyncBaseClient(AsyncConnections):
                 request = done.resume
                 parts = request.appends(self.settings)
             elif done.is_over:
-                return await self._accepted(done.job_id, request.consistency, is_repeat=done.job_id != first_id)
+                return done.job_id
 
     async def _accepted(self, job_id: str, consistency: str, *, is_repeat: bool = False) -> AsyncJob:
         job = AsyncJob(self, job_id, is_repeat=is_repeat)

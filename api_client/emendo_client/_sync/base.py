@@ -17,6 +17,7 @@ from emendo_client.models import ItemResult, JobInfo, Memory, SearchHit
 from emendo_client.providers.embeddings.queries import QueryEmbedder
 from emendo_client.records.words import query_words
 from emendo_client.requests import validation
+from emendo_client.requests.accept_span import accepting
 from emendo_client.requests.batch_items import BatchBuilder
 from emendo_client.requests.batches import BatchRequest
 from emendo_client.requests.filters import Filter
@@ -107,12 +108,19 @@ class BaseClient(Connections):
         return self._submit(request)
 
     def _submit(self, request: JobRequest) -> Job:
-        job_id, shards = self._run_shared(accept.accept(self.settings, self._keys, request))
-        self._notify(shards)
+        with accepting(self.settings, request) as traced:
+            job_id, shards = self._run_shared(accept.accept(self.settings, self._keys, traced))
+            self._notify(shards)
         return self._accepted(job_id, request.consistency, is_repeat=job_id != request.job_id)
 
     def _submit_batch(self, request: BatchRequest) -> Job:
-        parts, first_id = request.appends(self.settings), request.job_id
+        with accepting(self.settings, request) as traced:
+            job_id = self._append_all(traced)
+        return self._accepted(job_id, request.consistency, is_repeat=job_id != request.job_id)
+
+    def _append_all(self, request: BatchRequest) -> str:
+        """Sends a batch job part by part; its id, which is the first one's under its idempotency key."""
+        parts = request.appends(self.settings)
         while True:
             done = self._run(accept.append(self.settings, self._keys, request, next(parts)))
             self._notify(done.shards)
@@ -120,7 +128,7 @@ class BaseClient(Connections):
                 request = done.resume
                 parts = request.appends(self.settings)
             elif done.is_over:
-                return self._accepted(done.job_id, request.consistency, is_repeat=done.job_id != first_id)
+                return done.job_id
 
     def _accepted(self, job_id: str, consistency: str, *, is_repeat: bool = False) -> Job:
         job = Job(self, job_id, is_repeat=is_repeat)

@@ -16,6 +16,7 @@ from emendo_client.models import HistoryEntry, JobInfo, JobStatus, Memory, Owner
 from emendo_client.requests import content, listings, validation
 from emendo_client.requests.filters import scoped
 from emendo_client.requests.listings import MAX_PAGE_SIZE
+from emendo_client.spans import note_found, searching
 
 
 class Reads(BaseClient):
@@ -191,8 +192,12 @@ class Reads(BaseClient):
         limit = validation.positive(limit, "limit", MAX_SEARCH_LIMIT)
         mode = validation.one_of(mode, "mode", SEARCH_MODES)
         threshold = validation.number(threshold, "threshold")
-        hits = self._nearest(query, wanted, limit, by_words=mode == "hybrid")
-        return hits if threshold is None else [hit for hit in hits if hit.score >= threshold]
+        with searching(self.settings, self.project) as span:
+            hits = self._nearest(query, wanted, limit, by_words=mode == "hybrid")
+            if threshold is not None:
+                hits = [hit for hit in hits if hit.score >= threshold]
+            note_found(span, len(hits))
+        return hits
 
     def history(self, memory_id: str) -> list[HistoryEntry]:
         """Every change of the memory, oldest first; also of a deleted one.

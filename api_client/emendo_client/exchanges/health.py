@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from emendo_client.errors import EmendoError
+from emendo_client.exchanges.backlog import by_queue, inbox_commands, inboxes_of
 from emendo_client.exchanges.exchange import Exchange, RoundTrip, run, run_async
 from emendo_client.models import Usage
 from emendo_client.providers.chat.base import PROVIDER
 from emendo_client.records.jobs import stored_number
 from emendo_config import Keys
-from emendo_config.queues import QUEUES
-from emendo_config.shards import queue_of
 from emendo_config.store import usage_counters
 from emendo_config.store.clock import seconds_of
 from emendo_config.store.memory_use import MemoryUse
@@ -175,15 +174,11 @@ def _check(keys: Keys) -> Exchange[Health]:
     seen = zip(map(as_text, workers[::2]), workers[1::2], strict=True)
     alive = {worker for worker, last in seen if now - float(last) / 1_000 <= WORKER_SILENCE}
     shards = sorted(as_text(member) for member in members)
-    inboxes = [
-        command
-        for shard in shards
-        for command in (("XLEN", keys.inbox(shard)), ("XRANGE", keys.inbox(shard), "-", "+", "COUNT", 1))
-    ]
+    commands = inbox_commands(keys, shards)
     counts = [("ZCARD", keys.dead(as_text(project))) for project in projects]
     counts += [("LLEN", f"{keys.waiting_prefix}{as_text(lane)}") for lane in lanes]
-    replies = yield RoundTrip("control", [*inboxes, *counts])
-    lengths, heads, counted = replies[: len(inboxes) : 2], replies[1 : len(inboxes) : 2], replies[len(inboxes) :]
+    replies = yield RoundTrip("control", [*commands, *counts])
+    inboxes, counted = inboxes_of(shards, replies[: len(commands)], now), replies[len(commands) :]
     dead, waiting = counted[: len(projects)], counted[len(projects) :]
     indexes, data_memory = yield RoundTrip("data", [("FT._LIST",), ("INFO", "memory")])
     memories = {"data": MemoryUse.read(data_memory), "control": MemoryUse.read(memory)}
@@ -191,21 +186,15 @@ def _check(keys: Keys) -> Exchange[Health]:
         redis=True,
         index=any(keys.is_index(as_text(name)) for name in indexes),
         workers=len(alive),
-        queued=sum(lengths),
-        queued_by_shard=dict(zip(shards, lengths, strict=True)),
+        queued=sum(inbox.depth for inbox in inboxes.values()),
+        queued_by_shard={shard: inbox.depth for shard, inbox in inboxes.items()},
         waiting=sum(map(int, waiting)),
         delayed=int(delayed),
         overdue_seconds=max(0.0, now - float(first_due[1]) / 1_000) if first_due else 0.0,
         dead=int(unsorted) + sum(map(int, dead)),
         clock_ahead_seconds=max(0.0, int(newest or 0) / 1_000_000 - now),
         housekeeping_seconds=None if kept_at is None else max(0.0, now - int(kept_at) / 1_000),
-        oldest_job_seconds={
-            queue: max(
-                (_age(head, now) for shard, head in zip(shards, heads, strict=True) if queue_of(shard) == queue),
-                default=0.0,
-            )
-            for queue in QUEUES
-        },
+        oldest_job_seconds={queue: inbox.age for queue, inbox in by_queue(inboxes).items()},
         circuit_breakers={provider: _breaker(until, now) for provider, (until,) in zip(GUARDED, breakers, strict=True)},
         inference=_usage(used),
         memory={plane: Memory(used=use.used, limit=use.limit) for plane, use in memories.items()},
@@ -233,14 +222,6 @@ def _usage(hash_fields: Mapping[bytes, bytes]) -> InferenceUsage:
         },
         degraded_jobs=counts.get(usage_counters.DEGRADED_JOBS, 0),
     )
-
-
-def _age(head: Sequence[Any], now: float) -> float:
-    """Seconds since the stream's first entry was written; its id holds the time."""
-    if not head:
-        return 0.0
-    milliseconds = int(as_text(head[0][0]).partition("-")[0])
-    return max(0.0, now - milliseconds / 1_000)
 
 
 def _breaker(until: bytes | None, now: float) -> CircuitBreaker:

@@ -84,4 +84,5 @@ def user_erasure(project: str, user_id: str) -> JobRequest:
         payload=compact_json({"operations": [document]}),
         items=1,
         queue=MAINTENANCE,
+        erases=True,
     )

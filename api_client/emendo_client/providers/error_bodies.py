@@ -49,6 +49,21 @@ _TOO_LONG_WORDS = (
 )
 _TOO_LONG = re.compile("|".join(_TOO_LONG_WORDS), re.IGNORECASE)
 _MOST_READ = 4_000
+# An account without money or budget: OpenAI, Azure, LiteLLM; DeepSeek and OpenRouter say it with a status of its own.
+_NO_MONEY_TOKENS = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "budget_exceeded",
+        "ExceededBudget",
+        "insufficient_balance",
+    }
+)
+_PAYMENT_REQUIRED = 402
+# A key that a provider refuses with another status than 401: Gemini says it with 400.
+_WRONG_KEY = re.compile(r"api.?key not valid|invalid api.?key|incorrect api.?key", re.IGNORECASE)
+_WRONG_KEY_STATUSES = (400, 403)
 
 
 def provider_details(body: object) -> dict[str, str]:
@@ -71,8 +86,22 @@ def in_words(details: Mapping[str, Any]) -> str:
 def says_too_long(body: object) -> bool:
     """True if the error is that one input has more tokens than the model takes."""
     error = _error_of(body)
-    named = {error.get(field) for _, fields in _FIELDS for field in fields if isinstance(error.get(field), str)}
-    return bool(named & _TOO_LONG_TOKENS) or _TOO_LONG.search(_message(body, error)) is not None
+    return bool(_named(error) & _TOO_LONG_TOKENS) or _TOO_LONG.search(_message(body, error)) is not None
+
+
+def says_no_money(status: int, body: object) -> bool:
+    """True if the account's quota or budget is used up, which waiting a minute does not change."""
+    return status == _PAYMENT_REQUIRED or bool(_named(_error_of(body)) & _NO_MONEY_TOKENS)
+
+
+def says_wrong_key(status: int, body: object) -> bool:
+    """True if the key is refused, by a status that means another thing elsewhere."""
+    return status in _WRONG_KEY_STATUSES and _WRONG_KEY.search(_message(body, _error_of(body))) is not None
+
+
+def _named(error: Mapping[str, Any]) -> set[str]:
+    """The error's codes and types."""
+    return {error[field] for _, fields in _FIELDS for field in fields if isinstance(error.get(field), str)}
 
 
 def _error_of(body: object) -> Mapping[str, Any]:
@@ -84,7 +113,8 @@ def _error_of(body: object) -> Mapping[str, Any]:
     inner = body.get("error")
     if isinstance(inner, Mapping):
         return inner
-    problems = body.get("detail")
+    nested = body.get("message")
+    problems = nested.get("detail") if isinstance(nested, Mapping) else body.get("detail")  # Mistral nests it
     if isinstance(problems, list) and problems and isinstance(problems[0], Mapping):  # FastAPI
         place = problems[0].get("loc")
         names = [str(name) for name in place[1:]] if isinstance(place, list) else []

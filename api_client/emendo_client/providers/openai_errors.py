@@ -25,12 +25,20 @@ from emendo_client.errors import (
     RateLimitError,
 )
 from emendo_client.providers.bounded_http import AnswerTooLargeError
-from emendo_client.providers.error_bodies import in_words, provider_details, says_too_long
+from emendo_client.providers.connection_failures import described
+from emendo_client.providers.error_bodies import (
+    in_words,
+    provider_details,
+    says_no_money,
+    says_too_long,
+    says_wrong_key,
+)
 from emendo_client.providers.rate_limit_headers import LONGEST_PAUSE, MAX_CHARS, read_rate_limits
 from emendo_config.error_codes import ErrorCode
 from emendo_config.visible_text import visible
 
 _TOO_MANY, _SERVER_ERROR = 429, 500
+_NOT_FOUND = 404
 _REDIRECTS = range(300, 400)
 _MAX_HEADER_CHARS, _MAX_LOCATION_CHARS = 128, 2_000
 # Statuses below 500 that may pass. 424: Text Embeddings Inference says it when its model fails.
@@ -52,7 +60,7 @@ class Provider:
         too_long: code of an input with more tokens than the model takes.
         shorten: the advice for it.
         advice: what to check if it refuses everything.
-        key_setting, url_setting: settings of its key and its address.
+        settings: the beginning of the names of its settings.
     """
 
     error: type[EmendoError]
@@ -61,8 +69,17 @@ class Provider:
     too_long: ErrorCode
     shorten: str
     advice: str
-    key_setting: str
-    url_setting: str
+    settings: str
+
+    @property
+    def key_setting(self) -> str:
+        """The setting of its key."""
+        return f"{self.settings}_API_KEY"
+
+    @property
+    def url_setting(self) -> str:
+        """The setting of its address."""
+        return f"{self.settings}_BASE_URL"
 
 
 EMBEDDING = Provider(
@@ -72,8 +89,7 @@ EMBEDDING = Provider(
     ErrorCode.EMBEDDING_TOO_LONG,
     "shorten the text, lower EMENDO_MAX_TEXT_CHARS, or use a model that takes longer texts",
     "check EMENDO_EMBEDDING_MODEL, EMENDO_EMBEDDING_DIMENSIONS, EMENDO_EMBEDDING_BASE_URL and the account",
-    "EMENDO_EMBEDDING_API_KEY",
-    "EMENDO_EMBEDDING_BASE_URL",
+    "EMENDO_EMBEDDING",
 )
 CHAT = Provider(
     InferenceError,
@@ -82,8 +98,7 @@ CHAT = Provider(
     ErrorCode.INFERENCE_TOO_LONG,
     "lower EMENDO_INFERENCE_WINDOW_TOKENS, or use a model with a larger context",
     "check EMENDO_CHAT_MODEL, EMENDO_CHAT_BASE_URL and the account",
-    "EMENDO_CHAT_API_KEY",
-    "EMENDO_CHAT_BASE_URL",
+    "EMENDO_CHAT",
 )
 
 
@@ -111,6 +126,7 @@ def translate(error: Exception, provider: Provider) -> EmendoError:
             "the provider did not answer in time",
             error_code=ErrorCode.PROVIDER_TIMEOUT,
             details=_cause_of(error),
+            suggestion=f"look at the server; raise {provider.settings}_TIMEOUT if it is slow, or still loads its model",
         )
     if isinstance(error, openai.APIStatusError):
         return _from_status(error, provider)
@@ -121,19 +137,30 @@ def translate(error: Exception, provider: Provider) -> EmendoError:
             suggestion=f"check that {provider.url_setting} is the address of a model",
         )
     if isinstance(error, openai.APIConnectionError):
-        details = _cause_of(error)
+        problem, suggestion = described(error.__cause__ or error, provider.url_setting)
         return NetworkError(
-            f"the provider cannot be reached ({details['cause']})",
-            error_code=ErrorCode.PROVIDER_UNREACHABLE,
-            details=details,
-            suggestion=f"check {provider.url_setting} (OpenAI itself if it is not set) and this machine's network",
+            problem, error_code=ErrorCode.PROVIDER_UNREACHABLE, details=_cause_of(error), suggestion=suggestion
         )
-    return provider.error(f"the provider's answer is malformed ({type(error).__name__})", error_code=provider.malformed)
+    return provider.error(
+        f"the provider's answer is malformed ({type(error).__name__})",
+        error_code=provider.malformed,
+        suggestion=not_an_api(provider),
+    )
+
+
+def not_an_api(provider: Provider) -> str:
+    """The advice for an answer that no such API gives, such as a web page."""
+    return f"check that {provider.url_setting} is the address of the API, which mostly ends with /v1"
 
 
 def fails_in_every_form(error: openai.APIStatusError) -> bool:
-    """True for a refusal that every form of the request would meet, since it is about its content."""
-    return error.code in _OF_CONTENT or _is_too_long(error)
+    """True for a refusal that every form of the request would meet: it is about its content, or the account."""
+    return (
+        error.code in _OF_CONTENT
+        or _is_too_long(error)
+        or says_no_money(error.status_code, _body_of(error))
+        or says_wrong_key(error.status_code, _body_of(error))
+    )
 
 
 def _is_too_long(error: openai.APIStatusError) -> bool:
@@ -149,8 +176,14 @@ def _from_status(error: openai.APIStatusError, provider: Provider) -> EmendoErro
     status, said = error.status_code, provider_details(_body_of(error))
     details = {"status": status, "request_id": _short(error.request_id), **said}
     words = in_words(said)
+    if says_no_money(status, _body_of(error)):
+        return QuotaExceededError(
+            f"the provider account's quota is used up, says the provider with {status}{words}",
+            details=details,
+            suggestion="raise the quota or the budget of the account at the provider, or pay for it",
+        )
     if status == _TOO_MANY:
-        return _too_many(error, words, details)
+        return _too_many(error, words, details, provider)
     if _is_too_long(error):
         return provider.error(
             f"the input has more tokens than the model takes, says the provider with {status}{words}",
@@ -158,23 +191,40 @@ def _from_status(error: openai.APIStatusError, provider: Provider) -> EmendoErro
             details=details,
             suggestion=provider.shorten,
         )
-    if status in _REDIRECTS:
-        words = f" and redirects to {_host_of(error)}; texts and keys are sent to no other address"
     if status in _MAY_PASS or status >= _SERVER_ERROR or status in _REDIRECTS:
-        return NetworkError(
-            f"the provider answered {status}{words}",
-            error_code=ErrorCode.PROVIDER_FAILING,
-            details=details,
-            suggestion=f"set {provider.url_setting} to the address that answers" if status in _REDIRECTS else None,
-        )
-    if isinstance(error, openai.AuthenticationError):
-        return AuthenticationError(
-            f"the provider refuses the API key{words}", details=details, suggestion=f"check {provider.key_setting}"
-        )
+        return _failing(error, words, details, provider)
+    return _refused(error, words, details, provider)
+
+
+def _failing(error: openai.APIStatusError, words: str, details: dict[str, Any], provider: Provider) -> NetworkError:
+    """The error of a provider that may answer later, or at another address."""
+    suggestion = "look at the provider's status page, or into the server's log"
+    if error.status_code in _REDIRECTS:
+        words = f" and redirects to {_host_of(error)}; texts and keys are sent to no other address"
+        suggestion = f"set {provider.url_setting} to the address that answers"
+    return NetworkError(
+        f"the provider answered {error.status_code}{words}",
+        error_code=ErrorCode.PROVIDER_FAILING,
+        details=details,
+        suggestion=suggestion,
+    )
+
+
+def _refused(error: openai.APIStatusError, words: str, details: dict[str, Any], provider: Provider) -> EmendoError:
+    """The error of a key, a setting or a content that the provider does not take."""
+    status = error.status_code
+    if isinstance(error, openai.AuthenticationError) or says_wrong_key(status, _body_of(error)):
+        suggestion = f"check {provider.key_setting}; a server that wants another header has {provider.settings}_HEADERS"
+        return AuthenticationError(f"the provider refuses the API key{words}", details=details, suggestion=suggestion)
     if isinstance(error, openai.PermissionDeniedError):
         return PermissionDeniedError(f"the provider's key may not use this model{words}", details=details)
-    code = provider.refused if status in _REFUSED else None
-    return provider.error(f"the provider refuses the request with {status}{words}", error_code=code, details=details)
+    has_code = any(name in details for name in ("provider_code", "provider_param"))
+    return provider.error(
+        f"the provider refuses the request with {status}{words}",
+        error_code=provider.refused if status in _REFUSED else None,
+        details=details,
+        suggestion=not_an_api(provider) if status == _NOT_FOUND and not has_code else None,
+    )
 
 
 def _short(value: str | None) -> str | None:
@@ -192,14 +242,16 @@ def _host_of(error: openai.APIStatusError) -> str:
     return (_short(host) if host else None) or "a path of its own"
 
 
-def _too_many(error: openai.APIStatusError, words: str, details: dict[str, Any]) -> RateLimitError:
-    if error.code == "insufficient_quota":
-        return QuotaExceededError(f"the provider account's quota is used up{words}", details=details)
+def _too_many(error: openai.APIStatusError, words: str, details: dict[str, Any], provider: Provider) -> RateLimitError:
+    suggestion = "try again later, as workers do by themselves; raise the account's limit if it happens often"
+    if provider is EMBEDDING:
+        suggestion += ", or lower EMENDO_EMBEDDING_REQUESTS_PER_MINUTE"
     return RateLimitError(
         f"the provider asks to slow down{words}",
         retry_after=retry_after_seconds(error.response.headers),
         rate_limits=read_rate_limits(error.response.headers),
         details=details,
+        suggestion=suggestion,
     )
 
 

@@ -75,6 +75,7 @@ class BatchRequest:
         documents: the operations, lazily; each is checked when it is read.
         fingerprint: of all operations, when an idempotency key was given; they have all been read then.
         left_out: of the caller's messages, for the result; empty while the operations are read as they are sent.
+        trace: fields of the records that say to which trace the job belongs.
         chunk_items: for a job that is resumed: it is cut as it was before. Default: as the settings say.
     """
 
@@ -88,6 +89,7 @@ class BatchRequest:
     fingerprint: str = ""
     chunk_items: int | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    trace: Mapping[str, str] = field(default_factory=dict)
 
     def resumed(self, job_id: str, chunk_items: int) -> BatchRequest:
         """The same operations for the job that was accepted under this key, to go on where its caller broke off."""
@@ -121,6 +123,7 @@ class BatchRequest:
             "kind": self.kind,
             "project": self.project,
             **consistency_fields(self.consistency),
+            **self.trace,
         }
         job = {**shared, "chunk_items": self.chunk_items or settings.chunk_items, **left_out_field(self.left_out)}
         frees = all(chunk.erases for chunk in append.chunks)

@@ -38,7 +38,9 @@ class JobRequest:
         payload: `{"operations": [...]}` as JSON.
         shard: of the inbox it goes to; default: the one that `routing_id` gives.
         left_out: of the caller's messages, for the result.
+        trace: fields of the record that say to which trace the job belongs.
         begins_migration: True for a job that changes the whole store. It is refused while another one is under way.
+        erases: True for a job that only frees memory, which a full Redis accepts, too.
     """
 
     job_id: str
@@ -56,6 +58,7 @@ class JobRequest:
     erases: bool = False
     expires_at: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    trace: Mapping[str, str] = field(default_factory=dict)
 
     def shard_in(self, settings: Settings) -> str:
         """The shard that works it."""
@@ -71,6 +74,7 @@ class JobRequest:
             "payload": self.payload,
             **consistency_fields(self.consistency),
             **left_out_field(self.left_out),
+            **self.trace,
         }
         if self.begins_migration:
             # It will have chunks, which count its items; and it takes steps to cancel, even before it has begun.

@@ -11,7 +11,7 @@ from emendo_config.error_codes import ErrorCode
 from emendo_config.gateway_settings import GatewaySettings
 from emendo_gateway.admission.asgi import Message, Receive, Scope, header_values
 from emendo_gateway.callers import state_of
-from emendo_gateway.problems.handlers import malformed_body
+from emendo_gateway.problems.refusals import malformed_body
 
 # After such a refusal the rest of the body would still come, so the connection ends.
 _CLOSE = (b"connection", b"close")

@@ -9,8 +9,8 @@ from emendo_config.errors import EmendoError
 from emendo_gateway.admission.asgi import App, Message, Receive, Scope, Send, header_values
 from emendo_gateway.admission.kinds import Kind, kind_of
 from emendo_gateway.callers import RequestState, begin
-from emendo_gateway.problems.handlers import Refusal, unexpected
 from emendo_gateway.problems.problem import Problem, problem_of
+from emendo_gateway.problems.refusals import Refusal, unexpected
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,64}")
 # Fields of every answer that does not set them itself. No answer is a page that runs anything.

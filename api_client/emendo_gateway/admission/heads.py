@@ -34,7 +34,9 @@ class Heads:
             self._require_small(scope)
             _require_utf8(scope)
             if "*" not in self._names:
-                self._require_known(header_values(scope, b"host"))
+                hosts = header_values(scope, b"host")
+                if hosts or scope["http_version"] != "1.0":  # which knows no such field; no browser speaks it
+                    self._require_known(hosts)
         await self._app(scope, receive, send)
 
     def _require_small(self, scope: Scope) -> None:

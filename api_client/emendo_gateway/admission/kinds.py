@@ -12,9 +12,10 @@ from emendo_gateway.callers import dialect_of
 from emendo_gateway.problems.problem import ERROR_PAGES
 
 # Paths that need no key: they say nothing of any project.
-MEM0_DOCUMENT = "/v1/openapi.json"
-OPEN_PATHS = frozenset({"/health", "/health/live", "/openapi.json", MEM0_DOCUMENT})
+DOCUMENT, MEM0_DOCUMENT = "/openapi.json", "/v1/openapi.json"
+OPEN_PATHS = frozenset({"/health", "/health/live", DOCUMENT, MEM0_DOCUMENT})
 METRICS = "/metrics"
+SCALING = "/api/v1/scaling"
 # A POST that reads: searches, counts and lists, whose filters do not fit into a query.
 _READING_POST = re.compile(r"/v3/memories/|.*/(search|query|count|list)/?")
 # A request that waits by its nature: a stream of events.
@@ -34,7 +35,7 @@ class Kind(StrEnum):
 def kind_of(scope: Scope) -> Kind:
     """The kind of a request."""
     path = scope["path"]
-    if path in OPEN_PATHS or path == METRICS or path.startswith(ERROR_PAGES):
+    if path in OPEN_PATHS or path in (METRICS, SCALING) or path.startswith(ERROR_PAGES):
         return Kind.HEALTH
     if dialect_of(path) == "mem0":  # mem0's clients expect that a write is done when it is answered
         return Kind.READ if is_reading(scope) else Kind.WAIT

@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from emendo_gateway.admission.kinds import MEM0_DOCUMENT, OPEN_PATHS
+from emendo_gateway.admission.kinds import DOCUMENT, MEM0_DOCUMENT, OPEN_PATHS
 from emendo_gateway.callers import Dialect, dialect_of
 from emendo_gateway.documentation import examples
 from emendo_gateway.problems.problem import PROBLEM_JSON
@@ -61,11 +61,15 @@ def describe(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
     found: dict[str, Any] = {}
 
+    async def natives() -> Response:
+        return JSONResponse(openapi())
+
     async def mem0s() -> Response:
         if not found:
             found.update(_document(app, "mem0", MEM0_DESCRIPTION))
         return JSONResponse(found)
 
+    app.add_api_route(DOCUMENT, natives, include_in_schema=False)
     app.add_api_route(MEM0_DOCUMENT, mem0s, include_in_schema=False)
 
 

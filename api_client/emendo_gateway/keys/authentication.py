@@ -7,12 +7,12 @@ import ipaddress
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
-from contextlib import nullcontext
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, nullcontext
+from typing import NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
-from emendo_client.errors import AuthenticationError, RateLimitError
+from emendo_client.errors import AuthenticationError, EmendoError, RateLimitError, TransientError
 from emendo_client.exchanges.exchange import run_async
 from emendo_config import Keys
 from emendo_config.error_codes import ErrorCode
@@ -26,7 +26,9 @@ from emendo_gateway.rates import Rates
 REMEMBERED = 5.0  # seconds
 _MOST_REMEMBERED = 10_000
 _NOTED_EVERY = 300.0  # seconds between two notes that a key was used
+_LONGEST_TURN = 5.0  # seconds that an attempt waits for others of its address
 _SCHEMES = frozenset({"bearer", "token"})
+T = TypeVar("T")
 
 
 class _Known(NamedTuple):
@@ -39,6 +41,18 @@ class _Known(NamedTuple):
     def now(self) -> float:
         """The time of Redis, as far as it is known."""
         return self.redis_time + time.monotonic() - self.read_at
+
+
+class _Attempt:
+    """Whether an attempt failed: until it is known, it did."""
+
+    def __init__(self) -> None:
+        self.is_failure = True
+
+    def opened(self, found: T | None) -> T | None:
+        """Notes what was found."""
+        self.is_failure = found is None
+        return found
 
 
 class Authenticator:
@@ -62,6 +76,7 @@ class Authenticator:
         self._noted: dict[str, float] = {}
         # Held while a key is asked for. A thousand waits that begin at one moment would else ask a thousand times.
         self._turns: WeakValueDictionary[GivenKey, asyncio.Lock] = WeakValueDictionary()
+        self._attempts: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by address
 
     async def caller(self, authorization: Iterable[bytes], address: str) -> Caller:
         """The caller that these `Authorization` fields stand for.
@@ -91,20 +106,18 @@ class Authenticator:
         return Caller(record.project, record.scope, record.user_id or None, record.id, record.rate)
 
     async def _asked(self, given: GivenKey | None, bucket: str) -> _Known:
-        await self._require_few_failures(bucket)
-        known = await self._look_up(given)
+        async with self._attempt(bucket) as attempt:
+            known = attempt.opened(await self._look_up(given))
         if known is None:
-            await self._rates.count("login", bucket, self._failed_logins)
             raise _refused("the key is malformed, unknown, expired or revoked")
         return known
 
     async def _caller_of_token(self, tokens: Tokens, text: str, bucket: str) -> Caller:
         caller = tokens.remembered(text)
         if caller is None:
-            await self._require_few_failures(bucket)
-            caller = await tokens.caller(text)
+            async with self._attempt(bucket) as attempt:
+                caller = attempt.opened(await tokens.caller(text))
         if caller is None:
-            await self._rates.count("login", bucket, self._failed_logins)
             raise _refused("the token is malformed, expired, of another issuer or audience, or lacks a claim")
         return caller
 
@@ -131,15 +144,48 @@ class Authenticator:
             self._noted.pop(forgotten, None)
         return known
 
-    async def _require_few_failures(self, bucket: str) -> None:
-        used = await self._rates.look("login", bucket, self._failed_logins)
-        if used.remaining <= 0:
-            raise RateLimitError(
-                "too many requests with a wrong key came from this address",
-                error_code=ErrorCode.TOO_MANY_FAILED_LOGINS,
-                retry_after=float(max(1, math.ceil(used.reset))),
-                suggestion="correct the key, and wait",
-            )
+    @asynccontextmanager
+    async def _attempt(self, bucket: str) -> AsyncIterator[_Attempt]:
+        """One attempt with a key or token that is not known yet.
+
+        It is counted as a failure before it is checked, and given back if it was none. So attempts at one moment cannot
+        pass the limit together. At most half of the limit are checked at once here. So many right keys that are new, as
+        after a restart, are not refused for one another's sake.
+
+        Raises:
+            RateLimitError: (TOO_MANY_FAILED_LOGINS)
+            TransientError: (OVERLOADED) too many attempts from the address are being checked.
+        """
+        turn = self._attempts.setdefault(bucket, asyncio.Semaphore(max(1, self._failed_logins // 2)))
+        try:
+            async with asyncio.timeout(_LONGEST_TURN):
+                await turn.acquire()
+        except TimeoutError:
+            raise TransientError(
+                "many keys from this address are being checked",
+                error_code=ErrorCode.OVERLOADED,
+                suggestion="send it again in some seconds",
+            ) from None
+        try:
+            used = await self._rates.count("login", bucket, self._failed_logins)
+            if not used.is_within:
+                raise RateLimitError(
+                    "too many requests with a wrong key came from this address",
+                    error_code=ErrorCode.TOO_MANY_FAILED_LOGINS,
+                    retry_after=float(max(1, math.ceil(used.reset))),
+                    suggestion="correct the key, and wait",
+                )
+            attempt = _Attempt()
+            try:
+                yield attempt
+            except EmendoError:  # nothing is known of the key
+                attempt.is_failure = False
+                raise
+            finally:
+                if used.is_counted and not attempt.is_failure:
+                    await self._rates.give_back("login", bucket, self._failed_logins)
+        finally:
+            turn.release()
 
     async def _note_use(self, known: _Known) -> None:
         key_id, now = known.record.id, known.now()

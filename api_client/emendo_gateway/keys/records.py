@@ -13,6 +13,7 @@ from emendo_client.exchanges.exchange import Exchange, RoundTrip
 from emendo_client.requests import validation
 from emendo_config import Keys
 from emendo_config.error_codes import ErrorCode
+from emendo_config.store import scripts
 from emendo_config.store.clock import seconds_of
 from emendo_config.store.pipeline import Command, as_text
 from emendo_gateway.keys.api_key import SCOPES, ApiKey, digest, is_key_id, new_key
@@ -152,7 +153,7 @@ def rotate(keys: Keys, key_id: str, *, grace: float) -> Exchange[tuple[str, ApiK
 
 def touch(keys: Keys, record: ApiKey, now: float) -> Exchange[None]:
     """Notes that a key was used."""
-    yield RoundTrip("control", [("HSET", keys.gateway_key(record.id), "last_used", now)])
+    yield RoundTrip("control", [scripts.note(hash=keys.gateway_key(record.id), fields=["last_used", now])])
 
 
 def _now() -> Exchange[float]:
@@ -175,7 +176,9 @@ def _writes(keys: Keys, record: ApiKey) -> list[Command]:
 
 
 def _changes(keys: Keys, record: ApiKey, field: str) -> list[Command]:
-    return [("HSET", keys.gateway_key(record.id), field, getattr(record, field)), *_end(keys, record)]
+    # A script that also runs in a full Redis: a key must be revoked there, too.
+    changed = scripts.note(hash=keys.gateway_key(record.id), fields=[field, getattr(record, field)])
+    return [changed, *_end(keys, record)]
 
 
 def _end(keys: Keys, record: ApiKey) -> list[Command]:

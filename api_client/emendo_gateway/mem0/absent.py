@@ -6,9 +6,8 @@ from fastapi import APIRouter
 
 from emendo_client.errors import ValidationError
 from emendo_config.error_codes import ErrorCode
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(include_in_schema=False, route_class=StrictRoute)
+router = APIRouter(include_in_schema=False)
 _ALL = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # Each path, what it is, and what there is instead.
 _ABSENT = (

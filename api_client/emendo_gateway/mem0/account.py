@@ -7,9 +7,8 @@ from fastapi import APIRouter, Request, Response
 from emendo_gateway.callers import caller_of
 from emendo_gateway.mem0 import schemas
 from emendo_gateway.mem0.answers import answer, query
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(route_class=StrictRoute)
+router = APIRouter()
 # The one organisation that there is.
 ORGANISATION = "emendo"
 

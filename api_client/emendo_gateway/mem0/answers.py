@@ -15,7 +15,7 @@ from emendo_config.error_codes import ErrorCode
 from emendo_gateway.callers import state_of
 from emendo_gateway.gateway import gateway_of, service_of
 from emendo_gateway.mem0 import documents, schemas
-from emendo_gateway.problems.handlers import refusal
+from emendo_gateway.problems.refusals import refusal
 from emendo_gateway.queries import checked_query
 from emendo_gateway.service import Service
 

@@ -13,9 +13,8 @@ from emendo_client.models import Owner, OwnerPage
 from emendo_gateway.mem0 import answers, filters, schemas
 from emendo_gateway.mem0.answers import Calls, answer
 from emendo_gateway.mem0.memories import deleted
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(route_class=StrictRoute)
+router = APIRouter()
 # mem0's clients read the first page only, also to delete all of them: so it is as long as it can be.
 _PAGE = 1_000
 _MOST_PAGES = 20

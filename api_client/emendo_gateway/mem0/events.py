@@ -7,10 +7,9 @@ from fastapi import APIRouter, Request, Response
 from emendo_client.errors import NotFoundError
 from emendo_gateway.mem0 import answers, documents, schemas
 from emendo_gateway.mem0.answers import Calls, answer
-from emendo_gateway.problems.handlers import refusal
-from emendo_gateway.strict_json import StrictRoute
+from emendo_gateway.problems.refusals import refusal
 
-router = APIRouter(route_class=StrictRoute)
+router = APIRouter()
 # The list shows the newest jobs only.
 _MOST_LISTED = 1_000
 _LARGEST_PAGE = 100

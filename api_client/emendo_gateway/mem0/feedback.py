@@ -8,9 +8,8 @@ from emendo_client.errors import ValidationError
 from emendo_gateway.idempotency import IdempotencyKey
 from emendo_gateway.mem0 import answers, bodies, schemas
 from emendo_gateway.mem0.answers import Calls, answer
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(route_class=StrictRoute)
+router = APIRouter()
 _WORDS = ("POSITIVE", "NEGATIVE", "VERY_NEGATIVE")
 
 

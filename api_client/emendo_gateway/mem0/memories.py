@@ -13,9 +13,8 @@ from emendo_gateway.gateway import gateway_of
 from emendo_gateway.idempotency import IdempotencyKey
 from emendo_gateway.mem0 import answers, bodies, documents, filters, schemas
 from emendo_gateway.mem0.answers import Calls, answer
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(route_class=StrictRoute)
+router = APIRouter()
 _LARGEST_PAGE = 1_000
 _OWNERS = answers.parameters(**{name: {"type": "string"} for name in (*filters.OWNERS, "filters")})
 

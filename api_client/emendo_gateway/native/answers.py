@@ -12,7 +12,7 @@ from emendo_client.errors import ConflictError, from_document
 from emendo_client.models import JobResult, JobStatus
 from emendo_config.error_codes import ErrorCode
 from emendo_gateway.native.schemas import AcceptedJob, FinishedJob, ProblemDetails
-from emendo_gateway.problems.handlers import refusal
+from emendo_gateway.problems.refusals import refusal
 from emendo_gateway.service import Service
 
 JOBS = "/api/v1/jobs/"

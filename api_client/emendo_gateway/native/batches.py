@@ -15,9 +15,8 @@ from emendo_gateway.native.consistency import Consistency, of_write
 from emendo_gateway.native.parameters import Wait
 from emendo_gateway.native.preconditions import IfMatch
 from emendo_gateway.service import Service
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(prefix="/batches", tags=["batches"], route_class=StrictRoute)
+router = APIRouter(prefix="/batches", tags=["batches"])
 Calls = Annotated[Service, Depends(service_of)]
 # Items of one request. A larger import is several requests.
 MOST_ITEMS = 1_000

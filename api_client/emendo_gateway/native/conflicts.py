@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from emendo_client.models import Conflict
@@ -12,12 +12,11 @@ from emendo_gateway.gateway import service_of
 from emendo_gateway.idempotency import IdempotencyKey
 from emendo_gateway.native import answers, preconditions, schemas
 from emendo_gateway.native.consistency import Consistency, of_write
-from emendo_gateway.native.parameters import Wait
+from emendo_gateway.native.parameters import Limit, Wait
 from emendo_gateway.native.preconditions import IfMatch
 from emendo_gateway.service import Service
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(prefix="/conflicts", tags=["conflicts"], route_class=StrictRoute)
+router = APIRouter(prefix="/conflicts", tags=["conflicts"])
 Calls = Annotated[Service, Depends(service_of)]
 ConflictId = Annotated[str, Path(description="A conflict's id, from the list or from a job's result.")]
 _WRITE: dict[str, Any] = {"status_code": 202, "response_model": schemas.AcceptedJob, "responses": answers.JOB_ANSWERS}
@@ -43,7 +42,7 @@ class Decision(schemas.Body):
 
 
 @router.get("", summary="List conflicts", response_model=Conflicts)
-async def find(calls: Calls, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> Response:
+async def find(calls: Calls, limit: Limit = 100) -> Response:
     """The submissions that wait for a decision, newest first."""
     return answers.document(Conflicts(results=await calls.conflicts(limit)))
 

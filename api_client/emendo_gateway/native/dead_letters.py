@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from emendo_client.models import DeadLetter
 from emendo_gateway.gateway import gateway_of, service_of
 from emendo_gateway.native import answers, schemas
-from emendo_gateway.native.parameters import Wait
+from emendo_gateway.native.parameters import Limit, Wait
 from emendo_gateway.service import Service
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(prefix="/dead-letters", tags=["dead letters"], route_class=StrictRoute)
+router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
 Calls = Annotated[Service, Depends(service_of)]
 JobId = Annotated[str, Path(description="The id of a job, or of a chunk of a batch: `<job id>:<n>`.")]
 _NOT_DEAD: dict[int | str, dict[str, Any]] = {
@@ -58,7 +57,7 @@ async def find(
     memory_id: str | None = None,
     before: str | None = None,
     after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    limit: Limit = 100,
 ) -> Response:
     """Jobs that failed for good, with their requests."""
     found = await calls.dead_letters(

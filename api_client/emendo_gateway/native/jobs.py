@@ -13,11 +13,10 @@ from emendo_client.models import ItemResult, JobStatus, Progress
 from emendo_client.requests import validation
 from emendo_gateway.gateway import service_of
 from emendo_gateway.native import answers, schemas, streams
-from emendo_gateway.native.parameters import Wait
+from emendo_gateway.native.parameters import Limit, Wait
 from emendo_gateway.service import Service
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
+router = APIRouter(prefix="/jobs", tags=["jobs"])
 Calls = Annotated[Service, Depends(service_of)]
 # A running job answers at its next step.
 _CANCEL_SECONDS = 5.0
@@ -47,7 +46,7 @@ async def find(
     status: Annotated[
         str | None, Query(description="Only jobs in this state.", json_schema_extra={"enum": [*JobStatus]})
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    limit: Limit = 100,
 ) -> Response:
     """The newest jobs of the project; their results hold no texts."""
     return answers.document(schemas.Jobs(results=await calls.jobs(status, limit)))

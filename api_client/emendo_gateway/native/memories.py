@@ -16,12 +16,11 @@ from emendo_gateway.gateway import service_of
 from emendo_gateway.idempotency import IdempotencyKey
 from emendo_gateway.native import answers, preconditions, project, schemas
 from emendo_gateway.native.consistency import Consistency, of_write
-from emendo_gateway.native.parameters import Wait
+from emendo_gateway.native.parameters import Limit, Wait
 from emendo_gateway.native.preconditions import IfMatch, IfNoneMatch
 from emendo_gateway.service import Service
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(prefix="/memories", tags=["memories"], route_class=StrictRoute)
+router = APIRouter(prefix="/memories", tags=["memories"])
 Calls = Annotated[Service, Depends(service_of)]
 MemoryId = Annotated[
     str,
@@ -59,7 +58,7 @@ async def get_all(
             json_schema_extra={"enum": list(ORDERS)},
         ),
     ] = "-created_at",
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    limit: Limit = 100,
     cursor: Annotated[str | None, Query(max_length=4_096, description="The `next_cursor` of the page before.")] = None,
     all_users: Annotated[bool, Query(description="List the whole project.")] = False,
     include_deleted: bool = False,

@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Query, Request
+from pydantic import BeforeValidator
 
-from emendo_gateway.callers import Scope
+from emendo_gateway.callers import state_of
 from emendo_gateway.gateway import gateway_of
 from emendo_gateway.idempotency import as_text
 from emendo_gateway.queries import checked_query
 
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*", re.IGNORECASE)
-
-
-# By method and path, since FastAPI's routes are no keys of a dictionary.
-_known: dict[tuple[str, str], frozenset[str]] = {}
-
-
-def _known_parameters(scope: Scope) -> frozenset[str]:
-    route = scope["route"]
-    place = (scope["method"], route.path)
-    if place not in _known:
-        _known[place] = frozenset(_query_names(route.dependant))
-    return _known[place]
-
-
-def _query_names(dependant: Any) -> Iterator[str]:
-    yield from (field.alias for field in dependant.query_params)
-    for inner in dependant.dependencies:
-        yield from _query_names(inner)
 
 
 async def require_known_parameters(request: Request) -> None:
@@ -40,7 +22,7 @@ async def require_known_parameters(request: Request) -> None:
     Raises:
         ValidationError
     """
-    known = _known_parameters(request.scope)
+    known = state_of(request.scope).query_names
     checked_query(request, known, lambda: f"this path knows: {', '.join(sorted(known)) or 'none'}")
 
 
@@ -62,3 +44,13 @@ async def _seconds_to_wait(
 
 
 Wait = Annotated[float, Depends(_seconds_to_wait)]
+
+
+def _decimal(text: Any) -> Any:
+    """Pydantic would also take `1_0`, ` 10` and `1.0`, which no other reader of this query would."""
+    if isinstance(text, str) and not (text.isascii() and text.isdigit()):
+        raise ValueError("is no whole number in decimal digits")
+    return text
+
+
+Limit = Annotated[int, BeforeValidator(_decimal), Query(ge=1, le=1_000)]

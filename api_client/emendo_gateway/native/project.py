@@ -10,13 +10,11 @@ from pydantic import ConfigDict, Field
 from emendo_client.models import OwnerPage, ProjectRules
 from emendo_gateway.gateway import service_of
 from emendo_gateway.native import answers, schemas
-from emendo_gateway.native.parameters import Wait
+from emendo_gateway.native.parameters import Limit, Wait
 from emendo_gateway.service import Service
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(tags=["project"], route_class=StrictRoute)
+router = APIRouter(tags=["project"])
 Calls = Annotated[Service, Depends(service_of)]
-Limit = Annotated[int, Query(ge=1, le=1_000)]
 Cursor = Annotated[str | None, Query(max_length=4_096, description="The `next_cursor` of the page before.")]
 # A call that may find nothing to do.
 MAYBE_JOB: dict[str, Any] = {

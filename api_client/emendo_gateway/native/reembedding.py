@@ -13,9 +13,8 @@ from emendo_gateway.idempotency import IdempotencyKey
 from emendo_gateway.native import answers, schemas
 from emendo_gateway.native.parameters import Wait
 from emendo_gateway.service import Service
-from emendo_gateway.strict_json import StrictRoute
 
-router = APIRouter(prefix="/reembedding", tags=["re-embedding"], route_class=StrictRoute)
+router = APIRouter(prefix="/reembedding", tags=["re-embedding"])
 Calls = Annotated[Service, Depends(service_of)]
 _JOB: dict[str, Any] = {"status_code": 202, "response_model": schemas.AcceptedJob, "responses": answers.JOB_ANSWERS}
 _NONE: dict[int | str, dict[str, Any]] = {

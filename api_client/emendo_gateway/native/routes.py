@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 
-from emendo_gateway.native import batches, conflicts, dead_letters, jobs, memories, project, reembedding
+from emendo_gateway.native import batches, conflicts, dead_letters, jobs, memories, project, reembedding, scaling
 from emendo_gateway.native.parameters import require_known_parameters
 from emendo_gateway.native.schemas import ProblemDetails
 
@@ -37,6 +37,6 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 def router() -> APIRouter:
     """All routes of the native surface."""
     routes = APIRouter(prefix=PREFIX, dependencies=[Depends(require_known_parameters)], responses=_PROBLEMS)
-    for subject in (memories, batches, jobs, project, conflicts, dead_letters, reembedding):
+    for subject in (memories, batches, jobs, project, conflicts, dead_letters, reembedding, scaling):
         routes.include_router(subject.router)
     return routes

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from opentelemetry.trace import get_current_span
+
 from emendo_config.error_codes import ErrorCode
 from emendo_config.errors import EmendoError
 from emendo_gateway.callers import RequestState
@@ -61,7 +63,10 @@ class Problem:
         return {"type": page, "title": self.title, "status": self.status, "detail": self.detail, **known}
 
     def response(self, state: RequestState) -> tuple[int, list[Header], bytes]:
-        """The status, the fields and the body of the answer."""
+        """The status, the fields and the body of the answer; the request's span is told the code."""
+        span = get_current_span()
+        if span.is_recording():
+            span.set_attribute("emendo.error_code", self.code)
         body = json.dumps(self.document(state), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         media_type = "application/json" if state.dialect == "mem0" else PROBLEM_JSON
         fields = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode()), *self.headers]

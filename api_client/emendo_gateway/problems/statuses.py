@@ -54,6 +54,8 @@ def status_of(error: EmendoError) -> HTTPStatus:
 
 def retry_after(error: EmendoError, status: HTTPStatus) -> int | None:
     """Whole seconds for `Retry-After`; None if another attempt would not help."""
+    if isinstance(error, ConfigurationError):  # until an operator changes something
+        return None
     told = getattr(error, "retry_after", None)
     if status in _RETRY_AFTER and told:
         return max(1, min(int(told + 0.999), 3_600))

@@ -108,7 +108,7 @@ class Keys:
         return f"{self.prefix}job:{job_id}"
 
     def damaged(self, job_id: str) -> str:
-        """Any type: what a job's key held in place of a record."""
+        """Any type: the value that a job's key held in place of a record."""
         return f"{self.prefix}damaged:{job_id}"
 
     def jobs(self, project: str) -> str:
@@ -125,7 +125,7 @@ class Keys:
         return f"{self.job_channels}{job_id}"
 
     def project(self, project: str) -> str:
-        """Hash: what the project asks of inference, `instructions` and `categories`."""
+        """Hash: the project's rules for inference, `instructions` and `categories`."""
         return f"{self.prefix}project:{project}"
 
     def idempotency(self, project: str, key: str) -> str:
@@ -279,12 +279,12 @@ class Keys:
 
     @property
     def usage(self) -> str:
-        """Hash: what inference has done and what it cost, see `emendo_config.store.usage_counters`."""
+        """Hash: the results and the cost of inference, see `emendo_config.store.usage_counters`."""
         return f"{self.prefix}usage"
 
     @property
     def metrics(self) -> str:
-        """Hash: what workers count for Prometheus, see `emendo_config.metric_families`."""
+        """Hash: the workers' counts for Prometheus, see `emendo_config.metric_families`."""
         return f"{self.prefix}metrics"
 
     def counted(self, token: str) -> str:

@@ -67,6 +67,12 @@ def end(counts: Counts) -> dict[str, Any]:
     return {END: {"memories": counts.memories, "entries": counts.entries}}
 
 
+def begins_export(file: IO[bytes]) -> bool:
+    """True if the file begins like an export, or is empty, or ends within the first words of one."""
+    beginning = f'{{"{HEADER}":'.encode()
+    return beginning.startswith(file.read(len(beginning)))
+
+
 def read_end(file: IO[bytes]) -> dict[str, Any] | None:
     """The counts of the last line; None for a file without an end. The place in the file stays."""
     place = file.tell()

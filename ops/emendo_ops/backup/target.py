@@ -12,7 +12,7 @@ from typing import IO, Any, Protocol
 
 from emendo_config.errors import ConfigurationError
 from emendo_config.json_codec import compact_json, read_json
-from emendo_ops.backup.lines import Counts, read_end
+from emendo_ops.backup.lines import Counts, begins_export, read_end
 
 # Seconds between two notes of how far the export is; an interruption costs at most that much work.
 _INTERVAL = 1.0
@@ -97,6 +97,12 @@ class File:
 
         A cursor belongs to one process of Redis: after its restart the export begins again.
         """
+        with path.open("rb") as file:
+            if not begins_export(file):
+                raise ConfigurationError(
+                    f"{path.name} is no export, and would be lost",
+                    suggestion="name the file of an export, or a new one",
+                )
         try:
             note = read_json(self._note_path.read_bytes())
             size, counts, cursor = note["size"], Counts(**note["counts"]), note["cursor"]

@@ -76,8 +76,16 @@ ROWS = (
 )
 
 
-def measure(store: Store, rounds: int, rows: Iterable[Row] = ROWS) -> list[Figure]:
+def measure(
+    store: Store,
+    rounds: int,
+    rows: Iterable[Row] = ROWS,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005  # nobody looks
+) -> list[Figure]:
     """The rows' figures. Each round updates the store's memories several times.
+
+    Args:
+        on_progress: called with how many of how many measurements are done.
 
     Raises:
         MeasurementError: an update did not have its effect.
@@ -85,9 +93,11 @@ def measure(store: Store, rounds: int, rows: Iterable[Row] = ROWS) -> list[Figur
     rows = list(rows)
     samples = Samples()
     updates.singles(store, store.ids[:_WARM_UP], "the warm-up")
-    for number in range(rounds):
-        for experiment in dict.fromkeys(row.experiment for row in rows):
-            samples.add("emendo", _EXPERIMENTS[experiment](store, f"round {number} of {experiment}"))
+    experiments = dict.fromkeys(row.experiment for row in rows)
+    plan = [(number, experiment) for number in range(rounds) for experiment in experiments]
+    for done, (number, experiment) in enumerate(plan):
+        on_progress(done, len(plan))
+        samples.add("emendo", _EXPERIMENTS[experiment](store, f"round {number} of {experiment}"))
     return [figure(row, samples, _notes(row, store)) for row in rows]
 
 

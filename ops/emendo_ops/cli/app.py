@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import sys
 from importlib import import_module
 
 import click
@@ -20,6 +23,7 @@ COMMANDS = {
     "beat": "processes:beat",
     "bench": "bench:bench",
     "cancel": "jobs:cancel",
+    "completion": "completion:completion",
     "conflicts": "conflicts:conflicts",
     "conformance": "conformance:conformance",
     "count": "listings:count",
@@ -55,6 +59,10 @@ COMMANDS = {
 }
 
 
+# Files that a command writes have no name in these errors.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # the base class's signature
         return sorted(COMMANDS)
@@ -66,6 +74,14 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(import_module(f"emendo_ops.cli.{module}"), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:  # click knows only the commands that are imported
+            raise click.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
+
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="emendo")
@@ -73,12 +89,25 @@ def cli() -> None:
     """Emendo: long-term memories for AI applications, added and updated by workers."""
 
 
-def run(arguments: list[str]) -> int:  # noqa: PLR0911  # one for each kind of end
+def run(arguments: list[str]) -> int:
     """Runs one command and returns its exit code.
 
     Errors go to standard error, as JSON if `--json` is among the arguments.
     """
     prepare_streams()
+    code = _run(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try again at its end, and print a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:  # a reader that has seen enough is no error: | head
+            echo(f"Error: standard output: {error.strerror}", err=True)
+        return FAILED
+    return code
+
+
+def _run(arguments: list[str]) -> int:  # noqa: PLR0911  # one for each kind of end
     try:
         outcome = cli.main(arguments, prog_name="emendo", standalone_mode=False)
     except click.exceptions.Exit as end:
@@ -95,12 +124,22 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911  # one for each kind of e
         message = as_json(error.to_dict()) if "--json" in arguments else f"Error: {error_for_the_command_line(error)}"
         echo(message, err=True)
         return FAILED
-    except OSError:
-        raise
+    except OSError as error:
+        if (told := _of_a_file(error)) is None:
+            raise
+        echo(f"Error: {told}", err=True)
+        return FAILED
     except Exception as error:  # noqa: BLE001  # a defect, or a damaged document; Python would quote it
         echo(f"{safe_traceback(error)}\nError: an unexpected {type(error).__name__}; please report it", err=True)
         return FAILED
     return outcome if isinstance(outcome, int) else 0
+
+
+def _of_a_file(error: OSError) -> str | None:
+    """The fault of a file that a person named, or of the disk; None for anything else."""
+    if isinstance(error.filename, str | bytes | os.PathLike):
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return error.strerror if error.errno in _NO_ROOM else None
 
 
 def _show(error: click.ClickException) -> None:

@@ -12,22 +12,28 @@ import click
 
 from emendo_config import Settings
 from emendo_ops import extras
+from emendo_ops.console.examples import examples
 from emendo_ops.console.options import json_option
 from emendo_ops.console.output import print_json, report_console
+from emendo_ops.console.progress import progress_bar
 
 if TYPE_CHECKING:
     from emendo_ops.bench.machine import Machine
     from emendo_ops.bench.store import Store
 
 
-@click.command()
+@click.command(epilog=examples("emendo bench --memories 500 --rounds 2", "emendo bench --running --json"))
 @click.option(
     "--running",
     is_flag=True,
     help="Measure the stack that the EMENDO_ settings name, in a project of its own. Its provider is asked, and paid.",
 )
-@click.option("--memories", type=click.IntRange(1, 1_000_000), default=2_000, show_default=True)
-@click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
+@click.option(
+    "--memories", type=click.IntRange(1, 1_000_000), default=2_000, show_default=True, help="Memories in the store."
+)
+@click.option(
+    "--rounds", type=click.IntRange(1, 100), default=5, show_default=True, help="How often each figure is measured."
+)
 @click.option("--only", multiple=True, metavar="NAME", help="Only this figure; may be given several times.")
 @json_option
 def bench(running: bool, memories: int, rounds: int, only: tuple[str, ...], as_json: bool) -> None:
@@ -42,7 +48,9 @@ def bench(running: bool, memories: int, rounds: int, only: tuple[str, ...], as_j
     if running:
         rows = [row for row in rows if row.name != "requests"]  # a real provider does not count them for us
     with _running(memories) if running else _embedded(memories) as (store, machine):
-        report = Report(machine, rounds, 1.0, measure(store, rounds, rows))
+        with progress_bar("measurements", quiet=as_json) as advance:
+            figures = measure(store, rounds, rows, advance)
+        report = Report(machine, rounds, 1.0, figures)
     if as_json:
         print_json(report.document())
     else:

@@ -9,14 +9,15 @@ from typing import Any
 import click
 
 from emendo_client import Conflict, Event, MemoryClient
+from emendo_ops.console.examples import examples
 from emendo_ops.console.group import stands_alone
 from emendo_ops.console.job_report import report
 from emendo_ops.console.options import json_option, metadata_option, write_options
 from emendo_ops.console.output import echo, print_json, print_table
 
 
-@click.group(invoke_without_command=True)
-@click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True)
+@click.group(invoke_without_command=True, epilog=examples("emendo conflicts --limit 50"))
+@click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True, help="At most this many.")
 @json_option
 @click.pass_context
 def conflicts(context: click.Context, limit: int, as_json: bool) -> None:
@@ -33,7 +34,7 @@ def conflicts(context: click.Context, limit: int, as_json: bool) -> None:
         echo(f"{conflict.id}\n  {_summary(conflict)}")
 
 
-@conflicts.command()
+@conflicts.command(epilog=examples("emendo conflicts show CONFLICT_ID"))
 @click.argument("conflict_id")
 @json_option
 def show(conflict_id: str, as_json: bool) -> None:
@@ -51,7 +52,12 @@ def show(conflict_id: str, as_json: bool) -> None:
             echo(f"{name}: {' '.join(value.splitlines())}")
 
 
-@conflicts.command()
+@conflicts.command(
+    epilog=examples(
+        "emendo conflicts resolve CONFLICT_ID --ours --actor carla",
+        'emendo conflicts resolve CONFLICT_ID --text "Ana lives in Lisbon."',
+    )
+)
 @click.argument("conflict_id")
 @click.option("--ours", "choice", flag_value="ours", type=str, help="Apply what waits.")
 @click.option("--theirs", "choice", flag_value="theirs", type=str, help="Leave the memory as it is.")

@@ -8,12 +8,17 @@ from dataclasses import asdict
 import click
 
 from emendo_config.urls import http_problem
+from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.options import json_option
 from emendo_ops.console.output import echo, print_json
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "EMENDO_CONFORMANCE_KEY=a EMENDO_CONFORMANCE_OTHER_KEY=b emendo conformance --url http://127.0.0.1:8080"
+    )
+)
 @click.option("--url", required=True, help="The server's address, such as http://127.0.0.1:8080.")
 @click.option(
     "--key",
@@ -27,7 +32,13 @@ from emendo_ops.console.output import echo, print_json
     default="",
     help="A key of another project, for tenant crossing. Better in EMENDO_CONFORMANCE_OTHER_KEY.",
 )
-@click.option("--dialect", type=click.Choice(["emendo", "mem0"]), default="emendo", show_default=True)
+@click.option(
+    "--dialect",
+    type=click.Choice(["emendo", "mem0"]),
+    default="emendo",
+    show_default=True,
+    help="The calls that the server understands.",
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0.1),

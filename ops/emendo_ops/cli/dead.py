@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from emendo_client import DeadLetter, MemoryClient
+from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.options import (
     json_option,
@@ -44,14 +45,14 @@ def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group(cls=_ListByDefault)
+@click.group(cls=_ListByDefault, epilog=examples("emendo dead", "emendo dead replay --error PROVIDER_FAILING"))
 def dead() -> None:
     """List, show, replay or discard dead letters: jobs that failed for good. Alone it lists."""
 
 
-@dead.command(_DEFAULT)
+@dead.command(_DEFAULT, epilog=examples("emendo dead list --kind update --after 7d"))
 @_filters
-@click.option("--limit", type=int, default=20, show_default=True)
+@click.option("--limit", type=int, default=20, show_default=True, help="At most this many.")
 @json_option
 def list_letters(limit: int, as_json: bool, **filters: Any) -> None:
     """List dead letters, newest first."""
@@ -63,7 +64,7 @@ def list_letters(limit: int, as_json: bool, **filters: Any) -> None:
     print_entries([_entry(letter) for letter in found], nothing="no dead letters")
 
 
-@dead.command()
+@dead.command(epilog=examples("emendo dead show JOB_ID"))
 @click.argument("job_id")
 @json_option
 def show(job_id: str, as_json: bool) -> None:
@@ -85,7 +86,7 @@ def show(job_id: str, as_json: bool) -> None:
         echo(f"asked for: {json.dumps(operation, ensure_ascii=False)}")
 
 
-@dead.command()
+@dead.command(epilog=examples("emendo dead replay JOB_ID", "emendo dead replay --error PROVIDER_FAILING --after 12h"))
 @click.argument("job_id", required=False)
 @click.option("--all", "every", is_flag=True, help="Every dead letter of the project.")
 @_filters
@@ -93,7 +94,7 @@ def show(job_id: str, as_json: bool) -> None:
 def replay(job_id: str | None, every: bool, as_json: bool, **filters: Any) -> None:
     """Put dead letters back to work, each under its own id: one JOB_ID, --all, or those that match."""
     _require_one_choice(job_id, filters, every=every)
-    with MemoryClient() as client, progress_bar("replaying", shown=not as_json) as advance:
+    with MemoryClient() as client, progress_bar("replaying", quiet=as_json) as advance:
         if job_id is not None:
             client.replay(job_id)
             count = 1
@@ -105,7 +106,7 @@ def replay(job_id: str | None, every: bool, as_json: bool, **filters: Any) -> No
         echo(f"queued again: {_named(job_id, count)}")
 
 
-@dead.command()
+@dead.command(epilog=examples("emendo dead discard JOB_ID", "emendo dead discard --all --yes"))
 @click.argument("job_id", required=False)
 @click.option("--all", "every", is_flag=True, help="Every dead letter of the project.")
 @_filters
@@ -118,7 +119,7 @@ def discard(job_id: str | None, every: bool, yes: bool, as_json: bool, **filters
         if job_id is None and not yes and not _confirmed(client.project, every=every):
             echo("nothing was discarded", err=True)
             return FAILED
-        with progress_bar("discarding", shown=not as_json) as advance:
+        with progress_bar("discarding", quiet=as_json) as advance:
             if job_id is not None:
                 client.discard(job_id)
                 count = 1

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emendo_config import Settings
+from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.options import json_option
 from emendo_ops.console.output import print_json, report_console
+from emendo_ops.console.progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.command()
+@click.command(epilog=examples("emendo demo", "emendo demo --jobs 500 --json"))
 @click.option(
     *("--jobs", "--updates", "updates"),
     type=click.IntRange(1, 1_000_000),
@@ -56,7 +58,8 @@ def demo(updates: int, keep: bool, as_json: bool) -> int:
                 tell(client, stack, console, checks)
                 jobs = client.jobs(limit=len(read_sample())) if as_json else []
         console.print(f"measuring {updates:,} single updates …")
-        throughput = measure(directory / "throughput", updates, checks, keep=keep)
+        with progress_bar("updates, submitted and done", quiet=as_json) as advance:
+            throughput = measure(directory / "throughput", updates, checks, advance, keep=keep)
     if as_json:
         print_json(document(space, jobs, checks, throughput, directory if keep else None))
     console.print(checks.summary(), style="bold red" if checks.failed else "bold green", markup=False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from emendo_client import MemoryClient
+from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.options import json_option
 from emendo_ops.console.output import print_json, print_table
 
 
-@click.command()
+@click.command(epilog=examples("emendo diagnose MEMORY_ID"))
 @click.argument("memory_id")
 @json_option
 def diagnose(memory_id: str, as_json: bool) -> int:

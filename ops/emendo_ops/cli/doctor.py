@@ -13,10 +13,11 @@ from emendo_client.exchanges.diagnosis.models import REMEDIES
 from emendo_client.exchanges.redis_errors import translate
 from emendo_config import Settings
 from emendo_config.store.connections import connect
+from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.options import json_option
 from emendo_ops.console.output import echo, print_json, print_table
-from emendo_ops.console.progress import memories_bar
+from emendo_ops.console.progress import progress_bar
 from emendo_ops.doctor.deep import check_memories
 from emendo_ops.doctor.examination import examine
 from emendo_ops.doctor.spaces import repair_indexes
@@ -27,7 +28,7 @@ DEEP_SAMPLE = 1_000
 REPAIR_SECONDS = 600.0
 
 
-@click.command()
+@click.command(epilog=examples("emendo doctor", "emendo doctor --deep --sample 5000"))
 @click.option("--deep", is_flag=True, help="Also diagnose memories of all projects, as emendo diagnose does.")
 @click.option(
     "--sample",
@@ -48,7 +49,7 @@ def doctor(deep: bool, sample: int | None, everything: bool, repair: bool, as_js
     findings = list(examine())
     audit: Audit | None = None
     if deep:
-        with memories_bar(quiet=as_json) as advance:
+        with progress_bar("memories", quiet=as_json) as advance:
             finding, audit = check_memories(findings, None if everything else sample or DEEP_SAMPLE, advance)
         findings.append(finding)
     if as_json:

@@ -6,13 +6,14 @@ import click
 
 from emendo_client import MemoryClient
 from emendo_ops.console.confirm import confirmed
+from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.options import json_option, timeout_option, wait_option, yes_option
 from emendo_ops.console.output import echo, print_json
 from emendo_ops.console.progress import follow
 
 
-@click.command()
+@click.command(epilog=examples("emendo erase --user ana"))
 @click.option("--user", "user_id", required=True, help="The user's id.")
 @yes_option
 @wait_option

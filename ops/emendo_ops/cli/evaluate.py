@@ -9,18 +9,19 @@ import click
 
 from emendo_config import Settings
 from emendo_ops import extras
+from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.options import json_option
 from emendo_ops.console.output import print_json, report_console
 from emendo_ops.console.progress import progress_bar
 
 
-@click.group(name="eval")
+@click.group(name="eval", epilog=examples("emendo eval inference --limit 2"))
 def evaluate() -> None:
     """Measure how well a configured model does its tasks."""
 
 
-@evaluate.command()
+@evaluate.command(epilog=examples("emendo eval inference --limit 2", "emendo eval inference --only negations --misses"))
 @click.option(
     "--cases",
     "directory",
@@ -64,7 +65,7 @@ def inference(  # noqa: PLR0917  # click passes every option
     chosen = [case for some in by_kind.values() for case in some]
     chat = create_chat_model(settings)
     try:
-        with progress_bar("asking", shown=not as_json) as advance:
+        with progress_bar("cases", quiet=as_json) as advance:
             scored = evaluate_cases(chat, chosen, settings, parallel=parallel, on_progress=advance)
     finally:
         chat.close()

@@ -15,6 +15,7 @@ from emendo_config.store.connections import connect
 from emendo_ops.backup.export import Export
 from emendo_ops.backup.lines import Counts
 from emendo_ops.backup.target import CompleteError, File, Report, Stream
+from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.output import echo
 from emendo_ops.console.progress import progress_bar
@@ -22,20 +23,20 @@ from emendo_ops.console.progress import progress_bar
 _SHOWN = 5
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "emendo export backup.jsonl --all-projects --vectors", "emendo export - --project shop | gzip > shop.jsonl.gz"
+    )
+)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--project", help="The project; by default EMENDO_PROJECT.")
 @click.option("--all-projects", is_flag=True, help="Export every project.")
 @click.option("--vectors", is_flag=True, help="Export the vectors too: an import need not embed again.")
 @click.option("--resume", is_flag=True, help="Go on with FILE after an interruption.")
 def export(file: Path, project: str | None, all_projects: bool, vectors: bool, resume: bool) -> int:
-    r"""Write memories with their histories to FILE, as JSON Lines; - is standard output.
+    """Write memories with their histories to FILE, as JSON Lines; - is standard output.
 
     Deleted and expired memories are among them; of an erased one, what stayed of it. The store may be in use.
-
-    \b
-    emendo export backup.jsonl --all-projects --vectors
-    emendo export - --project shop | gzip > shop.jsonl.gz
     """
     if project is not None and all_projects:
         raise click.UsageError("give --project or --all-projects, not both")
@@ -46,7 +47,7 @@ def export(file: Path, project: str | None, all_projects: bool, vectors: bool, r
     try:
         with (
             connect(settings.redis_url, settings) as connection,
-            progress_bar("memories", shown=sys.stderr.isatty()) as report,
+            progress_bar("memories") as report,
         ):
             made = Export(connection, settings, wanted, vectors=vectors)
             counts = _write(made, file, report, resume=resume)

@@ -8,6 +8,7 @@ from typing import IO
 import click
 
 from emendo_client import MemoryClient
+from emendo_client.exchanges.diagnosis.read import indexed_count
 from emendo_client.exchanges.exchange import run
 from emendo_client.exchanges.histories import export as export_histories
 from emendo_client.models import HistoryEntry
@@ -15,8 +16,10 @@ from emendo_client.requests import validation
 from emendo_config import Keys, Settings
 from emendo_config.store.connections import connect
 from emendo_config.store.scripts import sender_for
+from emendo_ops.console.examples import examples
 from emendo_ops.console.options import json_option
 from emendo_ops.console.output import echo, print_json, print_table
+from emendo_ops.console.progress import progress_bar
 
 
 class _ShowsByDefault(click.Group):
@@ -28,12 +31,16 @@ class _ShowsByDefault(click.Group):
         return super().resolve_command(ctx, args if args[0] in self.commands else ["show", *args])
 
 
-@click.group(cls=_ShowsByDefault, context_settings={"ignore_unknown_options": True})
+@click.group(
+    cls=_ShowsByDefault,
+    context_settings={"ignore_unknown_options": True},
+    epilog=examples("emendo history MEMORY_ID", "emendo history export history.jsonl"),
+)
 def history() -> None:
     """Show every change of a memory: `emendo history MEMORY_ID`; or write histories to a file."""
 
 
-@history.command()
+@history.command(epilog=examples("emendo history show MEMORY_ID --json"))
 @click.argument("memory_id")
 @json_option
 def show(memory_id: str, as_json: bool) -> None:
@@ -50,7 +57,9 @@ def show(memory_id: str, as_json: bool) -> None:
         print_table(f"history of {memory_id}", ("version", "event", "at (UTC)", "old", "new", "actor"), rows)
 
 
-@history.command()
+@history.command(
+    epilog=examples("emendo history export history.jsonl --project shop", "emendo history export - --memory MEMORY_ID")
+)
 @click.argument("file", type=click.File("w", encoding="utf-8"))
 @click.option("--memory", "memory_ids", multiple=True, metavar="ID", help="Only this memory; may be repeated.")
 @click.option("--project", help="The project; by default EMENDO_PROJECT.")
@@ -61,14 +70,24 @@ def export(file: IO[str], memory_ids: Sequence[str], project: str | None) -> Non
     """
     settings = Settings()
     wanted = [validation.memory_id(each) for each in memory_ids] or None
-    entries = 0
+    keys = Keys(settings.key_prefix)
+    entries = memories = total = 0
+    newest = ""
 
-    def write(entry: HistoryEntry) -> None:
-        nonlocal entries
-        entries += 1
-        file.write(f"{entry.model_dump_json()}\n")
+    with connect(settings.redis_url, settings) as connection, progress_bar("memories") as advance:
+        sender = {"data": sender_for(connection)}
 
-    with connect(settings.redis_url, settings) as connection:
-        exchange = export_histories(Keys(settings.key_prefix), project or settings.project, wanted, write)
-        memories = run({"data": sender_for(connection)}, exchange)
+        def write(entry: HistoryEntry) -> None:
+            nonlocal entries, memories, total, newest
+            entries += 1
+            file.write(f"{entry.model_dump_json()}\n")
+            if entry.memory_id == newest:
+                return
+            if not total:  # not before there is a memory: a store without any may have no index
+                total = len(wanted) if wanted else run(sender, indexed_count(keys))
+            memories, newest = memories + 1, entry.memory_id
+            advance(memories - 1, max(total, memories))
+
+        memories = run(sender, export_histories(keys, project or settings.project, wanted, write))
+        file.flush()
     echo(f"{entries:,} entries of {memories:,} memories", err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import IO, Any
@@ -16,6 +15,7 @@ from emendo_client.errors import EmendoError
 from emendo_client.exchanges.redis_errors import translate
 from emendo_config import Settings
 from emendo_config.spaces.registry import SpaceRecord
+from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.options import json_option
 from emendo_ops.console.output import echo, print_json
@@ -35,21 +35,27 @@ WORDS = {
 }
 
 
-@click.command(name="import")
+@click.command(
+    name="import",
+    epilog=examples("emendo import backup.jsonl", "emendo import --from mem0 memories.json --project shop"),
+)
 @click.argument("file", type=click.File("rb"))
-@click.option("--from", "form", type=click.Choice(("emendo", "mem0")), default="emendo", show_default=True)
+@click.option(
+    "--from",
+    "form",
+    type=click.Choice(("emendo", "mem0")),
+    default="emendo",
+    show_default=True,
+    help="The program that wrote FILE.",
+)
 @click.option("--project", help="Only this project of an export; of mem0, the project that gets the memories.")
 @click.option("--incomplete", is_flag=True, help="Import an export that has no end, as far as it goes.")
 @json_option
 def import_memories(file: IO[bytes], form: str, project: str | None, incomplete: bool, as_json: bool) -> int:
-    r"""Put the memories of FILE into the store, which may be in use, and have missing vectors made.
+    """Put the memories of FILE into the store, which may be in use, and have missing vectors made.
 
     Ids, versions, histories and times stay. Memories that the store has newer are kept. A second import changes
     nothing. It writes memories, so it needs the Redis user of a worker.
-
-    \b
-    emendo import backup.jsonl
-    emendo import --from mem0 memories.json --project shop
     """
     require("worker", "the part that writes memories")
     settings = Settings()
@@ -79,7 +85,7 @@ def _run(
             total, spaces, found = export.total, export.spaces, export.memories()
         made = importing.Import(store, spaces)
         done = 0
-        with progress_bar("memories", shown=sys.stderr.isatty() and not as_json) as show:
+        with progress_bar("memories", quiet=as_json) as show:
             for part in _parts(found, importing.AT_ONCE):
                 for refused in part:
                     if isinstance(refused, Refused):

@@ -8,6 +8,7 @@ import click
 
 from emendo_client import ItemResult, JobInfo, JobStatus, MemoryClient
 from emendo_client.transport.job_polling import in_words
+from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.group import stands_alone
 from emendo_ops.console.options import json_option
@@ -17,9 +18,9 @@ from emendo_ops.console.output import counted, echo, print_entries, print_json, 
 _BATCH_FIELDS = {"chunks", "done"}
 
 
-@click.group(invoke_without_command=True)
-@click.option("--status", type=click.Choice([status.value for status in JobStatus]))
-@click.option("--limit", type=int, default=20, show_default=True)
+@click.group(invoke_without_command=True, epilog=examples("emendo jobs", "emendo jobs --status failed --limit 5"))
+@click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only jobs in this state.")
+@click.option("--limit", type=int, default=20, show_default=True, help="At most this many.")
 @json_option
 @click.pass_context
 def jobs(context: click.Context, status: str | None, limit: int, as_json: bool) -> None:
@@ -34,7 +35,7 @@ def jobs(context: click.Context, status: str | None, limit: int, as_json: bool) 
     print_entries([_entry(info) for info in found], nothing="no jobs")
 
 
-@jobs.command()
+@jobs.command(epilog=examples("emendo jobs show JOB_ID"))
 @click.argument("job_id")
 @json_option
 def show(job_id: str, as_json: bool) -> None:
@@ -56,7 +57,7 @@ def show(job_id: str, as_json: bool) -> None:
         echo(f"what became of each memory: emendo jobs show {job_id}:0, and so on for each chunk")
 
 
-@click.command()
+@click.command(epilog=examples("emendo cancel JOB_ID"))
 @click.argument("job_id")
 @json_option
 def cancel(job_id: str, as_json: bool) -> int:

@@ -16,6 +16,7 @@ from emendo_config.store.connections import connect
 from emendo_config.store.scripts import sender_for
 from emendo_gateway.keys import records
 from emendo_gateway.keys.api_key import SCOPES, ApiKey
+from emendo_ops.console.examples import examples
 from emendo_ops.console.options import json_option
 from emendo_ops.console.output import echo, print_entries, print_json
 
@@ -34,12 +35,12 @@ def _span(_: click.Context, __: click.Parameter, value: str | None) -> float | N
     return float(int(found[1]) * _SECONDS[found[2]])
 
 
-@click.group()
+@click.group(epilog=examples("emendo keys create --project acme --scope write --name web", "emendo keys list"))
 def keys() -> None:
     """Make, list and end the API keys of the HTTP gateway."""
 
 
-@keys.command()
+@keys.command(epilog=examples("emendo keys create --project acme --scope write --expires 90d --name web"))
 @click.option("--project", required=True, help="The one project that the key opens.")
 @click.option("--scope", type=click.Choice(SCOPES), required=True, help="Each scope includes those before it.")
 @click.option("--expires", callback=_span, help="Its time to live, such as 90d; default: it does not expire.")
@@ -69,7 +70,7 @@ def create(
     _show_new(text, record, as_json=as_json)
 
 
-@keys.command("list")
+@keys.command("list", epilog=examples("emendo keys list --project acme"))
 @click.option("--project", help="Default: all of them.")
 @json_option
 def list_keys(project: str | None, as_json: bool) -> None:
@@ -82,7 +83,7 @@ def list_keys(project: str | None, as_json: bool) -> None:
     print_entries([_entry(record, now) for record in found], nothing="no keys; emendo keys create makes one")
 
 
-@keys.command()
+@keys.command(epilog=examples("emendo keys revoke KEY_ID"))
 @click.argument("key_id")
 def revoke(key_id: str) -> None:
     """End a key; gateways notice within 5 seconds. KEY_ID is the middle part of em_<id>_<secret>."""
@@ -91,7 +92,7 @@ def revoke(key_id: str) -> None:
     echo(f"revoked {record.id}; gateways refuse it within 5 seconds")
 
 
-@keys.command()
+@keys.command(epilog=examples("emendo keys rotate KEY_ID --grace 1d"))
 @click.argument("key_id")
 @click.option("--grace", callback=_span, default="1d", show_default=True, help="How long the old key still opens.")
 @json_option

@@ -8,6 +8,7 @@ import click
 
 from emendo_client import MemoryClient
 from emendo_client.requests.listings import ORDERS
+from emendo_ops.console.examples import examples
 from emendo_ops.console.filters import filter_option, names_a_scope
 from emendo_ops.console.options import json_option, require_scope, scope_options
 from emendo_ops.console.output import echo, print_json, print_table
@@ -16,10 +17,21 @@ _KINDS = ("user", "agent", "run")
 cursor_option = click.option("--cursor", help="Read on: the cursor that the page before ended with.")
 
 
-@click.command(name="list")
+@click.command(
+    name="list",
+    epilog=examples(
+        "emendo list --user ana --limit 20", "emendo list --all-users --filter 'metadata.price<=12' --json"
+    ),
+)
 @scope_options
-@click.option("--order", type=click.Choice(ORDERS), default=ORDERS[0], show_default=True)
-@click.option("--limit", type=int, default=100, show_default=True)
+@click.option(
+    "--order",
+    type=click.Choice(ORDERS),
+    default=ORDERS[0],
+    show_default=True,
+    help="By this time; a minus for the newest first.",
+)
+@click.option("--limit", type=int, default=100, show_default=True, help="At most this many.")
 @cursor_option
 @click.option("--all-users", is_flag=True, help="List the whole project.")
 @click.option("--include-deleted", is_flag=True, help="Also deleted and expired memories.")
@@ -60,7 +72,7 @@ def list_memories(  # noqa: PLR0917  # click passes every option
     _say_how_to_go_on(page.next_cursor)
 
 
-@click.command()
+@click.command(epilog=examples("emendo count --all-users", "emendo count --user ana --filter 'metadata.topic=food'"))
 @scope_options
 @click.option("--all-users", is_flag=True, help="Count the whole project.")
 @click.option("--include-deleted", is_flag=True, help="Also deleted and expired memories.")
@@ -88,9 +100,9 @@ def count(  # noqa: PLR0917
         echo(str(found))
 
 
-@click.command()
-@click.option("--kind", type=click.Choice(_KINDS), default=_KINDS[0], show_default=True)
-@click.option("--limit", type=int, default=100, show_default=True)
+@click.command(epilog=examples("emendo users", "emendo users --kind agent"))
+@click.option("--kind", type=click.Choice(_KINDS), default=_KINDS[0], show_default=True, help="Users, agents or runs.")
+@click.option("--limit", type=int, default=100, show_default=True, help="At most this many.")
 @cursor_option
 @json_option
 def users(kind: str, limit: int, cursor: str | None, as_json: bool) -> None:

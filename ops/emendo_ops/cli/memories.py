@@ -11,6 +11,7 @@ from emendo_client import MemoryClient
 from emendo_client.exchanges.memories import SEARCH_MODES
 from emendo_client.requests.operations import CONFLICT_MODES
 from emendo_ops.console.confirm import confirmed
+from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.filters import filter_option, names_a_scope
 from emendo_ops.console.free_text import FreeTextCommand
@@ -35,7 +36,12 @@ def _conversation(_: click.Context, __: click.Parameter, file: TextIO | None) ->
         raise click.BadParameter("it is not JSON") from None
 
 
-@click.command(cls=FreeTextCommand)
+@click.command(
+    cls=FreeTextCommand,
+    epilog=examples(
+        'emendo add "I dislike seafood." --user ana', "emendo add --messages chat.json --user ana --dry-run"
+    ),
+)
 @click.argument("text", required=False)
 @click.option(
     "--messages",
@@ -74,7 +80,12 @@ def add(  # noqa: PLR0917  # click passes every option
         return report(job, wait=wait, timeout=timeout, as_json=as_json, dry_run=dry_run)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        'emendo update MEMORY_ID --text "I enjoy seafood."',
+        'emendo update MEMORY_ID --metadata \'{"topic": "food"}\' --expected-version 3',
+    )
+)
 @click.argument("memory_id")
 @click.option("--text", help="The new text.")
 @metadata_option
@@ -113,7 +124,7 @@ def update(  # noqa: PLR0917
         return report(job, wait=wait, timeout=timeout, as_json=as_json)
 
 
-@click.command()
+@click.command(epilog=examples("emendo delete MEMORY_ID", "emendo delete MEMORY_ID --hard"))
 @click.argument("memory_id")
 @click.option("--hard", is_flag=True, help="Erase it for good: text, metadata, vector and owners, everywhere.")
 @yes_option
@@ -127,7 +138,7 @@ def delete(memory_id: str, hard: bool, yes: bool, wait: bool, timeout: float, as
         return report(client.delete(memory_id, hard), wait=wait, timeout=timeout, as_json=as_json)
 
 
-@click.command()
+@click.command(epilog=examples("emendo restore MEMORY_ID", "emendo restore MEMORY_ID --version 2"))
 @click.argument("memory_id")
 @click.option("--version", type=int, help="As it was at this version; default: as it was deleted.")
 @write_options
@@ -138,7 +149,7 @@ def restore(memory_id: str, version: int | None, wait: bool, timeout: float, as_
         return report(client.restore(memory_id, version), wait=wait, timeout=timeout, as_json=as_json)
 
 
-@click.command()
+@click.command(epilog=examples("emendo get MEMORY_ID --json"))
 @click.argument("memory_id")
 @json_option
 def get(memory_id: str, as_json: bool) -> None:
@@ -151,12 +162,24 @@ def get(memory_id: str, as_json: bool) -> None:
         print_table(f"memory {memory_id}", ("field", "value"), memory.model_dump(mode="json").items())
 
 
-@click.command(cls=FreeTextCommand)
+@click.command(
+    cls=FreeTextCommand,
+    epilog=examples(
+        'emendo search "fish dishes" --user ana',
+        "emendo search \"order AB-1234\" --user ana --mode hybrid --filter 'created_at>=2026-01-01'",
+    ),
+)
 @click.argument("query")
 @scope_options
-@click.option("--limit", type=int, default=10, show_default=True)
+@click.option("--limit", type=int, default=10, show_default=True, help="At most this many.")
 @click.option("--all-users", is_flag=True, help="Search the whole project.")
-@click.option("--mode", type=click.Choice(SEARCH_MODES), default=SEARCH_MODES[0], show_default=True)
+@click.option(
+    "--mode",
+    type=click.Choice(SEARCH_MODES),
+    default=SEARCH_MODES[0],
+    show_default=True,
+    help="By meaning, or by words too.",
+)
 @click.option("--threshold", type=float, help="Leave out what has a lower score.")
 @filter_option
 @json_option

@@ -19,6 +19,7 @@ from emendo_config.queues import QUEUES, names_at_broker
 from emendo_config.urls import redact_url
 from emendo_config.worker_process import WORKER_ENVIRONMENT, WORKER_THREADS
 from emendo_ops import extras
+from emendo_ops.console.examples import examples
 from emendo_ops.console.output import echo
 from emendo_ops.console.ports import port_option
 
@@ -35,9 +36,16 @@ def celery_command(*words: str) -> list[str]:
     return python_module("emendo_workers", *quiet, *words)
 
 
-@click.command()
+@click.command(epilog=examples("emendo redis --port 0 --dir data"))
 @port_option("--port", 6379)
-@click.option("--dir", "directory", type=click.Path(path_type=Path), default=Path(".emendo/redis"), show_default=True)
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=Path(".emendo/redis"),
+    show_default=True,
+    help="The folder of its data.",
+)
 def redis(port: int, directory: Path) -> None:
     """Run the embedded Redis with search in the foreground."""
     from emendo_client.testing.embedded_redis import EmbeddedRedis
@@ -55,11 +63,19 @@ def redis(port: int, directory: Path) -> None:
     exec_process(command, environment_for("redis"), server.secret_configuration())
 
 
-@click.command()
+@click.command(epilog=examples("emendo worker", "emendo worker --queues interactive,bulk --concurrency 8"))
 @click.option("--queues", default=",".join(QUEUES), show_default=True, help="Comma-separated.")
-@click.option("--concurrency", type=click.IntRange(1, 256), default=WORKER_THREADS, show_default=True)
+@click.option(
+    "--concurrency", type=click.IntRange(1, 256), default=WORKER_THREADS, show_default=True, help="Drains at once."
+)
 @click.option("--name", default="", help="Shown in Flower; default: unique for each start.")
-@click.option("--pool", type=click.Choice(["threads", "prefork", "solo"]), default="threads", show_default=True)
+@click.option(
+    "--pool",
+    type=click.Choice(["threads", "prefork", "solo"]),
+    default="threads",
+    show_default=True,
+    help="How drains run at once.",
+)
 def worker(queues: str, concurrency: int, name: str, pool: str) -> None:
     """Run a worker."""
     unknown = sorted(set(queues.split(",")) - set(QUEUES))
@@ -81,8 +97,15 @@ def worker(queues: str, concurrency: int, name: str, pool: str) -> None:
     )
 
 
-@click.command()
-@click.option("--dir", "directory", type=click.Path(path_type=Path), default=Path(".emendo/beat"), show_default=True)
+@click.command(epilog=examples("emendo beat"))
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=Path(".emendo/beat"),
+    show_default=True,
+    help="The folder it runs in.",
+)
 def beat(directory: Path) -> None:
     """Run the clock of the periodic jobs. One of them is enough."""
     settings = Settings()
@@ -96,7 +119,7 @@ def beat(directory: Path) -> None:
     )
 
 
-@click.command()
+@click.command(epilog=examples("EMENDO_FLOWER_PASSWORD=secret emendo flower --port 5555"))
 @click.option("--host", default=LOOPBACK, show_default=True, help="Flower shows job ids: think before you open it.")
 @port_option("--port", 5555)
 def flower(host: str, port: int) -> None:
@@ -123,7 +146,7 @@ def flower(host: str, port: int) -> None:
     serve(settings, host, port)
 
 
-@click.command()
+@click.command(epilog=examples("emendo gateway --port 8080"))
 @click.option("--host", help="Default: EMENDO_GATEWAY_HOST, which is 127.0.0.1 unless it is set.")
 @port_option("--port", 8080)
 def gateway(host: str | None, port: int) -> None:

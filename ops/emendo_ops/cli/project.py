@@ -5,17 +5,18 @@ from __future__ import annotations
 import click
 
 from emendo_client import MemoryClient, ProjectRules
+from emendo_ops.console.examples import examples
 from emendo_ops.console.group import stands_alone
 from emendo_ops.console.options import json_option
 from emendo_ops.console.output import echo, print_json
 
 
-@click.group()
+@click.group(epilog=examples("emendo project rules"))
 def project() -> None:
     """Show and change settings of the project that EMENDO_PROJECT names."""
 
 
-@project.group(invoke_without_command=True)
+@project.group(invoke_without_command=True, epilog=examples("emendo project rules --json"))
 @json_option
 @click.pass_context
 def rules(context: click.Context, as_json: bool) -> None:
@@ -26,7 +27,13 @@ def rules(context: click.Context, as_json: bool) -> None:
         _print(client.project, client.project_rules(), as_json=as_json)
 
 
-@rules.command("set")
+@rules.command(
+    "set",
+    epilog=examples(
+        'emendo project rules set --instructions "Remember diets." --category food',
+        "emendo project rules set --no-categories",
+    ),
+)
 @click.option("--instructions", help="Plain words on which facts to remember and which to leave out; '' for none.")
 @click.option("--category", "categories", multiple=True, help="A category for facts; may be given several times.")
 @click.option("--no-categories", is_flag=True, help="Remove all categories.")

@@ -8,6 +8,7 @@ import click
 
 from emendo_client import Event, MemoryClient
 from emendo_ops.console.confirm import confirmed
+from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.options import (
     json_option,
@@ -20,7 +21,11 @@ from emendo_ops.console.progress import follow
 from emendo_ops.console.time_options import time_or_age
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "emendo purge --deleted-before 30d", "emendo purge --deleted-before 2026-01-31T12:00Z --yes --no-wait"
+    )
+)
 @click.option(
     "--deleted-before", callback=time_or_age, required=True, help="An ISO time with its zone, or an age: 30d, 12h."
 )

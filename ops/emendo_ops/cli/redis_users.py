@@ -9,6 +9,7 @@ import click
 
 from emendo_config import ConfigurationError, Settings
 from emendo_config.redis_users import PLANES, ROLES, Names, acl_file, rights_of
+from emendo_ops.console.examples import examples
 from emendo_ops.console.output import echo
 
 _VARIABLES = {"data": "EMENDO_REDIS_URL", "control": "EMENDO_CONTROL_URL", "broker": "EMENDO_BROKER_URL"}
@@ -17,7 +18,10 @@ _ACL = "users.acl"
 _CHECK = ("redis.env", "REDISCLI_AUTH", "exporter")
 
 
-@click.command("redis-users")
+@click.command(
+    "redis-users",
+    epilog=examples("emendo redis-users > users.acl", "emendo redis-users --address redis:6379 --out redis-users"),
+)
 @click.option("--prefix", help="Of the keys.  [default: EMENDO_KEY_PREFIX]")
 @click.option(
     "--plane",
@@ -26,7 +30,13 @@ _CHECK = ("redis.env", "REDISCLI_AUTH", "exporter")
     type=click.Choice(PLANES),
     help="Only for what this Redis serves, if there are several; may be repeated.  [default: everything]",
 )
-@click.option("--broker-database", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option(
+    "--broker-database",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="The database of the broker's keys.",
+)
 @click.option(
     "--out",
     "folder",

@@ -12,6 +12,7 @@ from emendo_client.exchanges.reembedding.selection import FLAWS, SCOPE
 from emendo_client.exchanges.reembedding.target_space import ALGORITHMS, DATATYPES, METRICS, PROVIDERS
 from emendo_client.models import JobStatus
 from emendo_ops.console.confirm import confirmed
+from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.group import stands_alone
 from emendo_ops.console.options import (
@@ -26,10 +27,15 @@ from emendo_ops.console.progress import follow
 _TIMEOUT = 86_400.0  # seconds
 
 
-@click.group(invoke_without_command=True)
+@click.group(
+    invoke_without_command=True,
+    epilog=examples(
+        "emendo reembed --model text-embedding-3-large --dimensions 1024 --dry-run", "emendo reembed --only missing"
+    ),
+)
 @click.option("--model", help="The new space's model. Options left out keep their present value.")
 @click.option("--dimensions", type=int, help="The number of elements of a vector.")
-@click.option("--provider", type=click.Choice(PROVIDERS))
+@click.option("--provider", type=click.Choice(PROVIDERS), help="The new space's embedder.")
 @click.option("--algorithm", type=click.Choice(ALGORITHMS), help="Of the index; vectors are copied.")
 @click.option("--metric", type=click.Choice(METRICS), help="Of the index; vectors are copied.")
 @click.option("--datatype", type=click.Choice(DATATYPES), help="Of the index; vectors are converted.")
@@ -67,7 +73,7 @@ def reembed(
         return _report(client, client.reembed(**chosen), wait=wait, timeout=timeout, as_json=as_json)
 
 
-@reembed.command()
+@reembed.command(epilog=examples("emendo reembed status"))
 @json_option
 def status(as_json: bool) -> int:
     """Show the progress of the latest re-embedding."""
@@ -76,7 +82,7 @@ def status(as_json: bool) -> int:
     return 0
 
 
-@reembed.command()
+@reembed.command(epilog=examples("emendo reembed pause"))
 def pause() -> int:
     """Pause it; writes still keep both spaces."""
     with MemoryClient() as client:
@@ -85,7 +91,7 @@ def pause() -> int:
     return 0
 
 
-@reembed.command()
+@reembed.command(epilog=examples("emendo reembed resume --allow-missing"))
 @click.option("--allow-missing", is_flag=True, help="Switch even if some memories could not be embedded.")
 def resume(allow_missing: bool) -> int:
     """Continue after a pause or a failure."""
@@ -95,7 +101,7 @@ def resume(allow_missing: bool) -> int:
     return 0
 
 
-@reembed.command()
+@reembed.command(epilog=examples("emendo reembed rollback"))
 @wait_option
 @timeout_option(_TIMEOUT)
 @json_option
@@ -105,7 +111,7 @@ def rollback(*, wait: bool, timeout: float, as_json: bool) -> int:
         return _report(client, client.rollback_reembed(), wait=wait, timeout=timeout, as_json=as_json)
 
 
-@reembed.command()
+@reembed.command(epilog=examples("emendo reembed finalize --yes"))
 @yes_option
 @wait_option
 @timeout_option(_TIMEOUT)

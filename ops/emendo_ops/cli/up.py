@@ -18,6 +18,7 @@ from emendo_config import ConfigurationError, Settings
 from emendo_config.child_processes import environment_for
 from emendo_config.urls import redact_url
 from emendo_config.worker_process import WORKER_THREADS
+from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.options import json_option
 from emendo_ops.console.output import echo, print_json
@@ -32,16 +33,27 @@ _EMBEDDING = ("PROVIDER", "BASE_URL", "MODEL", "DIMENSIONS", "HEADERS", "SEND_DI
 _DETACHED_START = 300.0  # seconds
 
 _dir_option = click.option(
-    "--dir", "directory", type=click.Path(path_type=Path), default=Path(".emendo"), show_default=True
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=Path(".emendo"),
+    show_default=True,
+    help="The folder of its data and logs.",
 )
 
 
-@click.command()
+@click.command(epilog=examples("emendo up", "emendo up --detach --gateway-port 8081"))
 @_dir_option
 @port_option("--redis-port", None, "; by default 6379 or the next free one. Unused when EMENDO_REDIS_URL is set")
 @port_option("--gateway-port", None, "; by default 8080 or the next free one")
 @port_option("--flower-port", None, "; by default 5555 or the next free one")
-@click.option("--concurrency", type=click.IntRange(1, 256), default=WORKER_THREADS, show_default=True)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    default=WORKER_THREADS,
+    show_default=True,
+    help="Threads of the worker.",
+)
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written when everything answers; JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="Also show the output of each process, which its log has.")
 @click.option("--detach", is_flag=True, help="Return when everything answers; emendo down stops it.")
@@ -104,7 +116,7 @@ def up(  # noqa: PLR0917  # click passes every option
                 ready_file.unlink(missing_ok=True)
 
 
-@click.command()
+@click.command(epilog=examples("emendo down"))
 @_dir_option
 def down(directory: Path) -> None:
     """Stop what emendo up started, and wait until it has ended."""
@@ -114,7 +126,7 @@ def down(directory: Path) -> None:
     echo("stopped" if folder.stop() else f"emendo up does not run with the folder {folder.directory}")
 
 
-@click.command()
+@click.command(epilog=examples("emendo status --json"))
 @_dir_option
 @json_option
 def status(directory: Path, as_json: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,9 +28,18 @@ metadata_option = click.option("--metadata", callback=_json_object, help="A JSON
 wait_option = click.option("--wait/--no-wait", default=True, help="Wait for the job to end.")
 
 
+def _seconds(_: click.Context, __: click.Parameter, value: float) -> float:
+    """Checked before a job is accepted: a wait that cannot begin should leave nothing behind."""
+    if not 0 <= value < math.inf:
+        raise click.BadParameter(f"{value:g} is no number of seconds from 0")
+    return value
+
+
 def timeout_option(default: float) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """--timeout, in seconds."""
-    return click.option("--timeout", type=float, default=default, show_default=True, help="Seconds to wait.")
+    return click.option(
+        "--timeout", type=float, default=default, show_default=True, callback=_seconds, help="Seconds to wait."
+    )
 
 
 def scope_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,9 +17,22 @@ from rich.text import Text
 
 from emendo_config.visible_text import escaped, visible
 
+# Columns whose cells people copy.
+_WHOLE = ("memory", "id", "job", "event")
+# Characters between two cells, and those that a folded cell has at least.
+_BORDER, _LEAST = 3, 5
+
 
 def prepare_streams() -> None:
-    """Lets a terminal that does not know a character show its number, in place of an error."""
+    """Lets a terminal that does not know a character show its number, in place of an error.
+
+    A stream that the caller has closed leads nowhere. Otherwise the next connection would get its number.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDONLY if name == "stdin" else os.O_WRONLY)
+            setattr(sys, name, os.fdopen(nowhere, "r" if name == "stdin" else "w"))
+            assert nowhere == number, f"{name} was closed after the start"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -41,15 +55,34 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Prints a table; None is an empty cell."""
+    """Prints a table; None is an empty cell. On a terminal too narrow for it, each cell has a line."""
+    console, rows = Console(), list(rows)
+    if console.width < _least_width(columns, rows):
+        echo(title)
+        for row in rows:
+            echo(
+                "\n".join(
+                    ("", *(f"{name}: {cell}" for name, cell in zip(columns, row, strict=True) if cell is not None))
+                )
+            )
+        return
     table = Table(title=visible(title), title_justify="left")
     for column in columns:
         # People copy ids from here, so an id must not be broken over two lines.
-        table.add_column(column, overflow="fold", no_wrap=column in ("memory", "id", "job", "event"))
+        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     for row in rows:
         # Text, because rich reads "[red]" in a plain str as markup and fails at "[/x]" in somebody's memory.
         table.add_row(*(Text("" if cell is None else _shown(str(cell))) for cell in row))
-    Console().print(table)
+    console.print(table)
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+    """The columns that a table needs, with some characters for each cell that may be folded."""
+    width = 1 + _BORDER * len(columns)
+    for number, column in enumerate(columns):
+        whole = [len(str(row[number])) for row in rows] if column in _WHOLE else []
+        width += max([min(len(column), _LEAST), *whole])
+    return width
 
 
 def print_entries(entries: Sequence[tuple[str, str]], *, nothing: str) -> None:

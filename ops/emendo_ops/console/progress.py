@@ -1,4 +1,4 @@
-"""Progress bars, and waiting for a job with one."""
+"""How far long work is: a bar on a terminal, lines elsewhere. And waiting for a job with it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import click
 from rich.console import Console
@@ -13,7 +14,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -26,38 +26,60 @@ from emendo_ops.console.output import echo
 
 # Seconds between two updates of the bar. The end of the job is noticed at once.
 PROGRESS_INTERVAL = 0.2
+# Seconds between two lines where no bar can be drawn: in a log, or on a dumb terminal.
+LINE_INTERVAL = 10.0
+
+Advance = Callable[[int, int], None]
 
 
 @contextmanager
-def progress_bar(
-    label: str, *, shown: bool, stderr: bool = True, time_column: type[ProgressColumn] = TimeRemainingColumn
-) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar, shown only on a terminal.
+def progress_bar(label: str, *, quiet: bool = False) -> Iterator[Advance]:
+    """Shows on standard error how far the work is, and about how long the rest takes; nothing if quiet.
 
     Yields:
         A function that takes (done, total).
     """
-    console = Console(stderr=stderr)
-    with Progress(
+    if quiet:
+        yield lambda done, total: None  # noqa: ARG005  # nobody looks
+        return
+    console = Console(stderr=True)
+    # isatty() as well: FORCE_COLOR alone must not put a bar into a file.
+    if not sys.stderr.isatty() or console.is_dumb_terminal:
+        yield _Lines(label)
+        return
+    columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        time_column(),
-        console=console,
-        transient=True,
-        disable=not (shown and console.is_terminal),
-    ) as bar:
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-@contextmanager
-def memories_bar(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard output that counts memories and shows the time elapsed."""
-    # isatty() as well: FORCE_COLOR alone must not put a bar into a file.
-    shown = not quiet and sys.stdout.isatty()
-    with progress_bar("memories", shown=shown, stderr=False, time_column=TimeElapsedColumn) as advance:
-        yield advance
+class _Lines:
+    """Prints a line now and then; none for work that ends soon."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._began = time.monotonic()
+        self._due = self._began + LINE_INTERVAL
+        self._at_first: int | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._at_first is None:  # an export that goes on begins in the middle
+            self._at_first = done
+        now = time.monotonic()
+        if now < self._due:
+            return
+        self._due = now + LINE_INTERVAL
+        left = ""
+        if done > self._at_first:
+            seconds = (now - self._began) * (total - done) / (done - self._at_first)
+            left = f", about {timedelta(seconds=round(seconds))} left"
+        echo(f"{self._label}: {done:,} of {total:,}{left}", err=True)
 
 
 @contextmanager
@@ -71,7 +93,7 @@ def interruptible(job: Job) -> Iterator[None]:
 
 
 def follow(job: Job, timeout: float, *, quiet: bool) -> JobResult:
-    """Waits for the job's end, without its results; with a progress bar on a terminal unless quiet.
+    """Waits for the job's end, without its results, and shows how far it is unless quiet.
 
     Args:
         timeout: seconds.
@@ -80,7 +102,7 @@ def follow(job: Job, timeout: float, *, quiet: bool) -> JobResult:
         JobTimeoutError: no final state in time; the job goes on.
     """
     deadline = time.monotonic() + timeout
-    with interruptible(job), memories_bar(quiet=quiet) as advance:
+    with interruptible(job), progress_bar("memories", quiet=quiet) as advance:
         while True:
             progress = job.progress()
             advance(progress.done, progress.total)

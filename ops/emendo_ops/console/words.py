@@ -20,12 +20,13 @@ _CALLS = (
     ("reembed()", "emendo reembed"),
     ("give text, metadata or both", "give --text, --metadata or both"),
     ("strip it, or give None for no scope", "strip it, or leave the option out"),
+    ("None begins at the first page", "leave it out for the first page"),
     ("setting them to None", "setting them to null"),
     (" or None", ""),
 )
 # Names of parameters at the beginning of a message, as the command line has them.
 _PARAMETER = re.compile(
-    r"(user|agent|run|actor)_id\b|(memory|job|conflict)_id\b|(expected_version|version|limit|timeout|filters)\b"
+    r"(user|agent|run|actor)_id\b|(memory|job|conflict)_id\b|(expected_version|version|limit|timeout|threshold|cursor|dimensions|filters)\b"
 )
 
 

@@ -22,6 +22,7 @@ LATENCY_MS = 50.0
 MEMORIES = 500
 _PER_ADD = 50
 _WAIT = 120.0
+_SHOWN = 100  # updates between two notes of how far the measurement is: they take time of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,16 @@ class ThroughputSample:
         )
 
 
-def measure(directory: Path, updates: int, checks: Checks, *, keep: bool = False) -> ThroughputSample:
+def measure(
+    directory: Path, updates: int, checks: Checks, on_progress: Callable[[int, int], None], *, keep: bool = False
+) -> ThroughputSample:
     """Runs `updates` calls of `client.update` over MEMORIES memories, end to end, and checks each one's effect.
 
     Args:
         directory: holds the data and the worker's log; created if missing.
         updates: the number of calls.
         checks: receives the claims.
+        on_progress: called with how many of how many updates are submitted and ended; each counts twice.
         keep: leave the keys in a Redis that was not started here.
     """
     directory.mkdir(exist_ok=True)
@@ -80,7 +84,7 @@ def measure(directory: Path, updates: int, checks: Checks, *, keep: bool = False
         client = running.enter_context(MemoryClient(settings))
         ids = _fill(client)
         provider.clear_requests()
-        return _update(client, ids, updates, checks, lambda: len(provider.requests(texts=False)))
+        return _update(client, ids, updates, checks, on_progress, lambda: len(provider.requests(texts=False)))
 
 
 def _end(worker: WorkerProcess, failure: type[BaseException] | None, *_: object) -> None:
@@ -91,8 +95,13 @@ def _end(worker: WorkerProcess, failure: type[BaseException] | None, *_: object)
         worker.kill()
 
 
-def _update(
-    client: MemoryClient, ids: list[str], updates: int, checks: Checks, provider_requests: Callable[[], int]
+def _update(  # noqa: PLR0917  # one measurement, and where its numbers go
+    client: MemoryClient,
+    ids: list[str],
+    updates: int,
+    checks: Checks,
+    on_progress: Callable[[int, int], None],
+    provider_requests: Callable[[], int],
 ) -> ThroughputSample:
     """The measured updates, and the claims about their effects."""
     latencies, jobs = [], []
@@ -106,7 +115,13 @@ def _update(
         before = time.perf_counter()
         jobs.append(client.update(memory_id, newest[memory_id]))
         latencies.append(time.perf_counter() - before)
-    states = [job.wait(_WAIT).status for job in jobs]
+        if number % _SHOWN == 0:
+            on_progress(number, 2 * updates)
+    states = list[JobStatus]()
+    for job in jobs:
+        states.append(job.wait(_WAIT).status)
+        if len(states) % _SHOWN == 0:
+            on_progress(updates + len(states), 2 * updates)
     seconds = time.perf_counter() - began
     requests = provider_requests()
     checks.that(states.count(JobStatus.SUCCEEDED) == updates, f"all {updates} updates succeeded")

@@ -19,8 +19,9 @@ from emendo_ops.doctor.embedder import check_embedder
 from emendo_ops.doctor.environment import unknown_variables
 from emendo_ops.doctor.finding import Finding
 from emendo_ops.doctor.local_server import check_embedded_server
-from emendo_ops.doctor.provider_answers import check_chat_answer, check_embedding_answer
+from emendo_ops.doctor.provider_answers import check_chat_answer, check_embedding_answers
 from emendo_ops.doctor.redis_user import check_user
+from emendo_ops.doctor.traces import check_traces
 
 
 def examine() -> Iterator[Finding]:
@@ -36,8 +37,9 @@ def examine() -> Iterator[Finding]:
     embedder = check_embedder(settings)
     yield embedder
     if embedder.state == "ok":
-        yield check_embedding_answer(settings)
+        yield from check_embedding_answers(settings)
     yield check_chat_answer(settings)
+    yield from check_traces(settings)
     yield check_embedded_server()
     connection = connect(settings.redis_url, settings)
     try:

@@ -53,24 +53,31 @@ def test_loops_of_several_threads_at_once(shared):
     assert len(set(ids)) == 8
 
 
-async def test_a_closed_client_has_closed_the_connections_of_its_loop(shared):
+async def test_a_closed_client_has_closed_the_connections_of_its_loop(emendo_settings, openai_server):
+    with connect(emendo_settings.redis_url, emendo_settings) as data:
+        ensure_index(data, emendo_settings)
+    other = f"{emendo_settings.redis_url}?socket_keepalive=true"  # two planes have connections of their own
+    shared = AsyncMemoryClient(emendo_settings.model_copy(update={"control_url": other}))
     await used(shared, 1)
-    data = shared._connections.data
-    assert data.connection_pool._available_connections
+    pools = [client.connection_pool for client in (shared._connections.data, shared._connections.control)]
+    assert all(pool._available_connections for pool in pools)
     await shared.close()
-    assert not any(connection.is_connected for connection in data.connection_pool._available_connections)
+    assert not any(connection.is_connected for pool in pools for connection in pool._available_connections)
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_forked_process_begins_without_the_parents_connections(shared):
     asyncio.run(used(shared, 1))
-    pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            asyncio.run(used(shared, 2))
-            code = 0
-        finally:
-            os._exit(code)
+    loops = shared._connections._loops
+    with loops._lock:  # as if another thread was in the middle of a change
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                assert not loops._values
+                asyncio.run(used(shared, 2))
+                code = 0
+            finally:
+                os._exit(code)
     asyncio.run(used(shared, 3))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from emendo_config import GatewaySettings
 from tests.support.gateway import RunningGateway, make_key
+from tests.support.patience import until
 from tests.support.raw_http import raw, read
 
 MEMORIES = "/api/v1/memories"
@@ -101,6 +104,7 @@ def test_a_length_that_is_not_the_bodys_stores_nothing(impatient, length):
 def test_old_and_odd_but_right_http_is_answered(gateway):
     for head in (
         "GET /health/live HTTP/1.0\nHost: localhost",
+        "GET /health/live HTTP/1.0",  # as a load balancer asks for health
         "GET /health/live HTTP/1.1\nhOST:localhost\nConnection: close",
         "GET /health/live?a=%20 HTTP/1.1\nHost: localhost\nConnection: close\nX-Empty:",
         "GET /health/live HTTP/1.1\nHost: localhost\nConnection: close\nUpgrade: h2c",
@@ -219,3 +223,66 @@ def test_requests_under_way_are_finished_when_the_gateway_stops(emendo_worker, o
             pass
         gateway.stop()
         assert searching.result().status_code == 200
+
+
+# Kept ones, and too many.
+
+
+def asks_again(connection: socket.socket) -> bool:
+    """True when the connection answers one more request."""
+    connection.sendall(LIVE + b"\r\n")
+    return connection.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+def test_a_kept_connection_outlives_the_wait_for_a_head(emendo_settings):
+    with RunningGateway(emendo_settings, header_timeout=0.2) as running, running.connection() as connection:
+        assert asks_again(connection)
+        time.sleep(0.5)  # more than twice the time for a head
+        assert asks_again(connection)
+        connection.sendall(b"GET /health/live HTTP/1.1\r\n")
+        assert is_closed(connection), "a head that is not completed keeps its connection"
+
+
+def test_a_connection_that_is_idle_for_too_long_ends(emendo_settings):
+    with RunningGateway(emendo_settings, idle_timeout=0.2) as running, running.connection() as connection:
+        assert asks_again(connection)
+        assert is_closed(connection)
+
+
+def test_connections_are_kept_for_longer_than_load_balancers_keep_theirs():
+    assert GatewaySettings().idle_timeout > 60
+
+
+def test_the_connection_that_was_silent_longest_makes_room(emendo_settings):
+    with RunningGateway(emendo_settings, max_connections=3) as running:
+        first, second, third = (running.connection() for _ in range(3))
+        for connection in (second, first, third):
+            assert asks_again(connection)
+        with running.connection() as fourth:
+            assert asks_again(fourth)
+            assert is_closed(second)
+            assert asks_again(first)
+            assert asks_again(third)
+            for connection in (first, second, third):
+                connection.close()
+
+
+def test_when_all_connections_work_a_new_one_is_told_so(emendo_settings):
+    key, _ = make_key(emendo_settings)
+    head = f"POST {MEMORIES} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Length: 9\r\n\r\n"
+    with RunningGateway(emendo_settings, max_connections=2) as running:
+        busy = [running.connection() for _ in range(2)]
+        for connection in busy:
+            connection.sendall(head.encode())  # and no body yet
+        until(lambda: not running.server.config.http_protocol_class.waiting)
+        with running.connection() as refused:
+            refused.sendall(LIVE + b"\r\n")
+            status, fields, body = read(refused)
+            assert (status, json.loads(body)["code"], fields["retry-after"]) == (503, "OVERLOADED", "2")
+            with running.connection() as cut:
+                assert is_closed(cut), "nobody bounds those that are told"
+        busy.pop().close()
+        until(lambda: len(running.server.server_state.connections) < 2)
+        with running.connection() as admitted:
+            assert asks_again(admitted)
+        busy.pop().close()

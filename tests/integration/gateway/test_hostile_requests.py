@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
-from fastapi.routing import APIRoute
 
 from emendo_config import GatewaySettings, Settings
 from emendo_gateway.app import create_app
-from emendo_gateway.mem0 import routes as mem0_routes
-from emendo_gateway.native import routes
-from emendo_gateway.strict_json import StrictRoute
 from tests.integration.gateway.conftest import problem
 from tests.support.gateway import make_key
 from tests.support.raw_http import raw
@@ -37,20 +32,6 @@ def owned(gateway):
 
 
 # Bodies.
-
-
-@pytest.mark.parametrize("surface", [routes, mem0_routes], ids=["native", "mem0"])
-def test_every_route_reads_strict_json(surface):
-    """A new file of routes: give its router `route_class=StrictRoute`."""
-    found: list[Any] = []
-    waiting = list(surface.router().routes)
-    while waiting:
-        route = waiting.pop()
-        inner = getattr(route, "original_router", None)
-        waiting += inner.routes if inner else []
-        found += [route] if isinstance(route, APIRoute) else []
-    assert len(found) > 10
-    assert [route.path for route in found if not isinstance(route, StrictRoute)] == []
 
 
 @pytest.mark.parametrize(
@@ -174,7 +155,9 @@ def test_a_query_that_is_no_text_is_refused(owned, query):
     problem(client.get(f"{MEMORIES}?{query}"), 400, "VALIDATION")
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "1001", "1.5", "x", "", "1e2", "9" * 400, "٣", "null"])
+@pytest.mark.parametrize(
+    "limit", ["0", "-1", "1001", "1.5", "x", "", "1e2", "9" * 400, "٣", "null", "1_0", " 10", "+10", "10.0"]
+)
 def test_a_limit_that_is_no_number_in_range_is_refused(owned, limit):
     client, _ = owned
     problem(client.get(MEMORIES, params={"user_id": "ana", "limit": limit}), 400, "VALIDATION")

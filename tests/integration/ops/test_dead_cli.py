@@ -157,12 +157,13 @@ def test_discarding_all_asks_a_person_first(dead, letters, monkeypatch, answer, 
 
 
 def test_progress_is_drawn_on_a_terminal_only_and_never_in_what_programs_read(monkeypatch):
-    def drawn(*, terminal: bool, shown: bool) -> str:
+    def drawn(*, terminal: bool, quiet: bool) -> str:
         written = io.StringIO()
-        monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=written, force_terminal=terminal))
-        with progress_bar("replaying", shown=shown) as advance:
+        monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=written, force_terminal=True, width=100))
+        monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+        with progress_bar("replaying", quiet=quiet) as advance:
             advance(3, 7)
         return written.getvalue()
 
-    assert "3/7" in drawn(terminal=True, shown=True)
-    assert drawn(terminal=True, shown=False) == drawn(terminal=False, shown=True) == ""
+    assert "3/7" in drawn(terminal=True, quiet=False)
+    assert drawn(terminal=True, quiet=True) == drawn(terminal=False, quiet=False) == ""

@@ -113,8 +113,10 @@ def test_following_a_job_nobody_works_ends_in_time(client):
 def test_the_progress_bar_is_for_terminals(emendo_client, monkeypatch, capsys):
     job = emendo_client.batch_add([{"messages": "x", "user_id": "ana"}], infer=False)
     assert follow(job, 20, quiet=False).status == "succeeded"
-    assert capsys.readouterr().out == ""
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert follow(job, 20, quiet=False).status == "succeeded"
-    assert "\x1b[" in capsys.readouterr().out, "a bar is drawn, and taken away in the end"
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert follow(job, 20, quiet=False).status == "succeeded"
+    out, err = capsys.readouterr()
+    assert (out, "\x1b[" in err) == ("", True), "a bar is drawn, and taken away in the end"

@@ -140,8 +140,9 @@ def test_an_export_that_was_begun_with_other_options_is_not_continued(services, 
     file = tmp_path / "backup.jsonl"
     made = export.Export(services.data, services.settings, "default", vectors=False)
     scan = made.scan()
-    file.write_bytes(b"{}\n")
-    note = {"scan": scan, "cursor": 7, "size": 3, "counts": {"memories": 1, "entries": 1}}
+    begun = b'{"emendo_export":1}\n'
+    file.write_bytes(begun)
+    note = {"scan": scan, "cursor": 7, "size": len(begun), "counts": {"memories": 1, "entries": 1}}
     beside = tmp_path / "backup.jsonl.cursor"
     beside.write_text(json.dumps(note), encoding="utf-8")
     code, _, err = cli(services.settings, "export", str(file), "--resume", "--all-projects")

@@ -16,10 +16,12 @@ from emendo_client.testing.fixtures import settings_for
 from emendo_client.testing.worker import WorkerProcess
 from emendo_config.store import scripts
 from emendo_config.store.connections import connect
+from emendo_config.store.format_versions import FORMAT
 from emendo_ops.doctor.control_redis import check_jobs
 from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.jobs.store_outages import failure_of
 from emendo_workers.maintenance.housekeeping import keep_house
+from tests.support.erasing import OWNER, SECRET, assert_nothing_is_left
 from tests.support.intake import added, drain, drain_all, let_time_pass
 from tests.support.patience import PATIENCE, until
 
@@ -102,6 +104,41 @@ def test_at_the_limit_callers_get_out_of_memory_and_erase_purge_and_cancel(servi
         drain_all(services)
         assert [job.status() for job in jobs] == ["succeeded"] * 2
         assert [services.data.hget(services.keys.memory(each), "erased") for each in ids[:2]] == [b"1", b"1"]
+
+
+def test_at_the_limit_a_user_is_erased_with_what_jobs_hold_of_them(services, client, model):
+    dry = client.add(f"I like {SECRET}.", user_id=OWNER, dry_run=True)
+    drain_all(services)
+    added(services, client, SECRET, user_id=OWNER)
+    waiting = client.add(f"I like {SECRET} more.", user_id=OWNER)
+    with full(services.control):
+        job = client.erase_user(OWNER)
+        drain_all(services)
+        assert job.status() == "succeeded"
+        assert_nothing_is_left(services)
+    let_time_pass(services)
+    drain_all(services)
+    assert (dry.status(), waiting.status()) == ("succeeded", "failed")
+
+
+def test_at_the_limit_records_that_cannot_be_read_hold_no_erasure_up(services, client):
+    """A newer release wrote one, and something else stands at the key of the other."""
+    memory_id = added(services, client)
+    newer, lost, erasure = client.update(memory_id, "a"), client.update(memory_id, "b"), client.delete(memory_id, True)
+    services.control.hset(services.keys.job(newer.id), FORMAT, 99)
+    services.control.delete(services.keys.job(lost.id))
+    services.control.set(services.keys.job(lost.id), "no record", ex=600)
+    with full(services.control):
+        drain(services, erasure)
+        assert erasure.status() == "succeeded"
+        assert services.control.zcard(services.keys.delayed) == 1, "the newer one waits for a newer worker"
+        assert [letter.job_id for letter in client.dead_letters()] == [lost.id]
+    assert services.control.get(services.keys.damaged(lost.id)) == b"no record"
+    services.control.hdel(services.keys.job(newer.id), FORMAT)
+    client.discard(lost.id)
+    let_time_pass(services)
+    drain_all(services)
+    assert newer.status() == "failed"
 
 
 def test_above_the_watermark_requests_are_refused_and_accepted_jobs_end(services, client):

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from emendo_gateway.operations import Shared
+from emendo_gateway.shared_answers import Shared
 
 
 class Finder:

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emendo_client.errors import EmbeddingError, InferenceError, NetworkError, RateLimitError
+from emendo_client.errors import (
+    AuthenticationError,
+    EmbeddingError,
+    InferenceError,
+    NetworkError,
+    QuotaExceededError,
+    RateLimitError,
+)
 from emendo_client.providers.error_bodies import provider_details
 from emendo_client.providers.openai_errors import CHAT, EMBEDDING, translate
 from emendo_client.testing.openai_server.too_long import SERVERS, too_long
@@ -86,6 +93,10 @@ def test_other_limits_are_not_taken_for_it(status, message, kind):
             {"detail": [{"type": "extra_forbidden", "loc": ["body", "dimensions"], "msg": SECRET, "input": SECRET}]},
             {"type": "extra_forbidden", "param": "dimensions"},
         ),
+        (
+            {"object": "error", "message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "dimensions"]}]}},
+            {"type": "extra_forbidden", "param": "dimensions"},
+        ),
         ({"error": {"message": SECRET, "code": SECRET, "type": f"{SECRET}!", "param": SECRET}}, {}),
         ({"error": {"code": "sk-proj-0123456789abcdef", "type": True, "param": {"a": 1}}}, {}),
         ({"error": SECRET}, {}),
@@ -116,3 +127,42 @@ def test_whatever_the_body_is_only_short_names_are_read(body):
     for said in provider_details(body).values():
         assert len(said) <= 64
         assert not set(said) & set(" \n'\"<>@/")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, {"error": {"message": SECRET, "type": "insufficient_quota", "code": "insufficient_quota"}}),  # OpenAI
+        (400, {"error": {"message": SECRET, "code": "billing_hard_limit_reached"}}),  # OpenAI
+        (402, {"error": {"message": "Insufficient Balance", "code": "invalid_request_error"}}),  # DeepSeek
+        (402, {"error": {"message": SECRET, "code": 402}}),  # OpenRouter
+        (400, {"error": {"message": SECRET, "type": "budget_exceeded", "code": "400"}}),  # LiteLLM
+    ],
+)
+def test_an_account_without_money_is_a_quota_and_waits_whatever_the_status(status, body):
+    error = error_of(status, body)
+    assert (type(error), error.error_code) == (QuotaExceededError, "QUOTA_EXCEEDED")
+    assert "budget" in error.suggestion
+    assert SECRET not in json.dumps(error.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, {"error": SECRET}),
+        (
+            400,
+            [{"error": {"code": 400, "message": "API key not valid. Pass one", "status": "INVALID_ARGUMENT"}}],
+        ),
+        (403, {"message": "Invalid API Key"}),
+    ],
+)
+def test_a_refused_key_is_one_whatever_the_status(status, body):
+    error = error_of(status, body)
+    assert (type(error), "EMENDO_EMBEDDING_API_KEY" in error.suggestion) == (AuthenticationError, True)
+
+
+@pytest.mark.parametrize("status", [400, 403, 422])
+def test_other_refusals_are_not_taken_for_them(status):
+    error = error_of(status, {"error": {"message": "the key of the metadata is not valid", "type": "invalid_request"}})
+    assert error.error_code not in ("AUTHENTICATION", "QUOTA_EXCEEDED")

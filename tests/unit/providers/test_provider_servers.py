@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx2
 import openai
 import pytest
 
@@ -76,6 +77,8 @@ def test_a_chat_model_with_one_of_them_is_made(settings):
 
 @pytest.mark.parametrize(("provider", "setting"), [(EMBEDDING, "EMENDO_EMBEDDING_"), (CHAT, "EMENDO_CHAT_")])
 def test_a_provider_that_cannot_be_reached_names_its_address_setting_and_the_network(provider, setting):
-    suggestion = str(translate(openai.APIConnectionError(request=None), provider).suggestion)
+    failure = openai.APIConnectionError(request=None)
+    failure.__cause__ = httpx2.ConnectTimeout("")
+    suggestion = str(translate(failure, provider).suggestion)
     assert f"{setting}BASE_URL" in suggestion
     assert "network" in suggestion

@@ -50,7 +50,7 @@ def infer(works: Sequence[Work], services: Services) -> list[tuple[Work, list[It
             else:
                 ours.append(add)
         new = [add for add in ours if not add.work.is_planned]
-        with services.store.tally.stage(metrics.PROVIDER):
+        with services.store.tally.stage(metrics.PROVIDER, "plan"):
             planner.make_plans(new, [add for add in ours if add.work.is_planned])
         planned = [add for add in ours if add.work.is_planned]
         _report_dry_runs(services.store, [add for add in planned if DRY_RUN in add.work.head])

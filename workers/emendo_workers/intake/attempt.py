@@ -21,6 +21,7 @@ from emendo_config.store.format_versions import too_old
 from emendo_config.store.formats import attempt_token, job_of
 from emendo_config.store.refusals import is_refused
 from emendo_workers.intake import inbox
+from emendo_workers.intake.batch_spans import BatchSpans
 from emendo_workers.intake.burial import Unreadable, burial
 from emendo_workers.intake.dispatch import outcomes_of
 from emendo_workers.jobs import counts, retry
@@ -84,6 +85,11 @@ class BatchRunner:
         if not works:
             return 0
         self._note_begin(len(works), left=left)
+        spans = BatchSpans(self._store.tally.tracer)
+        with spans.around(self._queue, works, left=left):
+            return self._attempt(works, spans)
+
+    def _attempt(self, works: list[Work], spans: BatchSpans) -> int:
         began = time.monotonic()
         self._services.events.started(works, self._hostname, at_once=self._queue != INTERACTIVE)
         try:
@@ -103,6 +109,7 @@ class BatchRunner:
                 return sum(self.run([Entry(work.inbox, work.entry, work.record_id)]) for work in works)
             outcomes = [self._failure(work, error) for work in works]
         ended = self._finish(outcomes)
+        spans.end(outcomes)
         self._services.events.finished(outcomes, began, self._hostname, ended)
         return len(works)
 
@@ -173,7 +180,8 @@ class BatchRunner:
                 records=[attempt.record for attempt in records],
             )
             counts = scripts.deaths.reply(scripts.run(store.control, [count])[0])
-        start = scripts.start(token=token, worker=worker, budget=store.settings.drain_bytes, records=records)
+        budget, traced = store.settings.drain_bytes, store.tally.tracer is not None
+        start = scripts.start(token=token, worker=worker, budget=budget, traced=traced, records=records)
         (reply,) = scripts.run(store.control, [start])
         return scripts.start.reply(reply), counts
 
@@ -236,7 +244,7 @@ class BatchRunner:
 
     def _postpone(self, entry: Entry, milliseconds: int) -> None:
         due = int(self._store.control_time() * 1_000) + milliseconds
-        inbox.postpone(self._store.control, self._store.keys, [entry], due)
+        inbox.postpone(self._store.control, self._store.keys, entry, due)
 
     def _work(self, works: Sequence[Work]) -> list[Outcome]:
         # Only inference shards may wait for the chat model.
@@ -262,7 +270,7 @@ class BatchRunner:
             of_inbox.setdefault(outcome.work.inbox, []).append(outcome)
         commands = [self._finish_command(stream, map(self._ending, its)) for stream, its in of_inbox.items()]
         try:
-            with self._store.tally.stage(metrics.COMMIT):
+            with self._store.tally.stage(metrics.COMMIT, "finish"):
                 replies = scripts.run(self._store.control, commands)
         except ResponseError as error:
             if is_away(error):

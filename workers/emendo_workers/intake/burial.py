@@ -55,9 +55,13 @@ def burial(store: Store, unreadable: Unreadable) -> scripts.Ending:
     record, job_id = keys.job(record_id), job_of(record_id)
     is_chunk = job_id != record_id
     if unreadable.field == scripts.OTHER_TYPE:
-        store.control.rename(record, keys.damaged(record_id))
-        store.control.expire(keys.damaged(record_id), store.settings.job_ttl)
-        store.control.hset(record, mapping={"status": "running", "attempt_token": unreadable.attempt})
+        displaced = scripts.displace(
+            record=record,
+            damaged=keys.damaged(record_id),
+            attempt=unreadable.attempt,
+            ttl=store.settings.job_ttl,
+        )
+        scripts.run(store.control, [displaced])
     names = ("kind", "project", "memory_id", "items", "settled", "payload", "shard")
     values: list[Any] = store.control.hmget(record, names)
     kind, project, memory_id, items, settled, payload, shard = values

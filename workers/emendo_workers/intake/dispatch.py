@@ -72,7 +72,7 @@ def _apply(works: Sequence[Work], services: Services, merger: TextMerger | None)
 
 def _settled(worked: list[tuple[Work, list[ItemOutcome]]], services: Services) -> list[Outcome]:
     """The outcomes of jobs that changed memories, once erasures are whole and strong changes are durable."""
-    with services.store.tally.stage(metrics.COMMIT):
+    with services.store.tally.stage(metrics.COMMIT, "settle"):
         pairs = fence_cancelled(worked, services.store)
         items = finish_erasures([item for _, its in pairs for item in its], services)
         redact_dead_letters(items, services.store)

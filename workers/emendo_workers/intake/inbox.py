@@ -80,15 +80,11 @@ def acknowledge(control: redis.Redis, entries: Iterable[Entry]) -> None:
     pipeline.execute()
 
 
-def postpone(control: redis.Redis, keys: Keys, entries: Iterable[Entry], due_ms: int) -> None:
-    """Puts entries among the delayed jobs, whatever their records are like; the sweeper returns them."""
-    pipeline = control.pipeline()
-    for entry in entries:
-        shard = entry.inbox.removeprefix(keys.inbox(""))
-        pipeline.zadd(keys.delayed, {delayed_member(shard, entry.record_id): due_ms})
-        pipeline.xack(entry.inbox, GROUP, entry.id)
-        pipeline.xdel(entry.inbox, entry.id)
-    pipeline.execute()
+def postpone(control: redis.Redis, keys: Keys, entry: Entry, due_ms: int) -> None:
+    """Puts an entry among the delayed jobs, whatever its record is like; the sweeper returns it."""
+    member = delayed_member(entry.inbox.removeprefix(keys.inbox("")), entry.record_id)
+    command = scripts.postpone(inbox=entry.inbox, delayed=keys.delayed, member=member, entry_id=entry.id, due_ms=due_ms)
+    scripts.run(control, [command])
 
 
 def _entry(inbox: str, entry_id: Any, fields: Any) -> Entry:

@@ -109,7 +109,7 @@ def _scrub(record_ids: Sequence[str], erased: set[str], store: Store) -> int:
             continue
         kept = _without(payload, erased, is_open=as_text(status) in _OPEN)
         if kept != payload:
-            scrubs.append(scripts.redact(record=record, payload=payload, kept=kept))
+            scrubs.append(scripts.redact(record=record, field="payload", stored=payload, kept=kept))
     scripts.run(control, scrubs)
     return len(scrubs)
 

@@ -57,6 +57,7 @@ class Work:
         cancelled: the batch was cancelled before this chunk began.
         is_first: no attempt at it began before.
         first_began: when the first attempt began (microseconds); None if this is it.
+        trace: the record's `traceparent` and `tracestate`; empty where it has none, or nobody asked for them.
         attempt: the attempt's token; the record keeps it until the attempt ends or another one begins.
     """
 
@@ -76,6 +77,7 @@ class Work:
     attempt: str = ""
     strong: bool = False
     inbox: str = ""
+    trace: tuple[str, str] = ("", "")
 
     @property
     def job_id(self) -> str:
@@ -132,7 +134,7 @@ def parse_work(entry: Entry, started: Started, attempt: str = "") -> Work:
     """
     record_id = entry.record_id
     kind, project, payload, attempts, submitted, settled, strong, cancel, *more = started
-    began, memory_id, damage = (*more, None, None, None)[:3]
+    began, memory_id, damage, traceparent, tracestate = (*more, *[None] * 5)[:5]
     if damage:
         raise UnreadableRecordError(as_text(damage))
     owner = read_field("project", project, _owner)
@@ -165,6 +167,7 @@ def parse_work(entry: Entry, started: Started, attempt: str = "") -> Work:
         attempt=attempt,
         strong=bool(strong),
         inbox=entry.inbox,
+        trace=(as_text(traceparent), as_text(tracestate)) if traceparent else ("", ""),
     )
 
 

@@ -107,24 +107,24 @@ class _Rounds:
     def _round(self, memories: Sequence[MemoryChanges]) -> list[MemoryChanges]:
         """One pass over memories with operations waiting; returns those that need another."""
         tally = self._services.store.tally
-        with tally.stage(metrics.LOCK):
+        with tally.stage(metrics.LOCK, "open"):
             self._spaces, opened = open_memories(self._services.store, memories, self._token, self._catch_up)
         self._services.pipelines.retain(self._spaces)
         for memory in opened if self._cancelled else ():
             memory.drop_cancelled(self._cancelled)
         # A round commits each memory once at most, so one id is enough for all of them.
-        with tally.stage(metrics.PROVIDER):  # it may ask the chat model
+        with tally.stage(metrics.PROVIDER, "decide"):  # it may ask the chat model
             self._decider.decide(opened, secrets.token_urlsafe(COMMIT_ID_BYTES))
         if self._services.room.is_short:  # the commit would be refused, and the vectors paid for in vain
             for memory in opened:
                 if memory.changes and not memory.changes[-1].after.erased:
                     memory.end_changes(no_room())
-        with tally.stage(metrics.PROVIDER):
+        with tally.stage(metrics.PROVIDER, "embed"):
             embed_texts(opened, self._spaces, self._vectors)
         self._drop_cancelled(opened)
         changed = [memory for memory in opened if memory.changes]
         if changed:
-            with tally.stage(metrics.COMMIT):
+            with tally.stage(metrics.COMMIT, "commit"):
                 self._spaces = commit_changes(self._services, changed, self._spaces, self._token, self._catch_up)
         return [memory for memory in memories if memory.waiting]
 

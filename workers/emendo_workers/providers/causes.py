@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from emendo_client.errors import EmbeddingError, EmendoError, InferenceError, NetworkError
 from emendo_client.providers.chat.base import UNUSABLE
+from emendo_client.providers.connection_failures import NOT_CONNECTED
 from emendo_config.error_codes import ErrorCode
 from emendo_workers.jobs.retry import is_transient
 
-# Causes of a connection error after which the provider has not even seen the request.
-_NOT_CONNECTED = ("ConnectError", "ConnectTimeout", "PoolTimeout")
 _TOO_LONG = (ErrorCode.EMBEDDING_TOO_LONG, ErrorCode.INFERENCE_TOO_LONG)
 _FILTERED = ("content_filter", "content_policy_violation")
 
@@ -27,7 +26,7 @@ def is_refusal(error: EmendoError) -> bool:
 
 def is_breakdown(error: EmendoError) -> bool:
     """True if the provider took the request and failed: 5xx, no answer in time, a connection that broke off."""
-    return isinstance(error, NetworkError) and error.details.get("cause") not in _NOT_CONNECTED
+    return isinstance(error, NetworkError) and error.details.get("cause") not in NOT_CONNECTED
 
 
 def is_timeout(error: EmendoError) -> bool:

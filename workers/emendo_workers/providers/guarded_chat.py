@@ -35,6 +35,7 @@ class GuardedChatModel:
         prober: asks harmless questions, best with a short timeout; default: the model.
         on_fault: called with the error when the provider refuses the key or every question, or the quota is used up.
         tally: counts the questions.
+        name: of the model.
     """
 
     def __init__(
@@ -46,7 +47,13 @@ class GuardedChatModel:
         on_fault: Callable[[EmendoError], None] = lambda _: None,
         *,
         tally: Tally | None = None,
+        name: str = "",
     ) -> None:
+        self._described = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": "openai",
+            "gen_ai.request.model": name,
+        }
         self._model = model
         self._prober = prober or model
         self._control = control
@@ -72,11 +79,11 @@ class GuardedChatModel:
         try:
             answer = self._model.ask(messages, answer_type, max_tokens=max_tokens, partly=partly)
         except EmendoError as error:
-            note_request(self._tally, CHAT_REQUEST, time.monotonic() - began, _tokens(error.details), error=error)
+            self._note(began, _tokens(error.details), error)
             failure = self._checked(error)
         else:
             tokens = {"prompt": answer.prompt_tokens, "completion": answer.completion_tokens}
-            note_request(self._tally, CHAT_REQUEST, time.monotonic() - began, tokens)
+            self._note(began, tokens)
             self._signs.answered(began)
             if had_failures:
                 self._report(None)
@@ -97,6 +104,10 @@ class GuardedChatModel:
         """Closes connections."""
         self._model.close()
         self._prober.close()
+
+    def _note(self, began: float, tokens: Mapping[str, int], error: EmendoError | None = None) -> None:
+        seconds = time.monotonic() - began
+        note_request(self._tally, CHAT_REQUEST, seconds, tokens, error=error, described=self._described)
 
     def _checked(self, error: EmendoError) -> EmendoError:
         """The error as it is, or that of every question; the circuit breaker is told."""

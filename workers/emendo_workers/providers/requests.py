@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
@@ -20,7 +21,9 @@ from emendo_client.errors import (
 from emendo_client.providers.embeddings import Embedder, Embeddings
 from emendo_client.providers.harmless import embed_harmless
 from emendo_client.providers.openai_errors import EMBEDDING
+from emendo_client.spans import embedding_attributes
 from emendo_config import Settings
+from emendo_config.embedding_space import EmbeddingSpace
 from emendo_workers.jobs.retry import is_transient
 from emendo_workers.providers.admission import AdmissionControl
 from emendo_workers.providers.causes import explains_itself, is_breakdown, is_of_the_texts, is_refusal, is_timeout
@@ -42,8 +45,14 @@ class EmbeddingRequests:
     """Embeds lists of texts through one embedder; thread-safe when the embedder is."""
 
     def __init__(
-        self, embedder: Embedder, settings: Settings, admission: AdmissionControl, tally: Tally | None = None
+        self,
+        embedder: Embedder,
+        settings: Settings,
+        admission: AdmissionControl,
+        tally: Tally | None = None,
+        space: EmbeddingSpace | None = None,
     ) -> None:
+        self._described = embedding_attributes(space or settings.space)
         self._admission = admission
         self._tally = tally or Tally()
         self._embedder = embedder
@@ -74,7 +83,8 @@ class EmbeddingRequests:
             meter: counts the cost.
         """
         first, *more = self._requests(texts)
-        waiting = [self._threads.submit(self._embed_request, request, meter) for request in more]
+        # Each thread works in the caller's context, so that spans have their place.
+        waiting = [self._threads.submit(copy_context().run, self._embed_request, each, meter) for each in more]
         found = self._embed_request(first, meter)
         for each in waiting:
             found.update(each.result())
@@ -216,11 +226,10 @@ class EmbeddingRequests:
             answer = self._embedder.embed(texts)
         except EmendoError as error:
             failures.append(error)
-            note_request(self._tally, EMBEDDING_REQUEST, time.monotonic() - began, error=error, texts=len(texts))
+            self._note(began, len(texts), error=error)
             self._admission.failed(admission, error)
             raise
-        seconds = time.monotonic() - began
-        note_request(self._tally, EMBEDDING_REQUEST, seconds, {EMBEDDING_REQUEST: answer.tokens}, texts=len(texts))
+        self._note(began, len(texts), answer)
         self._signs.answered(began)
         self._admission.succeeded(admission, answer)
         meter.add(1, answer.tokens)
@@ -234,13 +243,21 @@ class EmbeddingRequests:
         try:
             answer = embed_harmless(self._embedder)
         except EmendoError as error:
-            note_request(self._tally, EMBEDDING_REQUEST, time.monotonic() - began, error=error, texts=1)
+            self._note(began, 1, error=error)
             self._admission.failed(admission, error)
             raise
-        seconds = time.monotonic() - began
-        note_request(self._tally, EMBEDDING_REQUEST, seconds, {EMBEDDING_REQUEST: answer.tokens}, texts=1)
+        self._note(began, 1, answer)
         self._admission.succeeded(admission, answer)
         return answer
+
+    def _note(
+        self, began: float, texts: int, answer: Embeddings | None = None, error: EmendoError | None = None
+    ) -> None:
+        tokens = {EMBEDDING_REQUEST: answer.tokens} if answer is not None else None
+        seconds = time.monotonic() - began
+        note_request(
+            self._tally, EMBEDDING_REQUEST, seconds, tokens, error=error, texts=texts, described=self._described
+        )
 
     def _pause(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

@@ -43,7 +43,7 @@ class SpacePipelines:
             embedder: asks the provider.
         """
         store = self._store
-        requests = EmbeddingRequests(embedder, store.settings, self._admission(space.provider), store.tally)
+        requests = EmbeddingRequests(embedder, store.settings, self._admission(space.provider), store.tally, space)
         return EmbeddingPipeline(requests, VectorCache(store, name), store.settings, store.tally)
 
     def of(self, record: SpaceRecord) -> EmbeddingPipeline:

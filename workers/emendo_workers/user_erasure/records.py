@@ -74,19 +74,23 @@ def _clear(store: Store, project: str, user_id: str, record_ids: Sequence[str], 
     fields = [("HMGET", store.keys.job(each), "status", "payload", "results", "project") for each in record_ids]
     written = compact_json(user_id)  # most records are of others, and need no parsing
     commands: list[Command] = []
+
+    def replace(record_id: str, field: str, stored: str, kept: str) -> None:
+        commands.append(scripts.redact(record=store.keys.job(record_id), field=field, stored=stored, kept=kept))
+
     for record_id, values in zip(record_ids, scripts.run(store.control, fields), strict=True):
         status, payload, results, owner = map(as_text, values)
         if owner != project:  # a damaged list may name records of another project
             continue
         kept = _without_user(payload, user_id) if written in payload else payload
         if kept != payload:
-            commands.append(scripts.redact(record=store.keys.job(record_id), payload=payload, kept=kept))
+            replace(record_id, "payload", payload, kept)
             page.counts["jobs" if status in _OPEN else "dead_letters"] += 1
             if status in _OPEN:
                 page.watched.append(record_id)
         shown = _without_proposals(results, user_id) if written in results else results
         if shown != results:
-            commands.append(("HSET", store.keys.job(record_id), "results", shown))
+            replace(record_id, "results", results, shown)
             page.counts["dry_runs"] += 1
     scripts.run(store.control, commands)
 

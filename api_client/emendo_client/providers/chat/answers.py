@@ -20,6 +20,7 @@ from emendo_client.providers.chat.answer_texts import has_refusal, message_of, t
 from emendo_client.providers.chat.base import A, Usage
 from emendo_client.providers.chat.lenient_json import Value, values_in
 from emendo_client.providers.chat.thoughts import without_thoughts
+from emendo_client.providers.openai_errors import CHAT, not_an_api
 from emendo_config.error_codes import ErrorCode
 
 # Why a choice ended, in the words of OpenAI, Anthropic, Gemini and Mistral; compared in lower case.
@@ -33,6 +34,7 @@ _WRAPPERS = frozenset(
     )
 )
 _MAX_WRAPPERS = 3
+_EMPTY = "look into the server's log, or use another model"
 # Characters around a value that stands alone.
 _MOST_AROUND = 2_000
 # Code fences, and marks that models end their answers with.
@@ -53,7 +55,9 @@ def read_answer(body: Any, answer_type: type[A], spent: Usage, *, partly: bool) 
     """
     found = message_of(body)
     if found is None:
-        raise _unusable("the chat model's answer has no message", ErrorCode.INFERENCE_MALFORMED, spent)
+        raise _unusable(
+            "the chat model's answer has no message", ErrorCode.INFERENCE_MALFORMED, spent, not_an_api(CHAT)
+        )
     message, reason = found[0], found[1].lower()
     if has_refusal(message) or reason in _WITHHELD:
         raise _unusable("the chat model refuses to answer", ErrorCode.INFERENCE_REFUSED, spent)
@@ -61,13 +65,15 @@ def read_answer(body: Any, answer_type: type[A], spent: Usage, *, partly: bool) 
         document = _document(text, answer_type, partly=partly)
         if document is not None:
             return document
+    if reason not in _CUT and not any(text.strip() for text in texts_of(message)):
+        raise _unusable("the chat model's answer is empty", ErrorCode.INFERENCE_MALFORMED, spent, _EMPTY)
     if reason in _CUT:
         raise _unusable("the chat model's answer was cut off", ErrorCode.INFERENCE_TRUNCATED, spent)
     raise _unusable(f"the chat model's answer is no {answer_type.__name__}", ErrorCode.INFERENCE_MALFORMED, spent)
 
 
-def _unusable(problem: str, code: ErrorCode, spent: Usage) -> InferenceError:
-    return InferenceError(problem, error_code=code, details=asdict(spent))
+def _unusable(problem: str, code: ErrorCode, spent: Usage, suggestion: str | None = None) -> InferenceError:
+    return InferenceError(problem, error_code=code, details=asdict(spent), suggestion=suggestion)
 
 
 def _document(text: str, answer_type: type[A], *, partly: bool) -> tuple[A, bool] | None:

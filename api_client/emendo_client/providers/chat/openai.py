@@ -16,6 +16,7 @@ from emendo_client.providers.chat.answer_texts import is_thinking, message_of
 from emendo_client.providers.chat.answers import read_answer
 from emendo_client.providers.chat.base import A, ChatAnswer, Message, Usage
 from emendo_client.providers.chat.request_forms import FormSearch, RequestForm
+from emendo_client.providers.errors_with_200 import refusal_of
 from emendo_client.providers.http import Server
 from emendo_client.providers.openai_errors import CHAT, require_server, translate
 from emendo_config import Settings
@@ -66,6 +67,11 @@ class OpenAIChatModel:
         self._sync = None
         self._lock = threading.Lock()
 
+    @property
+    def refused_parts(self) -> tuple[str, ...]:
+        """Parts of a request that the server was found to refuse, so that requests go without them."""
+        return self._form.refused_parts
+
     def ask(
         self, messages: Sequence[Message], answer_type: type[A], *, max_tokens: int, partly: bool = False
     ) -> ChatAnswer[A]:
@@ -114,7 +120,11 @@ class OpenAIChatModel:
     def _request(self, parameters: Mapping[str, Any]) -> Any:
         # The raw body: servers answer in shapes that the client's own types lose parts of.
         response = self._client().chat.completions.with_raw_response.create(model=self._model, **parameters)
-        return json.loads(response.http_response.content)
+        body = json.loads(response.http_response.content)
+        refusal = refusal_of(body, response.http_response)
+        if refusal is not None:
+            raise refusal
+        return body
 
     def _learn(self, search: FormSearch) -> None:
         """Remembers the form that worked; one that was found by chance has to be found twice."""

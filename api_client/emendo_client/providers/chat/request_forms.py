@@ -30,7 +30,10 @@ _WORDS = {
         re.IGNORECASE,
     ),
     "format": re.compile(
-        r"response.?format|json.?schema|json.?object|json.?mode|structured.?output|guided|grammar|schema", re.IGNORECASE
+        # The last two are Groq's: the model's answer was no JSON, so it is asked for in words, and read leniently.
+        r"response.?format|json.?schema|json.?object|json.?mode|structured.?output|guided|grammar|schema"
+        r"|json_validate_failed|failed to (?:generate|validate) json",
+        re.IGNORECASE,
     ),
 }
 _OTHER_NAME = re.compile(r"instead|unsupported|not supported|unrecognized|unknown|extra", re.IGNORECASE)
@@ -56,6 +59,19 @@ class RequestForm:
     bound: str = "max_tokens"
     cap: int | None = None
     system: bool = True
+
+    @property
+    def refused_parts(self) -> tuple[str, ...]:
+        """The parts of the first form that this one does without, in the protocol's names."""
+        missing = {
+            "json_schema": self.format is not ResponseFormat.SCHEMA,
+            "json_object": self.format is ResponseFormat.TEXT,
+            "temperature": not self.temperature,
+            "max_tokens": self.bound != "max_tokens",
+            "max_completion_tokens": not self.bound,
+            "system": not self.system,
+        }
+        return tuple(part for part, is_missing in missing.items() if is_missing)
 
     def request(self, messages: Sequence[Message], answer_type: type[BaseModel], max_tokens: int) -> dict[str, Any]:
         """The request's parameters, but for the model."""
@@ -147,7 +163,7 @@ class FormSearch:
 
 def _named(error: openai.APIStatusError) -> list[str]:
     """The optional parts that a refusal names: by its parameter, else in its words. Its words stay in here."""
-    for said in (error.param, error.message):
+    for said in (error.param, error.code, error.message):
         named = [part for part, words in _WORDS.items() if isinstance(said, str) and words.search(said)]
         if named:
             return named

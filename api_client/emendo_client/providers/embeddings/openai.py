@@ -15,6 +15,7 @@ from emendo_client.loops import PerLoop
 from emendo_client.providers.embeddings.answers import read_answer
 from emendo_client.providers.embeddings.base import Embeddings, checked
 from emendo_client.providers.embeddings.request_form import Asked, Form, RequestForm, Steps
+from emendo_client.providers.errors_with_200 import refusal_in
 from emendo_client.providers.http import Server
 from emendo_client.providers.openai_errors import EMBEDDING, require_server, translate
 from emendo_client.providers.rate_limit_headers import read_rate_limits
@@ -72,6 +73,11 @@ class OpenAIEmbedder:
         self._sync = None
         self._lock = threading.Lock()
 
+    @property
+    def refused_fields(self) -> tuple[str, ...]:
+        """See `Embedder.refused_fields`."""
+        return self._form.refused_fields
+
     def prepare(self) -> None:
         """Makes the client, without asking the provider: a worker may start while the provider is away."""
         self._client()
@@ -104,14 +110,14 @@ class OpenAIEmbedder:
 
     def _post(self, asked: Asked) -> _Outcome:
         try:
-            return self._client().post(_PATH, cast_to=httpx2.Response, body=self._request(asked)), None
+            return _outcome(self._client().post(_PATH, cast_to=httpx2.Response, body=self._request(asked)))
         except openai.APIStatusError as refusal:
             return None, refusal
 
     async def _post_async(self, asked: Asked) -> _Outcome:
         try:
             client = self._async.get()
-            return await client.post(_PATH, cast_to=httpx2.Response, body=self._request(asked)), None
+            return _outcome(await client.post(_PATH, cast_to=httpx2.Response, body=self._request(asked)))
         except openai.APIStatusError as refusal:
             return None, refusal
 
@@ -149,6 +155,11 @@ class OpenAIEmbedder:
         return Embeddings(
             checked(vectors, texts, self._dimensions, self._model), tokens, read_rate_limits(response.headers)
         )
+
+
+def _outcome(response: httpx2.Response) -> _Outcome:
+    refusal = refusal_in(response)
+    return (response, None) if refusal is None else (None, refusal)
 
 
 def _go_on(steps: Steps[Embeddings], response: httpx2.Response | None, refusal: openai.APIStatusError | None) -> Asked:

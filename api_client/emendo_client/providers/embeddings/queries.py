@@ -9,6 +9,7 @@ from emendo_client.providers.embeddings.base import Embedder
 from emendo_client.providers.embeddings.lru import VectorLRU
 from emendo_client.providers.embeddings.vectors import converted
 from emendo_client.records.derived_fields import text_hash
+from emendo_client.spans import embedding
 from emendo_config import Settings
 from emendo_config.forks import notice_fork, reset_in_children
 from emendo_config.spaces.registry import SpaceRecord
@@ -35,14 +36,18 @@ class QueryEmbedder:
             EmbeddingError, NetworkError, RateLimitError, AuthenticationError: it cannot be embedded.
             ConfigurationError: the space's provider is not installed here, or the settings name no server of it.
         """
-        known = self._known(query, space)
-        vector = known or self._keep(query, space, self._embedder(space).embed([query]).first)
+        vector = self._known(query, space)
+        if vector is None:
+            with embedding(self._settings, space.space):
+                vector = self._keep(query, space, self._embedder(space).embed([query]).first)
         return converted(vector, "float32", space.datatype)
 
     async def embed_async(self, query: str, space: SpaceRecord) -> bytes:
         """The asyncio twin of `embed`."""
-        known = self._known(query, space)
-        vector = known or self._keep(query, space, (await self._embedder(space).embed_async([query])).first)
+        vector = self._known(query, space)
+        if vector is None:
+            with embedding(self._settings, space.space):
+                vector = self._keep(query, space, (await self._embedder(space).embed_async([query])).first)
         return converted(vector, "float32", space.datatype)
 
     def close(self) -> None:

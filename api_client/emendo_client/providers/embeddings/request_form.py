@@ -2,6 +2,8 @@
 
 A refused request is asked again without `dimensions` and without `encoding_format`. The form that a server accepts is
 kept. A form that has been accepted is not doubted any more, unless a refusal names one of its fields.
+
+Some servers do not refuse base64, and answer without a vector. So the first answer of that kind is asked for once more.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TypeVar
 import httpx2
 import openai
 
+from emendo_client.errors import EmbeddingError
 from emendo_client.providers.openai_errors import fails_in_every_form
 
 logger = logging.getLogger(__name__)
@@ -60,12 +63,18 @@ class RequestForm:
     """
 
     def __init__(self, form: Form, fixed: Sequence[str] = (), doubts: int = 2) -> None:
-        self._form = form
+        self._form = self._first_form = form
         self._fixed = fixed
         self._doubts = doubts
         self._is_known = False
         self._server_errors = 0  # in a row, before the form is known
         self._next_search = 0.0
+
+    @property
+    def refused_fields(self) -> tuple[str, ...]:
+        """The fields that the server was found to refuse, or not to understand."""
+        kept, first = self._form, self._first_form
+        return tuple(name for name in _WORDS if getattr(first, name) and not getattr(kept, name))
 
     def ask(self, texts: Sequence[str], read: Reader[T]) -> Steps[T]:
         """Asks for the texts, in the form that the server takes.
@@ -82,8 +91,30 @@ class RequestForm:
             refusal = error
         if refusal is not None:  # not while it is handled: it would be the context of other errors, with its text
             return (yield from self._search(texts, form, refusal, read))
+        if not self._is_known and form.encoding_format and "encoding_format" not in self._fixed:
+            return (yield from self._first(response, texts, form, read))
         self._keep(form)
         return read(response, texts)
+
+    def _first(self, response: httpx2.Response, texts: Sequence[str], form: Form, read: Reader[T]) -> Steps[T]:
+        """Reads the first answer; one without any vector may be that of a server that cannot give base64."""
+        try:
+            found = read(response, texts)
+        except EmbeddingError as error:
+            if error.details.get("vectors") != 0:
+                self._keep(form)
+                raise
+            unusable = error
+        else:
+            self._keep(form)
+            return found
+        simpler = Form(dimensions=form.dimensions, encoding_format=False)
+        answer = yield from self._takes(texts, simpler)
+        if answer is None:
+            raise unusable
+        found = read(answer, texts)
+        self._keep(simpler)
+        return found
 
     def _search(self, texts: Sequence[str], form: Form, refusal: openai.APIStatusError, read: Reader[T]) -> Steps[T]:
         named = _named_fields(refusal, form)

@@ -65,17 +65,22 @@ def error(
     return json_answer(status, {"error": {"message": message, "type": kind, "param": param, "code": code}}, headers)
 
 
+_HIDDEN = {"error": {"message": "Provider returned error", "code": 502}, "user_id": "u"}
+# Faults that are no error answer; nobody changes an answer.
+_BROKEN: dict[str, Answer] = {
+    "reset": Answer(NO_ANSWER, ending="reset"),
+    "malformed_json": Answer(200, b'{"object": "list", "data": [}'),
+    "hidden_error": json_answer(200, _HIDDEN),
+    "truncated": Answer(200, b'{"object": "list", "data": []}', ending="short"),
+}
+
+
 def fault_answer(fault: Fault, endpoint: str) -> Answer | None:
     """The answer of a fault; None for faults that only damage vectors."""
-    match fault.kind:
-        case "timeout":
-            return Answer(NO_ANSWER, ending="silence", silence=fault.silence)
-        case "reset":
-            return Answer(NO_ANSWER, ending="reset")
-        case "malformed_json":
-            return Answer(200, b'{"object": "list", "data": [}')
-        case "truncated":
-            return Answer(200, b'{"object": "list", "data": []}', ending="short")
+    if fault.kind == "timeout":
+        return Answer(NO_ANSWER, ending="silence", silence=fault.silence)
+    if fault.kind in _BROKEN:
+        return _BROKEN[fault.kind]
     if fault.kind not in _ERRORS:
         return None
     status, code = _ERRORS[fault.kind]

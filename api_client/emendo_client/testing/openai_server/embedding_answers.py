@@ -23,7 +23,8 @@ def embeddings(request: dict[str, Any], fault: Fault | None, default_dimensions:
     inputs = inputs_of("embeddings", request)
     model: str = request["model"]
     dimensions: int = form.dimensions or request.get("dimensions") or default_dimensions
-    as_base64 = (form.encoding if form.encoding != "asked" else request.get("encoding_format")) == "base64"
+    asked = request.get("encoding_format")
+    as_base64 = (asked if form.encoding == "asked" else form.encoding) == "base64"
     damage = fault.kind if fault is not None else ""
     if damage == "wrong_dimension":
         dimensions += 1
@@ -36,9 +37,11 @@ def embeddings(request: dict[str, Any], fault: Fault | None, default_dimensions:
     encoded = [_encoded(vector, as_base64=as_base64) for vector in vectors]
     for place in _struck(inputs, fault) if fault is not None and damage in _SENT else ():
         encoded[place] = _SENT[damage]
-    items = form.items(encoded)
+    if form.encoding == "nested":
+        encoded = [[vector] for vector in encoded]
+    items = [] if form.encoding == "float_only" and asked == "base64" else form.items(encoded)
     if damage == "missing_item":
-        items.pop()
+        items = items[:-1]
     if damage == "repeated_index":
         items[-1]["index"] = len(items) - 2 if len(items) > 1 else 1
     tokens = sum(map(tokens_of, inputs))

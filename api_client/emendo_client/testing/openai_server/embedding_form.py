@@ -12,8 +12,8 @@ from pydantic import ConfigDict
 from emendo_client.testing.openai_server.answers import Answer, error
 from emendo_client.testing.openai_server.texts import inputs_of
 
-Encoding = Literal["asked", "float", "base64"]
-Index = Literal["always", "not_zero", "never", "reversed"]
+Encoding = Literal["asked", "float", "base64", "float_only", "nested"]
+Index = Literal["always", "not_zero", "never", "reversed", "reversed_not_zero"]
 _REFUSALS = (400, 413, 422, 500)
 
 
@@ -27,8 +27,9 @@ class EmbeddingForm:
         status: of these refusals: 400, 413, 422 or 500.
         names_field: the refusal names the field, in `param` and in its message.
         dimensions: of its vectors, whatever is asked for; None: as asked for.
-        encoding: of its vectors, whatever is asked for.
-        index: which items say theirs; `reversed` sends them last first.
+        encoding: of its vectors, whatever is asked for. `float_only` answers base64 without a vector. `nested` sends
+            each list within another one.
+        index: which items say theirs; `reversed` and `reversed_not_zero` send them last first.
         max_inputs: most texts of a request; None: as the server's limits say.
         too_many: the status for more texts than that.
         query: parameters of the URL that each request needs.
@@ -93,10 +94,10 @@ class EmbeddingForm:
 
     def items(self, vectors: list[Any]) -> list[dict[str, Any]]:
         """The members of `data`, in the order and with the indexes of this server."""
-        items = []
+        items: list[dict[str, Any]] = []
         for index, vector in enumerate(vectors):
             item: dict[str, Any] = {"object": "embedding", "embedding": vector}
-            if self.index in ("always", "reversed") or (self.index == "not_zero" and index):
+            if self.index in ("always", "reversed") or (self.index.endswith("not_zero") and index):
                 item["index"] = index
             items.append(item)
-        return items[::-1] if self.index == "reversed" else items
+        return items[::-1] if self.index.startswith("reversed") else items

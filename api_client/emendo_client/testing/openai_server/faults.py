@@ -24,6 +24,7 @@ Kind = Literal[
     "timeout",  # no answer; the connection stays open until the client gives up
     "reset",  # the connection is torn down
     "malformed_json",  # 200, and a body that is not JSON
+    "hidden_error",  # 200, and in the body the error of a provider behind it: code 502
     "truncated",  # 200, and a body that ends before its announced length
     "wrong_dimension",  # vectors one element too long
     "missing_item",  # one vector too few

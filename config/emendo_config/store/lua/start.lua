@@ -73,6 +73,9 @@ for record, job in records do
       if job ~= record then found[OWN + CANCEL] = whole[1] or false end
       bytes = bytes + #(found[OWN + PAYLOAD] or '')
       found[#found + 1] = damage
+      if traced then
+        found[#found + 1], found[#found + 2] = unpack(fields_of(record, 'traceparent', 'tracestate'))
+      end
       reply[#reply + 1] = {unpack(found, OWN + 1)}
     end
   end

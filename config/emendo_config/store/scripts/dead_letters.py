@@ -18,8 +18,8 @@ from emendo_config.store.scripts.declaration import (
 
 
 @script(reply=bool, at_limit=True)
-def redact(*, record: Key, payload: str | bytes, kept: str | bytes) -> None:
-    """True when `kept` has replaced the record's payload, which was still `payload`."""
+def redact(*, record: Key, field: str, stored: str | bytes, kept: str | bytes) -> None:
+    """True when `kept` has replaced the record's field, which was still `stored`."""
 
 
 class Replayed(NamedTuple):

@@ -220,6 +220,7 @@ class Started(NamedTuple):
         started: the time of the first attempt, if there was one before this.
         memory_id: of the job's one operation; empty for several, and for a chunk.
         damage: names of fields that no job has this way, joined by commas.
+        traceparent, tracestate: the job's trace, if the caller asked for it.
     """
 
     kind: bytes
@@ -233,6 +234,8 @@ class Started(NamedTuple):
     started: bytes | None = None
     memory_id: bytes | None = None
     damage: bytes | None = None
+    traceparent: bytes | None = None
+    tracestate: bytes | None = None
 
     @classmethod
     def read(cls, raw: Sequence[Any]) -> list[Started | str | None]:
@@ -256,14 +259,29 @@ _STORED = Started._fields[: Started._fields.index("damage")]
     shared=("allowed", "fields_of", "account"),
     at_limit=True,
 )
-def start(*, token: str, worker: str, budget: OptionalNumber = None, records: Rows[Attempt]) -> None:
+def start(
+    *, token: str, worker: str, budget: OptionalNumber = None, traced: bool = False, records: Rows[Attempt]
+) -> None:
     """Begins an attempt at each record, unless it is gone, final, or beyond the budget.
 
     Args:
         token: the attempt's.
         worker: the worker's.
         budget: bytes of payload after which no further attempt begins; None for any number.
+        traced: True for the fields of the records' traces, too.
         records: of jobs and chunks.
+    """
+
+
+@script(reply=bool, at_limit=True)
+def displace(*, record: Key, damaged: Key, attempt: str, ttl: int) -> None:
+    """True when a record has taken the place of a value that was none.
+
+    Args:
+        record: a job's or chunk's key.
+        damaged: where the value goes.
+        attempt: the token of the attempt that found it.
+        ttl: seconds for which the value is kept.
     """
 
 

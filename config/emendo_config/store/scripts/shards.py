@@ -79,6 +79,18 @@ def requeue(
     """
 
 
+@script(reply=bool, constants={"group": GROUP}, at_limit=True)
+def postpone(*, inbox: Key, delayed: Key, member: str, entry_id: str, due_ms: int) -> None:
+    """True: the entry is among the delayed jobs.
+
+    Args:
+        inbox, delayed: the stream that has the entry; the sorted set of delayed jobs.
+        member: of the sorted set, see `formats.delayed_member`.
+        entry_id: the entry's.
+        due_ms: when the sweeper returns it, in milliseconds since 1970.
+    """
+
+
 @script(reply=bool, at_limit=True)
 def take(*, lease: Key, token: str, ttl_ms: int) -> None:
     """True when the lease is the token's now, or was before."""
@@ -121,7 +133,7 @@ def note(*, hash: Key, fields: Values) -> None:  # noqa: A002  # the Lua file ca
     """True: the hash has these fields, given as field, value, ….
 
     Args:
-        hash: what housekeeping remembers.
+        hash: what housekeeping remembers, or a key of the gateway.
         fields: at least one.
     """
 
