@@ -14,6 +14,7 @@ from pathlib import Path
 from docs.generated_page import write_or_check
 from tests.support import answer_shapes, doctor_readings, filter_forms, message_forms, provider_forms, schemes
 from tests.support.web import forms as web_forms
+from tests.support.web.servers import SEARCHES
 
 PAGE = Path(__file__).resolve().parent / "reference" / "compatibility.md"
 
@@ -25,7 +26,7 @@ The embedding servers and the chat models are stand-ins that speak OpenAI's prot
 that users of the named servers have reported. The web servers, Redis and RabbitMQ are the real ones.
 """
 
-_RIGHT = "1,000 of 1,000 right"
+_RIGHT = f"{SEARCHES:,} of {SEARCHES:,} right"
 _MORE_PROCESSES = (
     ("Celery, prefork pool", "MemoryClient, used before the fork"),
     ("Celery, prefork pool, asyncio.run", "AsyncMemoryClient, a loop for each task"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from emendo_config.forks import leave_to_the_parent, notice_fork, reset_in_children
@@ -13,17 +14,22 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """Values that are made at their first use in a loop, and dropped some time after the loop was closed.
+    """Values that are made at their first use in a loop, and closed when the loop shuts its generators down.
+
+    `asyncio.run` does that before it closes its loop, and so do servers. Values of a loop that was closed without that
+    are dropped at a later use.
 
     Thread-safe. A forked process begins without values.
 
     Args:
         make: makes a value for the running loop.
+        close: closes a value, in its loop.
     """
 
-    def __init__(self, make: Callable[[], T]) -> None:
+    def __init__(self, make: Callable[[], T], close: Callable[[T], Awaitable[None]]) -> None:
         self._make = make
-        self._values: dict[asyncio.AbstractEventLoop, T] = {}
+        self._close = close
+        self._values: dict[asyncio.AbstractEventLoop, tuple[T, AsyncGenerator[None]]] = {}
         self._lock = threading.Lock()
         reset_in_children(self)
 
@@ -40,10 +46,26 @@ class PerLoop(Generic[T]):
         with self._lock:
             if loop not in self._values:
                 self._values = {each: value for each, value in self._values.items() if not each.is_closed()}
-                self._values[loop] = self._make()
-            return self._values[loop]
+                made = self._make()
+                closing = self._closing(loop, made)
+                # Begun here, so that the loop knows it; it yields at once.
+                with suppress(StopIteration):
+                    closing.asend(None).send(None)
+                self._values[loop] = made, closing
+            return self._values[loop][0]
 
-    def pop(self) -> T | None:
-        """Takes the running loop's value out, for instance to close it. None: it was never made."""
+    async def close(self) -> None:
+        """Closes the running loop's value, if it was ever made."""
         with self._lock:
-            return self._values.pop(asyncio.get_running_loop(), None)
+            made = self._values.get(asyncio.get_running_loop())
+        if made is not None:
+            await made[1].aclose()
+
+    async def _closing(self, loop: asyncio.AbstractEventLoop, value: T) -> AsyncGenerator[None]:
+        """A generator whose end closes the value: a loop ends those that are left before it is closed."""
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._values.pop(loop, None)
+            await self._close(value)

@@ -19,6 +19,8 @@ def checked_query(request: Request, allowed: Collection[str], knows: Callable[[]
     Raises:
         ValidationError: one is unknown, or given twice.
     """
+    if not request.scope["query_string"]:
+        return {}
     found: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in allowed:

@@ -53,6 +53,8 @@ class _Process:
 
 
 _process = _Process()
+# The provider that was asked last, and its tracer.
+_latest: tuple[TracerProvider | None, Tracer | None] = (None, None)
 
 
 def are_wanted(settings: Settings) -> bool:
@@ -104,8 +106,15 @@ def provider(settings: Settings) -> TracerProvider | None:
 
 def tracer(settings: Settings) -> Tracer | None:
     """The maker of this process's spans; None while it makes none."""
+    global _latest  # noqa: PLW0603  # kept, because making a tracer takes longer than making a span
     found = provider(settings)
-    return None if found is None else found.get_tracer(_NAME)
+    if found is None:
+        return None
+    known, made = _latest
+    if known is not found or made is None:
+        made = found.get_tracer(_NAME)
+        _latest = found, made
+    return made
 
 
 @contextmanager
@@ -193,7 +202,8 @@ def _of_the_program() -> TracerProvider | None:
     if api is None:  # nobody can have set one
         return None
     found: TracerProvider = api.get_tracer_provider()
-    return None if isinstance(found, api.ProxyTracerProvider | api.NoOpTracerProvider) else found
+    kind = type(found)  # each call of a client comes here: compared, not looked up
+    return None if kind is api.ProxyTracerProvider or kind is api.NoOpTracerProvider else found
 
 
 def _make_provider(service: str) -> OwnProvider:

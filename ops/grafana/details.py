@@ -268,9 +268,9 @@ def redis(places: dict[str, int]) -> Json:
         ),
         stat(
             "Re-embedding",
-            "Whether a re-embedding is under way, paused or not.",
+            "Open from its start until it is finalized or rolled back, paused or not.",
             gauge("emendo_reembedding_active"),
-            texts={0: "none", 1: "under way"},
+            texts={0: "none", 1: "open"},
             width=6,
         ),
         stat(

@@ -14,7 +14,12 @@ LANES = (
     'sum by (lane) (label_replace(label_replace(max by (job, shard) (emendo_jobs_queued{job="$job"}), '
     '"lane", "interactive", "shard", ".*"), "lane", "$1", "shard", "(inference|bulk|maintenance).*"))'
 )
-FIRING = 'ALERTS{alertstate="firing", alertname=~"Emendo.*", job=~"$job|"}'
+
+
+def _firing(severity: str) -> str:
+    """The alerts that fire; EmendoNotSeen has no job."""
+    return f'ALERTS{{alertstate="firing", alertname=~"Emendo.*", job=~"$job|", severity=~"{severity}"}}'
+
 
 _TARGETS = [
     stat(
@@ -182,7 +187,7 @@ _ALERTS = [
     stat(
         "Alerts that fire now",
         "Alerts of ops/prometheus/rules.yml. Critical ones page a person.",
-        f"count({FIRING}) or vector(0)",
+        f"count({_firing('.*')}) or vector(0)",
         steps=((GREEN, None), (RED, 1)),
         width=4,
         height=6,
@@ -190,7 +195,7 @@ _ALERTS = [
     table(
         "Which alerts",
         "The dashboard “when you are paged” has a section for each.",
-        Query(f"max by (alertname, severity) ({FIRING})"),
+        Query(f"max by (alertname, severity) ({_firing('.*')})"),
         {"alertname": "alert", "severity": "severity"},
         width=8,
         height=6,
@@ -200,7 +205,7 @@ _ALERTS = [
     lines(
         "Alerts over time",
         "Number of alerts that fired.",
-        Query(f"count by (severity) ({FIRING}) or on () vector(0)", "{{severity}}"),
+        *(Query(f"count({_firing(severity)}) or vector(0)", severity) for severity in ("critical", "warning")),
         width=12,
         height=6,
     ),

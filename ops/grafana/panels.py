@@ -188,7 +188,7 @@ def lines(title: str, description: str, *queries: Query, unit: str = "short", **
         description,
         queries,
         more.pop("width", 12),
-        more.pop("height", 9),
+        more.pop("height", 8),
         unit=unit,
         steps=steps,
         options=options,
@@ -208,7 +208,7 @@ def table(title: str, description: str, query: Query, names: dict[str, str], **m
         description,
         [Query(query.expr, query.legend, instant=True, format="table")],
         more.pop("width", 12),
-        more.pop("height", 9),
+        more.pop("height", 8),
         options={"showHeader": True, "cellHeight": "sm"},
         defaults={"noValue": more.pop("empty", "none")},
         transformations=[{"id": "organize", "options": shown}],
@@ -228,7 +228,7 @@ def heatmap(title: str, description: str, expr: str, *, unit: str, **more: Any) 
     }
     query = Query(expr, "{{le}}", format="heatmap")
     return Panel(
-        "heatmap", title, description, [query], more.pop("width", 12), more.pop("height", 9), options=options, **more
+        "heatmap", title, description, [query], more.pop("width", 12), more.pop("height", 8), options=options, **more
     )
 
 

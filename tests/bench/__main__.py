@@ -17,7 +17,7 @@ from emendo_client.errors import EmendoError
 from emendo_ops.bench.figure import Figure, Row, figure
 from emendo_ops.bench.report import Report
 from emendo_ops.bench.testbed import TestBed
-from tests.bench import capacity, gateway, latency, reembedding, throughput
+from tests.bench import capacity, gateway, latency, promises, reembedding, throughput
 from tests.bench.plan import Plan
 from tests.bench.rows import ROWS, chosen
 
@@ -34,6 +34,7 @@ EXPERIMENTS = {
     "size": capacity.size,
     "bytes": capacity.weight,
     "resident": capacity.resident,
+    **promises.EXPERIMENTS,
 }
 
 # Failures of one experiment: the product, a baseline's process, Redis, the provider, a check.

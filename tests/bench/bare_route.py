@@ -18,5 +18,11 @@ async def add(body: NewMemories) -> dict[str, str]:
     return {"job_id": "0f3c2b9e-0f3c-0f3c-0f3c-0f3c2b9e0f3c", "status": "queued", "url": str(len(body.messages))}
 
 
+@app.get("/health")
+async def health() -> dict[str, str]:
+    """Asks nobody."""
+    return {"status": "alive"}
+
+
 if __name__ == "__main__":
     uvicorn.run(app, port=int(sys.argv[1]), access_log=False, log_level="warning", http="h11")

@@ -113,7 +113,7 @@ def gateway(plan: Plan) -> Samples:
             client.close()
         plan.bed.wipe()
         samples.add("emendo", _under_load(plan))
-        samples.add("bare", {"rate": _bare(plan)})
+        samples.add("bare", _bare(plan))
     samples.note(f"{_CONNECTIONS} connections; the gateway checks a key, and its jobs are accepted, but no worker runs")
     return samples
 
@@ -155,7 +155,20 @@ def _batches(plan: Plan, client: Http, store: Store, number: int) -> dict[str, f
 def _under_load(plan: Plan) -> dict[str, float]:
     """Adds a second that are accepted, and the p99 of health meanwhile."""
     settings = plan.bed.settings()
-    with _gateway(settings, "bench") as (port, key), _load(plan, port, key) as load:
+    with _gateway(settings, "bench") as (port, key):
+        return _loaded(plan, port, key)
+
+
+def _bare(plan: Plan) -> dict[str, float]:
+    """The same of the bare route."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.bench.bare_route", str(port)]
+    with _serving(command, dict(os.environ), port):
+        return _loaded(plan, port, "none")
+
+
+def _loaded(plan: Plan, port: int, key: str) -> dict[str, float]:
+    with _load(plan, port, key) as load:
         client = Http(port, key)
         looks = []
         while load.poll() is None or len(looks) < plan.size(_LOOKS):
@@ -166,14 +179,6 @@ def _under_load(plan: Plan) -> dict[str, float]:
         client.close()
         assert load.stdout is not None
         return {"rate": float(load.stdout.read()), "health_p99": percentile(looks, 0.99) * 1_000}
-
-
-def _bare(plan: Plan) -> float:
-    port = free_port()
-    command = [sys.executable, "-m", "tests.bench.bare_route", str(port)]
-    with _serving(command, dict(os.environ), port), _load(plan, port, "none") as load:
-        assert load.stdout is not None
-        return float(load.stdout.read())
 
 
 @contextmanager

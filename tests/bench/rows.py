@@ -6,6 +6,7 @@ from emendo_ops.bench.figure import Part, Row, Source, Target
 from emendo_ops.bench.updates import IN_FLIGHT
 
 PEER = "mem0"
+BEFORE = "before"
 
 
 def _ratio(metric: str, contender: str, kind, bound: float, unit: str, *, base: str = "", **more) -> tuple[Part, ...]:
@@ -17,7 +18,17 @@ def _value(metric: str, kind, bound: float, unit: str, **more) -> Part:
     return Part(Source("emendo", metric), reach=Target(kind, bound), unit=unit, **more)
 
 
+def _before(metric: str, kind, bound: float, unit: str, ratio: float, **more) -> tuple[Part, ...]:
+    """A figure with a bound of its own, and its ratio to the release before."""
+    than = Source(BEFORE, metric)
+    return (
+        _value(metric, kind, bound, unit, **more),
+        Part(Source("emendo", metric), than, Target(kind, ratio), source_unit=unit, digits=3),
+    )
+
+
 SINGLES = f"single client.update jobs/s, {IN_FLIGHT} calls in flight, one worker process, job events on"
+OLDER = "the release before, from git"
 BATCH = "batch_update of 20,000 memories, updates/s"
 
 ROWS = (
@@ -85,6 +96,13 @@ ROWS = (
         (_value("health_p99", "≤", 20, "ms"),),
     ),
     Row(
+        "gateway-health-bare",
+        "latency of /health while the gateway accepts as many adds as it can, p99",
+        "a bare route that asks nobody, under the bare route's load",
+        "gateway",
+        _ratio("health_p99", "bare", "≤", 2, "ms"),
+    ),
+    Row(
         "visible",
         "enqueue → visible in search at 50 updates/s, provider time subtracted",
         "–",
@@ -125,6 +143,55 @@ ROWS = (
         "after 10,000",
         "resident",
         _ratio("after_mb", "emendo", "≤", 1.15, "MB", base="before_mb"),
+    ),
+    Row(
+        "history",
+        "bytes of history for an update of 200 characters, with 100 of metadata",
+        OLDER,
+        "history",
+        _ratio("bytes", BEFORE, "≤", 0.75, "bytes"),
+    ),
+    Row(
+        "erase-letters",
+        "hard delete beside 100,000 dead letters of another project, from the call to its end",
+        OLDER,
+        "erase-letters",
+        _before("ms", "≤", 20, "ms", 0.1),
+    ),
+    Row(
+        "erase-versions",
+        "worst PING of another connection while a memory with 100,000 versions is erased",
+        OLDER,
+        "erase-versions",
+        _before("ping_ms", "≤", 50, "ms", 0.1),
+    ),
+    Row(
+        "behind-batch",
+        "batch of 5 behind another project's batch of 20,000",
+        OLDER,
+        "behind-batch",
+        _before("seconds", "≤", 1, "s", 0.5),
+    ),
+    Row(
+        "behind-adds",
+        "inferred add behind another project's 200",
+        OLDER,
+        "behind-adds",
+        _before("seconds", "≤", 2, "s", 0.25),
+    ),
+    Row(
+        "behind-lock",
+        "retry beside another project's 5,000 jobs that wait for one lock",
+        OLDER,
+        "behind-lock",
+        _before("seconds", "≤", 2, "s", 0.5),
+    ),
+    Row(
+        "due",
+        "jobs done a second when 10,000 are due after an outage",
+        OLDER,
+        "due",
+        _ratio("rate", BEFORE, "≥", 1.5, "/s"),
     ),
 )
 

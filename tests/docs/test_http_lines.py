@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -16,7 +17,7 @@ import pytest
 
 from emendo_client.testing.worker import environment
 from tests.support.gateway import make_key
-from tests.support.mem0.driven import command
+from tests.support.mem0.driven import INSTALLED, command
 from tests.support.patience import PATIENCE
 from tests.support.shell_lines import Shell, blocks, commands
 from tests.support.web.servers import serving
@@ -128,3 +129,30 @@ def test_mem0s_own_client(place, address, project, emendo_worker, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert [hit["memory"] for hit in json.loads(done.stdout)["results"]] == ["I dislike seafood."]
+
+
+def test_mem0s_npm_client(address, project, emendo_worker, tmp_path):
+    key, _ = make_key(emendo_worker, project, "write")
+    node = command("npm")[0]
+    (code,) = blocks("docs/how-to/mem0-clients.md", "js")
+    assert (code.count(WRITTEN), code.count("em_…")) == (1, 1)
+    *before, listed = code.replace(WRITTEN, address).replace("em_…", key).strip().splitlines()
+    stored = 'await client.add([{ role: "user", content: "I dislike seafood." }], { userId: "ana", infer: false });'
+    (tmp_path / "page.mjs").write_text(
+        "\n".join((*before, stored, f"const listed = {listed}", "console.log(JSON.stringify(listed));"))
+    )
+    (tmp_path / "node_modules").symlink_to(INSTALLED / "node_modules")
+    variables = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "NO_PROXY": "127.0.0.1", "MEM0_TELEMETRY": "false"}
+    done = subprocess.run(
+        [node, "page.mjs"],
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [memory["memory"] for memory in json.loads(done.stdout.splitlines()[-1])["results"]] == [
+        "I dislike seafood."
+    ]

@@ -90,6 +90,7 @@ FORMS = [
     Form("not", _EMENDO, {"metadata": {"price": {"not": {"gt": 5}}}}, {"shop", "bare"}, False),
     Form("AND", _MEM0, {"AND": [{"metadata": {"open": True}}, {"metadata": {"price": 5}}]}, {"shop"}),
     Form("AND", _LANGCHAIN, {"$and": [{"open": True}, {"price": {"$gte": 6}}]}, set(), False),
+    Form("AND", _LANGCHAIN, {"topic": "art", "price": {"$exists": False}}, set(), True),
     Form("OR", _MEM0, {"OR": [{"agent_id": "guide"}, {"metadata": {"price": 5}}]}, {"shop", "cafe"}),
     Form("OR", _LANGCHAIN, {"$or": [{"topic": "art"}, {"price": {"$lt": 6}}]}, {"shop", "museum"}, False),
     Form("NOT", _MEM0, {"NOT": [{"agent_id": "guide"}, {"metadata": {"price": 5}}]}, {"museum", "bare"}),

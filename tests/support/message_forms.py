@@ -5,6 +5,7 @@ Each entry of FORMS is one argument of `add(messages=…)`. Its name begins with
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from openai.types.chat import ChatCompletionMessage
@@ -54,6 +55,21 @@ class LangChainMessage(BaseModel):
     type: str = "human"
     name: str | None = None
     id: str | None = None
+
+
+@dataclass
+class Turn:
+    """A message as a dataclass."""
+
+    role: str = "user"
+    content: str = "I moved to Lisbon."
+
+
+class OldModel:
+    """A message as a model of pydantic 1."""
+
+    def dict(self) -> dict[str, Any]:
+        return {"type": "human", "content": "I moved to Lisbon."}
 
 
 USER = [("user", "I moved to Lisbon.")]
@@ -298,6 +314,50 @@ FORMS: dict[str, Form] = {
     ),
     "LangChain: strings as parts": Form(
         [{"role": "human", "content": ["I moved to Lisbon.", _IMAGE]}], USER, {"image": 1}
+    ),
+    "LangChain: pairs": Form([("human", "I moved to Lisbon."), ("ai", "Nice.")], [*USER, ("assistant", "Nice.")]),
+    "LangChain: objects of pydantic 1": Form([OldModel()], USER),
+    "any: a dataclass": Form([Turn()], USER),
+    "LlamaIndex: blocks": Form(
+        [
+            {
+                "role": "user",
+                "additional_kwargs": {},
+                "blocks": [
+                    {"block_type": "text", "text": "I moved to Lisbon."},
+                    {"block_type": "image", "image": None, "url": "https://example.org/a.png"},
+                ],
+            }
+        ],
+        USER,
+        {"image": 1},
+    ),
+    "Bedrock: a tool is used": Form(
+        [
+            {"role": "user", "content": [{"text": "I moved to Lisbon."}]},
+            {"role": "assistant", "content": [{"toolUse": {"toolUseId": "t1", "name": "weather", "input": {}}}]},
+            {
+                "role": "user",
+                "content": [{"toolResult": {"toolUseId": "t1", "content": [{"text": "Sunny."}], "status": "success"}}],
+            },
+        ],
+        [*USER, ("tool", "Sunny.")],
+        {"tool_call": 1, "empty": 1},
+    ),
+    "Bedrock: an image, a document, a thought": Form(
+        [
+            {
+                "role": "user",
+                "content": [
+                    {"text": "I moved to Lisbon."},
+                    {"image": {"format": "png", "source": {"bytes": b""}}},
+                    {"document": {"format": "pdf", "name": "lease", "source": {"bytes": b""}}},
+                    {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "s"}}},
+                ],
+            }
+        ],
+        USER,
+        {"image": 1, "file": 1, "thinking": 1},
     ),
     "AI SDK: parts with a media type": Form(
         [

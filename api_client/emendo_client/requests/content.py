@@ -97,8 +97,19 @@ def json_value(value: Any, name: str, depth: int = 0, room: Iterator[int] | None
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_WHOLE_NUMBER:
         raise ValidationError(f"{name} holds a whole number beyond 64 bits", suggestion="give it as a string")
     if value is not None and not isinstance(value, bool | int | float):
-        raise wrong_type(f"a value of {name}", value, "a JSON value")
+        raise wrong_type(f"a value of {name}", value, "a JSON value", _as_json(value))
     return value
+
+
+def _as_json(value: Any) -> str:
+    """The advice for a value that JSON does not have."""
+    if hasattr(value, "isoformat"):
+        return "give its isoformat(), which filters read as a time"
+    if hasattr(value, "tolist"):  # numpy's arrays and numbers
+        return "give its tolist()"
+    if isinstance(value, set | frozenset):
+        return "give a list"
+    return "give a text, a number, True, False, None, a list or a mapping; str(value) makes a text of most things"
 
 
 def _json_key(key: Any, name: str, *, is_new: bool) -> str:

@@ -1,11 +1,13 @@
 """Messages as chat APIs have them, as the messages of a conversation: role, text and name.
 
-Forms: OpenAI's (chat and responses), Anthropic's, Gemini's and LangChain's, as mappings or as objects with
-`model_dump`. Texts of one message are joined. All else is left out and counted. Errors name the message by its index.
+Forms: OpenAI's (chat and responses), Anthropic's, Gemini's, Bedrock's, LangChain's and LlamaIndex', as mappings or as
+objects that can be one. Texts of one message are joined. All else is left out and counted. Errors name the message by
+its index.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -45,6 +47,8 @@ _KINDS = {
 }
 # Fields of Ollama, DeepSeek, vLLM and OpenRouter beside the content.
 _THOUGHTS = ("thinking", "reasoning", "reasoning_content")
+# Fields with a message's parts; the last one is LlamaIndex'.
+_BODIES = ("content", "parts", "blocks")
 EMPTY, OTHER = "empty", "other"
 _MAX_DEPTH = 8  # a result within a result is rare enough
 
@@ -130,16 +134,22 @@ def _add(found: Conversation, item: Any, name: str, settings: Settings) -> None:
 
 
 def _mapping(value: Any) -> Mapping[str, Any] | None:
-    """A mapping, or an object that can be one, such as a pydantic model; None for anything else."""
+    """A mapping, or an object that can be one: a pydantic model of either version or a dataclass; else None."""
     if isinstance(value, Mapping):
         return value
-    dump = None if isinstance(value, type) else getattr(value, "model_dump", None)
+    if isinstance(value, type):
+        return None
+    if dataclasses.is_dataclass(value):
+        return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    dump = getattr(value, "model_dump", None) or getattr(value, "dict", None)
     dumped = dump() if callable(dump) else None
     return dumped if isinstance(dumped, Mapping) else None
 
 
 def _message(item: Any, name: str) -> Mapping[str, Any]:
     """The message's fields, also of one that LangChain has written down."""
+    if isinstance(item, tuple) and len(item) == len(("role", "text")) and _known_role(item[0]) is not None:
+        item = {"role": item[0], "content": item[1]}  # LangChain takes pairs
     message = _mapping(item)
     if message is None:
         raise wrong_type(name, item, "a mapping with role and content, or an object with model_dump()")
@@ -186,10 +196,10 @@ def _body(message: Mapping[str, Any], name: str) -> Any:
     item = _item_type(message)
     if item is not None:
         return message.get("output") if _OUTPUT.search(item) else [message]
-    for field_name in ("content", "parts"):
+    for field_name in _BODIES:
         if message.get(field_name):
             return message[field_name]
-    if not message.keys() & {"content", "parts", "tool_calls", "function_call", "refusal", "audio"}:
+    if not message.keys() & {*_BODIES, "tool_calls", "function_call", "refusal", "audio"}:
         raise ValidationError(
             f"{name}.content is missing", suggestion="a message has role and content: a text, or a list of parts"
         )
@@ -241,8 +251,8 @@ class _Parts:
             if said is not None and not isinstance(said, str):
                 raise wrong_type(f"{name}.text", said, "a text")
             self._keep(said, texts)
-        elif kind == "tool_result" and part.get("content") is not None:
-            self._read(part["content"], f"{name}.content", self.results, depth + 1)
+        elif kind == "tool_result" and (result := _result_of(part)) is not None:
+            self._read(result, f"{name}.content", self.results, depth + 1)
         elif kind == "tool_call":
             self.calls += 1
         else:
@@ -254,8 +264,14 @@ class _Parts:
             texts.append(said)
 
 
+def _result_of(part: Mapping[str, Any]) -> Any:
+    """The answer of a tool; Bedrock has it within a field for the kind."""
+    inner = part.get("toolResult")
+    return (inner if isinstance(inner, Mapping) else part).get("content")
+
+
 def _kind(part: Mapping[str, Any]) -> str:
-    given = part.get("type")
+    given = part.get("type") or part.get("block_type")
     if part.get("thought") is True:
         return "thinking"
     if given in _TEXTS or (given is None and part.get("text") is not None):

@@ -6,6 +6,7 @@ what is wrong and what is allowed. Messages name the field, never its content.
 
 from __future__ import annotations
 
+import builtins
 import re
 import sys
 from collections.abc import Sequence
@@ -233,9 +234,13 @@ def flag(value: Any, name: str) -> bool:
     return value
 
 
-def wrong_type(name: str, value: Any, expected: str) -> ValidationError:
+def wrong_type(name: str, value: Any, expected: str, suggestion: str | None = None) -> ValidationError:
     """The error for a value of a type that is not expected."""
-    return ValidationError(f"{name} is of type {type(value).__name__}; it must be {expected}")
+    kind = type(value)
+    # numpy has a bool, too.
+    is_taken = kind.__module__ != "builtins" and hasattr(builtins, kind.__name__)
+    shown = f"{kind.__module__}.{kind.__name__}" if is_taken else kind.__name__
+    return ValidationError(f"{name} is of type {shown}; it must be {expected}", suggestion=suggestion)
 
 
 def forbidden(name: str, found: re.Match[str]) -> ValidationError:

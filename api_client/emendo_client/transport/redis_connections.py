@@ -57,12 +57,18 @@ class _LoopConnections:
         }
         self.shared_senders: Mapping[str, AsyncSender] = {"control": AsyncAutoPipeline(self.control)}
 
+    async def close(self) -> None:
+        """Closes all of them."""
+        await self.data.aclose()
+        await self.control.aclose()
+        await self.listening.aclose()
+
 
 class AsyncRedisConnections:
     """The asyncio twin of `RedisConnections`. Each event loop has its own, opened at its first call."""
 
     def __init__(self, settings: Settings) -> None:
-        self._loops = PerLoop(lambda: _LoopConnections(settings))
+        self._loops = PerLoop(lambda: _LoopConnections(settings), _LoopConnections.close)
 
     @property
     def listening(self) -> AsyncRedis:
@@ -91,8 +97,4 @@ class AsyncRedisConnections:
 
     async def aclose(self) -> None:
         """Closes those of the running loop; a loop that was closed has closed its own."""
-        opened = self._loops.pop()
-        if opened is not None:
-            await opened.data.aclose()
-            await opened.control.aclose()
-            await opened.listening.aclose()
+        await self._loops.close()

@@ -8,6 +8,7 @@ import uuid
 from emendo_config.errors import EmendoError
 from emendo_gateway.admission.asgi import App, Message, Receive, Scope, Send, header_values
 from emendo_gateway.admission.kinds import Kind, kind_of
+from emendo_gateway.admission.turns import Turns
 from emendo_gateway.callers import RequestState, begin
 from emendo_gateway.problems.problem import Problem, problem_of
 from emendo_gateway.problems.refusals import Refusal, unexpected
@@ -31,19 +32,23 @@ class Envelope:
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self._turns = Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request, or the lifespan."""
-        if scope["type"] == "lifespan":
+        if scope["type"] == "http":
+            await self._request(scope, receive, send)
+        elif scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-            return
-        if scope["type"] != "http":  # nothing here speaks WebSocket
+        else:  # nothing here speaks WebSocket
             await send({"type": "websocket.close", "code": 1008})
-            return
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = begin(scope, _request_id(scope))
         started = False
         is_head = scope["method"] == "HEAD"
-        if is_head and kind_of(scope) is not Kind.WAIT:  # a stream has no answer without a body
+        kind = kind_of(scope)
+        if is_head and kind is not Kind.WAIT:  # a stream has no answer without a body
             scope = {**scope, "method": "GET"}
 
         async def completed(message: Message) -> None:
@@ -56,6 +61,8 @@ class Envelope:
             await send(message)
 
         try:
+            if kind is not Kind.HEALTH:
+                await self._turns.take()
             await self._app(scope, receive, completed)
         except EmendoError as error:
             problem = problem_of(error)

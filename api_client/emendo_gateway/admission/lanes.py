@@ -37,11 +37,14 @@ class Lane:
         Raises:
             TransientError: (OVERLOADED) none became free in time, or too many wait already.
         """
-        if self._free.locked() and self._queued >= self._places * _QUEUED_PER_PLACE:
+        if not self._free.locked():
+            await self._free.acquire()  # which does not wait then
+            return
+        if self._queued >= self._places * _QUEUED_PER_PLACE:
             raise self._overloaded()
         self._queued += 1
         try:
-            async with asyncio.timeout(self._longest_wait if self._free.locked() else None):
+            async with asyncio.timeout(self._longest_wait):
                 await self._free.acquire()
         except TimeoutError:
             raise self._overloaded() from None

@@ -28,21 +28,39 @@ async def used(client: AsyncMemoryClient, number: int) -> str:
     return (await job.info()).job_id
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_each_run_of_asyncio_works_with_one_client(shared):
     ids = [asyncio.run(used(shared, number)) for number in range(6)]
     assert len(set(ids)) == 6
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_closed_loop_leaves_no_connections_behind(shared):
     for number in range(5):
         asyncio.run(used(shared, number))
-    gc.collect()
-    assert len(shared._connections._loops._values) == 1
+    gc.collect()  # a socket that is not closed would say so now
+    assert shared._connections._loops._values == {}
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # nobody could close its connections
+def test_a_loop_that_is_closed_without_more_is_forgotten_at_the_next_use(shared):
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(used(shared, 1))
+    assert loop in shared._connections._loops._values
+    loop.close()
+    asyncio.run(used(shared, 2))
+    assert shared._connections._loops._values == {}
+    gc.collect()  # not in a later test
+
+
+def test_a_loop_that_goes_on_after_its_generators_were_shut_down_opens_new_connections(shared):
+    with asyncio.Runner() as runner:
+        runner.run(used(shared, 1))
+        runner.get_loop().run_until_complete(runner.get_loop().shutdown_asyncgens())
+        assert shared._connections._loops._values == {}
+        runner.get_loop()._asyncgens_shutdown_called = False  # else asyncio warns of each new generator
+        runner.run(used(shared, 2))
+        assert len(shared._connections._loops._values) == 1
+
+
 def test_loops_of_several_threads_at_once(shared):
     ids: list[str] = []
     threads = [threading.Thread(target=lambda n=n: ids.append(asyncio.run(used(shared, n)))) for n in range(8)]
@@ -65,7 +83,6 @@ async def test_a_closed_client_has_closed_the_connections_of_its_loop(emendo_set
     assert not any(connection.is_connected for pool in pools for connection in pool._available_connections)
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_forked_process_begins_without_the_parents_connections(shared):
     asyncio.run(used(shared, 1))
     loops = shared._connections._loops

@@ -58,11 +58,12 @@ def all_succeed(pids: list[int]) -> None:
 def vectors_are_right(client: MemoryClient, name: str) -> None:
     """Each query's vector is that of its text, in the answer and in the cache."""
     space = client._look_up_space()
-    for number in range(SEARCHES):
-        query = f"query {number} of {name}"
-        expected = MemoryClient(client.settings)._queries.embed(query, space)
-        assert client._queries.embed(query, space) == expected
-        assert client._queries.embed(query, space) == expected
+    with MemoryClient(client.settings) as fresh:
+        for number in range(SEARCHES):
+            query = f"query {number} of {name}"
+            expected = fresh._queries.embed(query, space)
+            assert client._queries.embed(query, space) == expected
+            assert client._queries.embed(query, space) == expected
 
 
 def test_children_search_with_their_own_vectors(preloaded):

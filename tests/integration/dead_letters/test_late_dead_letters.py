@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emendo_client.testing.openai_server.faults import Fault
+from emendo_config.store import scripts
 from emendo_workers.intake.attempt import BatchRunner
 from emendo_workers.intake.drain import Drain
 from tests.support.intake import added, drain, shard_of_job
@@ -39,3 +40,14 @@ def test_an_erasure_while_a_failure_is_being_recorded_leaves_nothing_either(
     Drain(services, shard).run()
     assert failed.status() == "failed"
     assert b"secret" not in services.control.hget(services.keys.job(failed.id), "payload")
+
+
+def test_a_record_that_changed_or_went_meanwhile_is_not_written(services):
+    record = services.keys.job("ended")
+    redacting = scripts.redact(record=record, field="results", stored="read", kept="without content")
+    services.control.hset(record, "results", "newer")
+    assert scripts.redact.replies(scripts.run(services.control, [redacting])) == [False]
+    assert services.control.hget(record, "results") == b"newer"
+    services.control.delete(record)
+    assert scripts.redact.replies(scripts.run(services.control, [redacting])) == [False]
+    assert not services.control.exists(record), "it would have no expiry"

@@ -9,6 +9,7 @@ import redis
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from emendo_config.store import scripts
+from emendo_workers.intake import drain as drains
 from emendo_workers.intake import inbox
 from emendo_workers.intake.attempt import BatchRunner
 from emendo_workers.intake.drain import Drain
@@ -108,6 +109,21 @@ def test_a_read_whose_answer_was_lost_costs_neither_the_job_nor_a_busy_loop(serv
     assert len(reads) <= 3
     assert job.status() == "succeeded"
     assert services.control.xlen(services.keys.inbox(shard_of_job(services, job))) == 0
+
+
+def test_an_entry_that_nobody_can_read_costs_no_busy_loop(services, client, monkeypatch):
+    job = client.add("hello", user_id="ana", infer=False)
+    stream = services.keys.inbox(shard_of_job(services, job))
+    inbox.ensure_group(services.control, stream)
+    inbox.read_new(services.control, [stream], 10)
+    real, reads = redis.Redis.xreadgroup, []
+    reconfigure(services, drain_budget=0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(drains, "recover", lambda *_: 0)
+        patch.setattr(redis.Redis, "xreadgroup", lambda *args, **more: reads.append(1) or real(*args, **more))
+        assert drain(services, job) == 0
+    assert len(reads) < 15
+    assert drain(services, job) == 1
 
 
 def test_an_entry_that_was_acknowledged_and_not_deleted_is_worked(services, client):

@@ -15,6 +15,7 @@ from emendo_config.store.pipeline import as_text
 from emendo_ops.backup import export, importing, reading
 from emendo_workers.memories import apply
 from emendo_workers.memories import importing as commands
+from tests.support.failover import Replica
 from tests.support.intake import added, drain, drain_all
 from tests.support.migrating import active_space, worked
 
@@ -300,6 +301,31 @@ def test_a_change_during_the_import_is_kept_whoever_comes_first(services, client
     monkeypatch.setattr(importing.Import, "_stage", with_a_change)
     assert told(restoring.imported(second))["newer_kept"] == 1
     assert client.get(memory_id).memory == "later 4"
+    services.data.delete(*services.data.keys(f"{services.keys.prefix}importing:*"))
+
+
+def test_a_change_that_took_the_number_of_a_lost_one_during_the_import_is_kept(
+    services, client, restoring, monkeypatch, store
+):
+    """The import saw version 2 of the lost change; a failover and another job make a version 2 of their own."""
+    memory_id, stage = store[0], importing.Import._stage
+    before = Replica(services, memory_id)
+    drain(services, client.update(memory_id, "lost"))
+    seen = Replica(services, memory_id)
+    drain(services, client.update(memory_id, "in the file"))
+    file = restoring.exported("whole.jsonl", "--vectors")
+    seen.take_over()
+
+    def with_a_failover(made, memory):
+        if memory.id == memory_id and client.get(memory_id).memory == "lost":
+            before.take_over()
+            drain(services, client.update(memory_id, "of another job"))
+        return stage(made, memory)
+
+    monkeypatch.setattr(importing.Import, "_stage", with_a_failover)
+    assert restoring.version(memory_id) == 2
+    assert told(restoring.imported(file))["other_kept"] == 1
+    assert (restoring.version(memory_id), client.get(memory_id).memory) == (2, "of another job")
     services.data.delete(*services.data.keys(f"{services.keys.prefix}importing:*"))
 
 

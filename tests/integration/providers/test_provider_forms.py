@@ -78,6 +78,26 @@ def test_memories_are_added_and_found_and_the_form_is_remembered(form, settings,
         assert request.body.keys() & {"dimensions", "encoding_format"} == form.sends
 
 
+@pytest.mark.parametrize("form", [each for each in FORMS if each.name == "LM Studio"], ids=["LM Studio"])
+@pytest.mark.parametrize("is_told", [False, True], ids=["found out", "set"])
+def test_each_process_finds_the_form_out_once_unless_the_settings_say_it(form, settings, server, is_told):
+    """The most refused requests that any server of the table costs a process."""
+    if is_told:
+        settings = settings.model_copy(update={"embedding_send_encoding_format": "never", "embedding_max_inputs": 10})
+    refused = []
+    for process in range(3):  # each has services of its own, as a worker process has
+        server.clear_requests()
+        services = started(settings)
+        with MemoryClient(settings) as client:
+            for half in range(2):
+                texts = [f"fact {number} of {process} and {half} about rowing" for number in range(BATCH)]
+                add(client, lambda job, own=services: work_until(own, lambda: job.status().is_final), texts)
+        services.stop()
+        refused.append(len([request for request in server.requests if request.status != 200]))
+    assert all(count <= form.most_refused for count in refused)
+    assert (max(refused) == 0) == is_told
+
+
 @pytest.mark.slow  # the forms themselves are tried without a worker process
 @pytest.mark.parametrize("form", [each for each in FORMS if each.name in REAL], ids=REAL)
 def test_a_real_worker_gets_along_with_it(form, settings, server, tmp_path):

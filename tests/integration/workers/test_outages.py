@@ -10,7 +10,13 @@ from dataclasses import replace
 
 import pytest
 import redis
-from redis.exceptions import NoPermissionError
+from redis.exceptions import (
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+)
 
 from emendo_client import MemoryClient
 from emendo_client.testing.embedded_redis import EmbeddedRedis
@@ -124,6 +130,11 @@ def test_a_redis_that_has_lost_its_replicas_and_takes_no_writes_is_away(services
 def test_what_redis_says_tells_one_that_takes_no_writes_from_a_refusal(said, away):
     assert is_away(redis.ResponseError(said)) is away
     assert failure_of(redis.ResponseError(said)).error_code == (ErrorCode.STORE_AWAY if away else "VECTOR_STORE")
+
+
+@pytest.mark.parametrize("kind", [OutOfMemoryError, ReadOnlyError, MasterDownError, ClusterDownError])
+def test_outages_whose_code_redis_py_takes_out_of_the_words_are_known_by_their_class(kind):
+    assert is_away(kind("command not allowed"))
 
 
 def test_what_our_own_code_did_wrong_is_no_outage():

@@ -29,7 +29,7 @@ def recorded():
 
 @pytest.fixture
 def settings(emendo_settings, openai_server):
-    return with_chat(emendo_settings, openai_server)
+    return with_chat(emendo_settings, openai_server, embedding_max_inputs=2)
 
 
 @pytest.fixture
@@ -119,6 +119,15 @@ def test_jobs_of_many_traces_share_the_steps_and_have_short_spans_of_their_own(t
     assert [span.parent for span in spans.named("update_memory")] == accepted[:3]
     assert len(spans.below(batch)) == len(STEPS)
     assert len({span.trace for span in spans.all}) == 5
+
+
+def test_requests_in_threads_of_their_own_have_their_place(traced, services, client):
+    client.batch_add([{"messages": f"fact {number}", "user_id": "ana"} for number in range(5)], infer=False)
+    drain_all(services)
+    spans = traced.take()
+    requests = spans.named("embeddings text-embedding-3-small")
+    assert len(requests) == 3, "two texts at most in each"
+    assert {span.parent for span in requests} == {spans.one("embed").id}
 
 
 def test_what_its_caller_does_not_sample_is_not_sampled_by_a_worker(traced, services, client, monkeypatch):

@@ -43,6 +43,14 @@ def _uwsgi(*options: str) -> list[str]:
     return [str(_BIN / "uwsgi"), *serve, "--module", f"{_APPS}:wsgi", "--virtualenv", sys.prefix, *options]
 
 
+def _hypercorn(app: str, *options: str) -> list[str]:
+    return [str(_BIN / "hypercorn"), "--bind", "127.0.0.1:{port}", *options, f"{_APPS}:{app}"]
+
+
+def _granian(interface: str, app: str, *options: str) -> list[str]:
+    return [str(_BIN / "granian"), "--interface", interface, "--port", "{port}", *options, f"{_APPS}:{app}"]
+
+
 _SYNC, _ASYNC = "MemoryClient", "AsyncMemoryClient"
 
 WEB_SERVERS = [
@@ -72,6 +80,12 @@ WEB_SERVERS = [
     WebServer("uWSGI --lazy-apps", f"{_SYNC}, made in each worker", _uwsgi("--lazy-apps"), processes=2),
     WebServer("uvicorn", f"{_ASYNC}, one loop", _uvicorn("asgi")),
     WebServer("uvicorn --workers 3", f"{_ASYNC}, one loop each", _uvicorn("asgi", "--workers", "3"), processes=2),
+    WebServer("hypercorn", f"{_ASYNC}, one loop", _hypercorn("asgi")),
+    WebServer("hypercorn --workers 3", f"{_ASYNC}, one loop each", _hypercorn("asgi", "--workers", "3"), processes=2),
+    WebServer("granian, ASGI", f"{_ASYNC}, one loop each", _granian("asgi", "asgi", "--workers", "3"), processes=2),
+    WebServer(
+        "granian, WSGI", f"{_SYNC}, made in each worker", _granian("wsgi", "wsgi", "--workers", "3"), processes=2
+    ),
     WebServer("Django, WSGI", f"{_SYNC} in a view", _gunicorn("--preload", app="django_wsgi"), processes=2),
     WebServer(
         "Django runserver",

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from emendo_client.testing.ports import LOOPBACK, free_port
 from tests.support.patience import PATIENCE
 
-SEARCHES, IN_FLIGHT = 400, 8
+SEARCHES, IN_FLIGHT = 1_000, 8
 # Seconds; far more than any server takes.
 STOP_TIMEOUT = 20.0
 

@@ -32,6 +32,11 @@ from emendo_client.requests.filters import scoped
             {"k": {"$between": [1, 2]}},
         ],
         [
+            {"metadata": {"topic": "a", "k": {"gt": 1}}},
+            {"$and": [{"topic": "a"}, {"k": {"$gt": 1}}]},
+            {"topic": "a", "k": {"$gt": 1}},
+        ],
+        [
             {"AND": [{"role": "user"}, {"run_id": "r"}]},
             {"role": "user", "run_id": "r"},
             {"$and": [{"role": "user"}, {"run_id": "r"}]},

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import UTC, datetime
+from decimal import Decimal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +104,22 @@ def test_a_bad_scope_id_is_refused(value):
 def test_bad_metadata_is_refused(metadata):
     with pytest.raises(ValidationError, match="metadata"):
         content.metadata(metadata, SETTINGS, none_removes=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (datetime(2026, 1, 1, tzinfo=UTC), "is of type datetime.*isoformat"),
+        (np.int64(3), "is of type int64.*tolist"),
+        (np.bool_(True), r"is of type numpy\.bool.*tolist"),
+        ({1}, "is of type set.*give a list"),
+        (Decimal(1), r"is of type Decimal.*str\(value\)"),
+    ],
+)
+def test_a_value_that_json_does_not_have_comes_with_advice(value, says):
+    with pytest.raises(ValidationError) as refused:
+        content.metadata({"k": value}, SETTINGS, none_removes=False)
+    assert re.search(says, str(refused.value))
 
 
 def test_metadata_nested_too_deeply_is_refused():

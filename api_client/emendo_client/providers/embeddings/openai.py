@@ -64,7 +64,7 @@ class OpenAIEmbedder:
         self._form = RequestForm(*_first_form(settings, space.model), doubts=1 if for_queries else 2)
         self._lock = threading.Lock()
         self._sync: openai.OpenAI | None = None
-        self._async = PerLoop(self._server.async_client)
+        self._async = PerLoop(self._server.async_client, openai.AsyncOpenAI.close)
         reset_in_children(self)
 
     def reset_after_fork(self) -> None:
@@ -137,9 +137,7 @@ class OpenAIEmbedder:
     async def close_async(self) -> None:
         """Closes both clients; of the asyncio ones that of the running event loop."""
         self.close()
-        client = self._async.pop()
-        if client is not None:
-            await client.close()
+        await self._async.close()
 
     def _request(self, asked: Asked) -> dict[str, Any]:
         texts = [f"{self._prefix}{text}" for text in asked.texts] if self._prefix else list(asked.texts)

@@ -61,6 +61,8 @@ class _Reader:
                 "filters has something other than a mapping under AND, OR or NOT",
                 suggestion='for instance {"AND": [{"role": "user"}, {"metadata": {"topic": "food"}}]}',
             )
+        if any(map(_has_dollars, given.values())):  # one such condition shows whose spelling the others have
+            spelling = Spelling.LANGCHAIN
         return every(node for name, value in given.items() for node in self._entry(name, value, spelling, depth))
 
     def _entry(self, name: Any, value: Any, spelling: Spelling, depth: int) -> Iterable[Node]:
@@ -72,7 +74,7 @@ class _Reader:
             return [self._logical(logical, value, inner, depth)]
         if name == METADATA:
             return self._metadata(value, spelling, depth)
-        return [self._condition(_subject(name, value, spelling), value, spelling, depth)]
+        return [self._condition(_subject(name, spelling), value, spelling, depth)]
 
     def _logical(self, name: str, value: Any, spelling: Spelling, depth: int) -> Node:
         given = value if isinstance(value, list | tuple) else [value]
@@ -97,13 +99,12 @@ class _Reader:
         return self._conditions.read(subject, value, depth, has_wildcards=spelling is Spelling.MEM0)
 
 
-def _subject(name: str, value: Any, spelling: Spelling) -> Subject:
+def _subject(name: str, spelling: Spelling) -> Subject:
     if name in ID_FIELDS or name in TIME_FIELDS:
         return Subject(name)
     if name.startswith(f"{METADATA}."):
         return Subject(METADATA, name.removeprefix(f"{METADATA}."))
-    is_other_spelling = spelling is Spelling.LANGCHAIN or _has_dollars(value)
-    if is_other_spelling and name not in _OWN_NAMES and not name.startswith("$"):
+    if spelling is Spelling.LANGCHAIN and name not in _OWN_NAMES and not name.startswith("$"):
         return Subject(METADATA, name)
     raise _unknown_field(name)
 
