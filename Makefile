@@ -74,11 +74,15 @@ format: install ## rewrite the code in the house format
 PIN = $(SUPPLY)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --only-binary :all: \
   --emit-build-options --no-header --no-annotate --no-strip-extras --constraint constraints.txt \
   --no-emit-package httpx2-jsfetch
+# What the container image can be built with, and below the same with the offline embedder.
+IMAGE = --no-emit-package tzdata --extra worker --extra gateway --extra flower --extra traces
 
 lock: $(SUPPLY)/.installed ## write the hashes of all pinned wheels, after a change of constraints.txt
 	printf 'hatchling\neditables\n' | $(PIN) --no-emit-package tzdata --extra dev pyproject.toml - --output-file requirements.lock
 	$(PIN) tests/support/web/servers.txt --output-file tests/support/web/servers.lock
 	$(PIN) tests/support/mem0/clients.txt --output-file tests/support/mem0/clients.lock
+	printf 'hatchling\n' | $(PIN) $(IMAGE) pyproject.toml - --output-file ops/images/requirements.lock
+	printf 'hatchling\n' | $(PIN) $(IMAGE) --extra local pyproject.toml - --output-file ops/images/with-local.lock
 	$(PIN) tools/supply-chain.txt --output-file tools/supply-chain.lock
 
 audit: $(SUPPLY)/.installed ## look for dependencies with known vulnerabilities, and for risky calls in our own code

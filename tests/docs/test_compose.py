@@ -17,7 +17,6 @@ import click
 import jsonschema
 import pytest
 import yaml
-from celery.bin.celery import celery as celery_cli
 
 from emendo_config import GatewaySettings, Settings
 from emendo_config.celery_app import create_app
@@ -31,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 COMPOSE = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
-OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
+OURS = sorted(name for name, service in SERVICES.items() if service["image"] == "emendo:local")
 
 COMMON, EMBEDDING, PROVIDERS = (f"ops/compose/{name}.env" for name in ("common", "embedding", "providers"))
 
@@ -62,8 +61,12 @@ def test_it_follows_the_compose_specification():
 
 
 def test_the_services_are_the_documented_ones():
-    assert set(SERVICES) == {"redis", "worker-interactive", "worker-bulk", "beat", "flower", "gateway"}
-    assert set(OURS) == set(SERVICES) - {"redis"}
+    optional = {"prometheus": ["prometheus", "grafana"], "grafana": ["grafana"]}
+    assert {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service} == optional
+    always = {"redis", "worker-interactive", "worker-bulk", "beat", "flower", "gateway"}
+    assert set(SERVICES) == {*always, *optional}
+    assert set(OURS) == always - {"redis"}
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["worker-interactive"]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -107,10 +110,10 @@ def test_ports_are_published_on_the_loopback_address_only(name):
 def test_a_web_port_is_the_same_wherever_it_is_named(cli, name):
     options = parse(cli, SERVICES[name]["command"]).params
     ((_, host_port, container_port),) = published(name)
-    (url,) = re.findall(r"http://[^']+", " ".join(SERVICES[name]["healthcheck"]["test"]))
+    (checked,) = re.findall(r"127\.0\.0\.1:(\d+)", " ".join(SERVICES[name]["healthcheck"]["test"]))
     default = {option.name: option.default for option in cli.get_command(None, name).params}["port"]
     assert options["host"] == "0.0.0.0"  # or nobody outside the container reaches it
-    assert {host_port, container_port, urlsplit(url).port, options["port"]} == {default}
+    assert {host_port, container_port, int(checked), options["port"]} == {default}
 
 
 def test_redis_has_the_port_the_settings_expect():
@@ -234,17 +237,26 @@ def test_every_service_is_watched_restarted_and_bounded(name):
     assert service["restart"] == "unless-stopped"
     assert {"max-size", "max-file"} <= set(service["logging"]["options"])
     assert seconds(service["stop_grace_period"]) >= 10
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert "cap_add" not in service
+
+
+@pytest.mark.parametrize("name", sorted({*SERVICES} - {"grafana"}))
+def test_a_service_writes_to_its_volumes_and_tmp_only(name):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service.get("tmpfs", []) == (["/tmp"] if name in OURS else [])
 
 
 @pytest.mark.parametrize("name", [name for name in OURS if name.startswith("worker-")])
 def test_a_worker_is_asked_under_its_own_name(cli, name):
     kind, command = SERVICES[name]["healthcheck"]["test"]
-    program, *arguments = shlex.split(command)
-    # As `emendo worker` itself: the `celery` of the image would import from the current folder first.
-    assert (kind, [program, *arguments[:3]]) == ("CMD-SHELL", ["python", *python_module("emendo_workers")[1:]])
-    assert find_spec("emendo_workers.__main__")
-    assert parse(celery_cli, ["-A", "emendo_workers.app", *arguments[3:]]).info_name == "inspect"
-    destination = arguments[arguments.index("--destination") + 1]
+    *words, destination = shlex.split(command)
+    # As `emendo worker` itself, and not from the current folder.
+    assert (kind, words) == ("CMD-SHELL", ["python", *python_module("emendo_workers.answers")[1:]])
+    assert find_spec("emendo_workers.answers")
     own_name = parse(cli, SERVICES[name]["command"]).params["name"]
     assert destination == f"{own_name}@$$(hostname)"
 

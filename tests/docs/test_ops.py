@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from packaging.requirements import Requirement
 
 from emendo_client.testing.embedded_redis import SERVER_OPTIONS, EmbeddedRedis
 from emendo_client.testing.redis_servers import find_server
@@ -27,7 +28,10 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DECISIVE = sorted({"appendonly", "appendfsync", "maxmemory-policy", "stream-node-max-bytes", "save", *SERVER_OPTIONS})
 
 # Variables that are not settings: read by docker-compose.yml itself.
-NOT_SETTINGS = {"EMENDO_IMAGE_EXTRAS", "EMENDO_PYTHON_IMAGE", "EMENDO_REDIS_IMAGE"}
+NOT_SETTINGS = {f"EMENDO_{name}_IMAGE" for name in ("PYTHON", "REDIS", "PROMETHEUS", "GRAFANA")} | {
+    "EMENDO_IMAGE_EXTRAS",
+    "EMENDO_INTERACTIVE_WORKERS",
+}
 
 
 def settings_of(connection: redis.Redis) -> dict[str, str]:
@@ -101,7 +105,7 @@ def test_the_image_copies_what_exists_and_nothing_more_is_let_through():
 def test_the_image_copies_what_the_package_is_built_from():
     project, build = PYPROJECT["project"], PYPROJECT["tool"]["hatch"]["build"]
     packages = build["targets"]["wheel"]["packages"]
-    needed = {"pyproject.toml", "requirements.lock", project["readme"], *project["license-files"]}
+    needed = {"pyproject.toml", project["readme"], *project["license-files"]}
     needed |= set(build["targets"]["wheel"].get("force-include", ()))
     missing = [
         name
@@ -119,6 +123,24 @@ def test_the_image_installs_extras_that_exist_and_runs_the_command_that_exists()
     assert {extra for names in named for extra in names.split(",")} <= extras
     (entrypoint,) = re.findall(r'^ENTRYPOINT \["(\w+)"\]$', text, re.MULTILINE)
     assert entrypoint in PYPROJECT["project"]["scripts"]
+
+
+def pinned(path: str) -> set[str]:
+    """The packages of a lock, each with its version, without the hashes."""
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    return {re.sub(r"\[.*\]", "", line.split(" ")[0]) for line in lines if "==" in line}
+
+
+def test_the_image_is_built_of_what_is_tested_and_of_no_tool_for_development():
+    with_local, without = pinned("ops/images/with-local.lock"), pinned("ops/images/requirements.lock")
+    assert without < with_local < pinned("requirements.lock")
+    names = {each.partition("==")[0] for each in with_local}
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    asked = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["build-system"]["requires"]]
+    asked += [line for name in ("cli", "worker", "gateway", "flower", "traces", "local") for line in extras[name]]
+    # A wheel that is missing here would be missed when the image is built.
+    assert {Requirement(line).name for line in asked} - {"emendo"} <= names
+    assert not names & {"pytest", "mypy", "ruff", "matplotlib"}
 
 
 def test_the_image_does_not_run_as_root():

@@ -31,7 +31,9 @@ def celery_command(*words: str) -> list[str]:
         ConfigurationError: the worker's extra is not installed.
     """
     extras.require("worker", "the worker")
-    return python_module("emendo_workers", *words)
+    # Celery's banner is no JSON.
+    quiet = ["--quiet"] if Settings().log_format == "json" else []
+    return python_module("emendo_workers", *quiet, *words)
 
 
 @click.command(epilog=examples("emendo redis --port 0 --dir data"))
