@@ -38,8 +38,12 @@ _RIGHT = f"{SEARCHES:,} of {SEARCHES:,} right"
 _MORE_PROCESSES = (
     ("Celery, prefork pool", "MemoryClient, used before the fork"),
     ("Celery, prefork pool, asyncio.run", "AsyncMemoryClient, a loop for each task"),
+    ("Celery, gevent pool", "MemoryClient, made when the app is loaded"),
     ("multiprocessing, fork", "MemoryClient, used before the fork"),
     ("multiprocessing, spawn and forkserver", "MemoryClient, made in each process"),
+    ("ProcessPoolExecutor, fork", "MemoryClient, used before the fork and meanwhile in threads"),
+    ("ProcessPoolExecutor, forkserver", "MemoryClient, made in each process"),
+    ("os.fork in a thread", "MemoryClient, used in all threads and in the child"),
 )
 
 Rows = Iterable[tuple[str, ...]]

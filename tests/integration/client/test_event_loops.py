@@ -84,8 +84,10 @@ async def test_a_closed_client_has_closed_the_connections_of_its_loop(emendo_set
 
 
 def test_a_forked_process_begins_without_the_parents_connections(shared):
-    asyncio.run(used(shared, 1))
     loops = shared._connections._loops
+    runner = asyncio.Runner()
+    runner.run(used(shared, 1))
+    assert loops._values
     with loops._lock:  # as if another thread was in the middle of a change
         pid = os.fork()
         if not pid:
@@ -96,5 +98,6 @@ def test_a_forked_process_begins_without_the_parents_connections(shared):
                 code = 0
             finally:
                 os._exit(code)
-    asyncio.run(used(shared, 3))
+    runner.run(used(shared, 3))
+    runner.close()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,14 +48,14 @@ def test_each_search_gets_its_own_answer(server: WebServer, searched, tmp_path):
     assert answers.processes >= server.processes
 
 
-@pytest.mark.parametrize("task", ["search", "search-asyncio"])
-def test_the_tasks_of_a_prefork_celery_worker(task, searched, tmp_path):
+@pytest.mark.parametrize(("task", "pool"), [("search", "prefork"), ("search-asyncio", "prefork"), ("search", "gevent")])
+def test_the_tasks_of_a_celery_worker(task, pool, searched, tmp_path):
     from celery import Celery
 
-    queue = f"searches-{os.getpid()}-{task}"
+    queue = f"searches-{os.getpid()}-{task}-{pool}"
     app = Celery("asking", broker=searched["SEARCH_BROKER"], backend=searched["SEARCH_BROKER"])
     command = [sys.executable, "-m", "celery", "-A", "tests.support.web.celery_tasks", "worker"]
-    command += ["--pool", "prefork", "--concurrency", "3", "--queues", queue, "--without-gossip", "--without-mingle"]
+    command += ["--pool", pool, "--concurrency", "3", "--queues", queue, "--without-gossip", "--without-mingle"]
     with (tmp_path / "worker.log").open("wb") as log:
         worker = subprocess.Popen(command, env=searched, stdout=log, stderr=subprocess.STDOUT)
     try:
@@ -65,7 +66,7 @@ def test_the_tasks_of_a_prefork_celery_worker(task, searched, tmp_path):
         worker.send_signal(signal.SIGTERM)
         worker.wait(PATIENCE)
     wrong = [(query, text) for query, (_, _, text) in zip(queries, said, strict=True) if text != query]
-    assert Answers(wrong, len({pid for pid, _, _ in said})) == Answers([], 3)
+    assert Answers(wrong, len({pid for pid, _, _ in said})) == Answers([], 3 if pool == "prefork" else 1)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -79,6 +80,46 @@ def test_a_pool_of_multiprocessing(method, searched, monkeypatch):
     with multiprocessing.get_context(method).Pool(3) as pool:
         said = pool.map(pool_tasks.search, queries, chunksize=SEARCHES // (IN_FLIGHT * 2))
     assert said == queries
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_a_pool_of_concurrent_futures(method, searched, monkeypatch):
+    """Its processes are forked while other threads of the parent search."""
+    for name, value in searched.items():
+        monkeypatch.setenv(name, value)
+    from tests.support.web import pool_tasks
+
+    pool_tasks.prepare()
+    queries = [TEXTS[number % len(TEXTS)] for number in range(SEARCHES)]
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(3, mp_context=context) as processes, ThreadPoolExecutor(IN_FLIGHT) as threads:
+        beside = [threads.submit(pool_tasks.search, query) for query in queries[:100]]
+        assert list(processes.map(pool_tasks.search, queries, chunksize=20)) == queries
+        assert [each.result() for each in beside] == queries[:100]
+
+
+def test_a_fork_in_a_thread(searched, monkeypatch):
+    """Each of several threads forks while the others search, and its child searches."""
+    for name, value in searched.items():
+        monkeypatch.setenv(name, value)
+    from tests.support.web import pool_tasks
+
+    pool_tasks.prepare()
+
+    def fork_and_search(number: int) -> int:
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                texts = [TEXTS[(number + each) % len(TEXTS)] for each in range(50)]
+                code = int([pool_tasks.search(text) for text in texts] != texts)
+            finally:
+                os._exit(code)
+        found = pool_tasks.search(TEXTS[number]) == TEXTS[number]
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) + (not found)
+
+    with ThreadPoolExecutor(IN_FLIGHT) as threads:
+        assert list(threads.map(fork_and_search, range(20))) == [0] * 20
 
 
 def test_a_notebook(searched, tmp_path):
