@@ -27,7 +27,7 @@ def bed(tmp_path_factory):
 
 
 def test_the_rows_have_names_experiments_and_reaches():
-    assert len(rows.ROWS) == len({row.name for row in rows.ROWS}) == 26
+    assert len(rows.ROWS) == len({row.name for row in rows.ROWS}) == 27
     assert {row.experiment for row in rows.ROWS} == set(BENCH["EXPERIMENTS"])
     assert all(part.reach is not None for row in rows.ROWS for part in row.parts)
 
@@ -39,7 +39,7 @@ def test_every_row_is_explained():
 
 def test_rows_against_peers_are_measured_with_peers_only():
     assert [row.name for row in rows.chosen(None, with_peers=True)] == ["singles-mem0", "batch-mem0"]
-    assert len(WITHOUT_PEERS) == 24
+    assert len(WITHOUT_PEERS) == 25
     assert [row.name for row in rows.chosen(["bytes"], with_peers=True)] == ["bytes"]
 
 

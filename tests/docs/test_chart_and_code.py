@@ -72,7 +72,7 @@ def test_a_worker_is_asked_as_in_the_compose_file_under_its_own_name(release, cl
     _, compose = SERVICES["worker-interactive"]["healthcheck"]["test"]
     assert command == f"exec {compose}".replace("$$", "$").replace("interactive@", f"{name}@")
     exec_, program, *arguments = shlex.split(command)
-    assert [exec_, program, *arguments[:3]] == ["exec", "python", *python_module("emendo_workers")[1:]]
+    assert [exec_, program, *arguments[:3]] == ["exec", "python", *python_module("emendo_workers.answers")[1:]]
     assert "livenessProbe" not in container
 
 

@@ -56,7 +56,7 @@ def scrape(settings) -> Scrape:
 def test_each_kind_of_work_is_counted_once(services, client, settings, openai_server):
     memory_id = added(services, client)
     jobs = [client.update(memory_id, "I like seafood."), client.delete(memory_id), client.delete(str(uuid.uuid4()))]
-    openai_server.faults.add(Fault("bad_request", times=1, match="unbearable"))
+    openai_server.faults.add(Fault("bad_request", times=100, match="unbearable"))
     jobs.append(client.add("unbearable", user_id="ana", infer=False))
     openai_server.faults.add(Fault("unavailable", times=100, match="later"))
     jobs.append(client.add("later", user_id="ana", infer=False))

