@@ -10,6 +10,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+# A field of an answer behind which the connection ends.
+CLOSE = (b"connection", b"close")
 
 
 def header_values(scope: Scope, name: bytes) -> list[bytes]:

@@ -9,12 +9,9 @@ from contextlib import asynccontextmanager
 from emendo_client.errors import NetworkError, TransientError, ValidationError
 from emendo_config.error_codes import ErrorCode
 from emendo_config.gateway_settings import GatewaySettings
-from emendo_gateway.admission.asgi import Message, Receive, Scope, header_values
+from emendo_gateway.admission.asgi import CLOSE, Message, Receive, Scope, header_values
 from emendo_gateway.callers import state_of
 from emendo_gateway.problems.refusals import malformed_body
-
-# After such a refusal the rest of the body would still come, so the connection ends.
-_CLOSE = (b"connection", b"close")
 
 
 class ClientGone(Exception):  # noqa: N818  # no failure: nobody is there to be told
@@ -22,7 +19,10 @@ class ClientGone(Exception):  # noqa: N818  # no failure: nobody is there to be 
 
 
 class Bodies:
-    """Reads bodies, and bounds the bytes of all of them together."""
+    """Reads bodies, and bounds the bytes of all of them together.
+
+    After a refusal the rest of the body would still come, so the connection ends.
+    """
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
@@ -71,7 +71,7 @@ class Bodies:
         if held > self._settings.max_body_bytes:
             raise self._too_large(scope)
         if self._buffered > self._settings.max_buffered_bytes:
-            state_of(scope).headers.append(_CLOSE)
+            state_of(scope).headers.append(CLOSE)
             raise TransientError(
                 "the bodies of other requests take all the room there is",
                 error_code=ErrorCode.OVERLOADED,
@@ -79,13 +79,13 @@ class Bodies:
             )
 
     def _too_large(self, scope: Scope) -> ValidationError:
-        state_of(scope).headers.append(_CLOSE)
+        state_of(scope).headers.append(CLOSE)
         return ValidationError(
             f"the body is larger than {self._settings.max_body_bytes} bytes", error_code=ErrorCode.BODY_TOO_LARGE
         )
 
     def _too_slow(self, scope: Scope) -> NetworkError:
-        state_of(scope).headers.append(_CLOSE)
+        state_of(scope).headers.append(CLOSE)
         return NetworkError(
             f"the body did not arrive within {self._settings.body_timeout:g} s", error_code=ErrorCode.BODY_TOO_SLOW
         )
@@ -101,7 +101,7 @@ def _declared(scope: Scope) -> int | None:
 
 def _require_plain(scope: Scope) -> None:
     if any(value.strip().lower() not in (b"", b"identity") for value in header_values(scope, b"content-encoding")):
-        state_of(scope).headers.append(_CLOSE)
+        state_of(scope).headers.append(CLOSE)
         raise ValidationError(
             "the body is compressed, which the gateway does not read",
             error_code=ErrorCode.UNSUPPORTED_MEDIA_TYPE,

@@ -13,7 +13,8 @@ from urllib.parse import unquote_to_bytes
 from emendo_client.errors import PermissionDeniedError, ValidationError
 from emendo_config.error_codes import ErrorCode
 from emendo_config.gateway_settings import GatewaySettings
-from emendo_gateway.admission.asgi import App, Receive, Scope, Send, header_values
+from emendo_gateway.admission.asgi import CLOSE, App, Receive, Scope, Send, header_values
+from emendo_gateway.callers import state_of
 
 _MOST_FIELDS = 100
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.%A-Za-z]{2,80}\]|[^\s:@/\\?#\[\]]{1,253})(:[0-9]{1,5})?")
@@ -40,10 +41,11 @@ class Heads:
         await self._app(scope, receive, send)
 
     def _require_small(self, scope: Scope) -> None:
-        """The server bounds a head that comes in pieces only."""
+        """The server bounds a head that comes in pieces only. Behind such a refusal too, the connection ends."""
         fields = scope["headers"]
         size = sum(len(name) + len(value) for name, value in fields) + len(scope["path"]) + len(scope["query_string"])
         if size > self._longest or len(fields) > _MOST_FIELDS:
+            state_of(scope).headers.append(CLOSE)
             raise ValidationError(
                 f"the head of the request has more than {self._longest} bytes, or more than {_MOST_FIELDS} fields",
                 error_code=ErrorCode.HEAD_TOO_LARGE,
