@@ -60,7 +60,7 @@ def switch(sentinels) -> None:
     "fail",
     [
         pytest.param(lambda sentinels: sentinels.master.kill(), id="killed", marks=pytest.mark.slow),
-        pytest.param(switch, id="demoted"),
+        pytest.param(switch, id="demoted", marks=pytest.mark.slow),
     ],
 )
 def test_the_story_goes_on_with_the_new_master(sentinels, openai_server, tmp_path, fail):
