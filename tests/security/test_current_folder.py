@@ -37,6 +37,7 @@ def test_the_folder_would_be_noticed(planted):
     assert planted.was_run == {"redis"}
 
 
+@pytest.mark.slow  # a process for each
 @pytest.mark.parametrize(
     "command",
     [
@@ -58,6 +59,7 @@ def test_celery_with_our_app_imports_nothing_from_the_current_folder(planted, co
     assert planted.was_run == set()
 
 
+@pytest.mark.slow  # a process for each
 @pytest.mark.parametrize(
     ("command", "says"),
     [

@@ -19,10 +19,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from emendo_workers.intake.drain import Drain
 
-# A death before a round trip finds the servers as one after the trip before does: the slow suite has both.
+# One death for each round trip and side of it takes long.
 DEATHS = [
     pytest.param(False, id="before the round trip", marks=pytest.mark.slow),
-    pytest.param(True, id="after it"),
+    pytest.param(True, id="after it", marks=pytest.mark.slow),
 ]
 
 

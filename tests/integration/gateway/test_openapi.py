@@ -81,6 +81,7 @@ def fuzzed(emendo_worker, openai_server) -> Iterator[tuple[str, str]]:
         yield running.url, make_key(emendo_worker, "fuzzed")[0]
 
 
+@pytest.mark.slow  # thousands of requests
 def test_no_answer_is_a_failure_or_outside_the_schema(fuzzed, tmp_path):
     url, key = fuzzed
     report = fuzz(tmp_path, url, key, phases="examples,coverage", examples=1)

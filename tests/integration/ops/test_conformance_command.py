@@ -11,7 +11,8 @@ from emendo_ops.conformance.checks import CHECKS
 from tests.support.gateway import RunningGateway, make_key
 
 
-@pytest.mark.parametrize("dialect", ["emendo", pytest.param("mem0", marks=pytest.mark.slow)])
+@pytest.mark.slow  # it waits as the checks do
+@pytest.mark.parametrize("dialect", ["emendo", "mem0"])
 def test_the_gateway_passes_every_check(dialect, emendo_worker, openai_server, monkeypatch, capsys):
     monkeypatch.setenv("EMENDO_CONFORMANCE_KEY", make_key(emendo_worker, "examined", "write")[0])
     monkeypatch.setenv("EMENDO_CONFORMANCE_OTHER_KEY", make_key(emendo_worker, "another", "write")[0])

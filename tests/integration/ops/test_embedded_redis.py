@@ -94,6 +94,7 @@ def test_a_machine_without_a_server_is_told_what_to_install(elsewhere, tmp_path,
     assert "pip install" not in refused.stderr
 
 
+@pytest.mark.slow  # a server for each
 @pytest.mark.parametrize("layout", ["Redis 8", "Homebrew", "Redis Stack"])
 def test_a_server_on_path_serves_a_machine_without_the_packages(elsewhere, tmp_path, layout):
     server, module = bundled_parts()

@@ -121,6 +121,7 @@ def test_detached_it_is_found_by_status_and_stopped_by_down(tmp_path):
     assert (gone.returncode, "does not run" in gone.stdout) == (1, True)
 
 
+@pytest.mark.slow  # a stack that gives up
 def test_detached_it_says_why_it_does_not_start(tmp_path):
     (tmp_path / ".emendo").mkdir()
     (tmp_path / ".emendo" / "redis").touch()

@@ -94,7 +94,7 @@ def test_errors_name_options_and_commands_and_no_calls_of_python(cli, emendo_wor
 @pytest.mark.parametrize(
     "encoding",
     [
-        pytest.param(ASCII, id="ascii"),
+        pytest.param(ASCII, id="ascii", marks=pytest.mark.slow),
         pytest.param({"PYTHONIOENCODING": "latin-1"}, id="latin-1", marks=pytest.mark.slow),
     ],
 )

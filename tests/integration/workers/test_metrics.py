@@ -97,6 +97,7 @@ def test_each_kind_of_work_is_counted_once(services, client, settings, openai_se
     assert found.sum("emendo_metrics_read") == 1
 
 
+@pytest.mark.slow  # two workers
 def test_two_workers_at_once_are_counted_together(client, settings, tmp_path):
     # Workers of this test's own: the session's worker also counts the jobs of other tests.
     with WorkerProcess(settings, tmp_path / "first.log"), WorkerProcess(settings, tmp_path / "second.log"):

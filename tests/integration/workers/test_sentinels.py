@@ -75,6 +75,7 @@ def test_the_story_goes_on_with_the_new_master(sentinels, openai_server, tmp_pat
         assert client.update(before, "I like seafood.").wait(PATIENCE).status == "succeeded"
 
 
+@pytest.mark.slow  # sentinels take seconds to know one another
 def test_the_doctor_shows_the_sentinels_and_no_password(sentinels, openai_server, monkeypatch):
     monkeypatch.setenv("EMENDO_REDIS_URL", sentinels.url)
     monkeypatch.setenv("EMENDO_EMBEDDING_BASE_URL", openai_server.base_url)

@@ -134,6 +134,7 @@ def test_the_command_without_its_extra_says_what_to_install(absent, words):
     assert ended.stderr == f"Error: the emendo command needs {' and '.join(absent)}\npip install 'emendo[cli]'\n"
 
 
+@pytest.mark.slow  # a process for each
 @pytest.mark.parametrize(
     ("words", "absent", "said"),
     [
