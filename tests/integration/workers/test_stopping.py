@@ -10,6 +10,7 @@ import pytest
 from emendo_client import MemoryClient
 from emendo_client.testing.fixtures import settings_for
 from emendo_client.testing.worker import WorkerProcess
+from emendo_config.celery_app import create_app
 from tests.support.inferring import Model
 from tests.support.intake import added, drain, reconfigure, shard_of_job, wakeup_of
 from tests.support.patience import LONG_PATIENCE, PATIENCE, until
@@ -100,6 +101,9 @@ def test_it_waits_for_a_long_job_and_leaves_the_next_one(held, tmp_path, signals
         held.worker.send_signal(which)
         until(lambda number=number: log.read_text().count(SAID) == number)
     assert held.worker.is_alive
+    # Until Celery has left its queues, it may take the wake-up that the drain sends for the next job.
+    with create_app(held.settings) as app:
+        until(lambda: app.control.ping(timeout=1, limit=1) == [])
     held.let_go()
     assert held.worker.wait(PATIENCE) == code
     assert (held.under_way.status(), held.behind.status()) == ("succeeded", "queued")
