@@ -99,7 +99,7 @@ def test_no_answer_to_made_up_requests_is_a_failure_or_outside_the_schema(fuzzed
     report = fuzz(tmp_path, url, key, phases=phase, examples=100 if DEEP else 20, seed=seed)
     tested, total = (report["operations"][name] for name in ("tested", "total"))
     assert tested == total > 10 if phase == "fuzzing" else tested > 10  # not every operation has links to others
-    assert report["test_cases"]["generated"] > 100
+    assert report["test_cases"]["generated"] > (100 if phase == "fuzzing" else 30)  # links decide how many there are
 
 
 # mem0's calls.

@@ -113,6 +113,21 @@ def test_a_damaged_record_is_a_dead_letter_within_one_drain(services, client, fi
     assert client.discard_all() == left
 
 
+def test_chunks_that_lost_their_counts_have_together_no_more_items_than_the_job(services, client):
+    with_settings(services, client, chunk_items=2)
+    ids = [added(services, client, f"fact {n}") for n in range(5)]
+    job = client.batch_update([{"memory_id": each, "text": "new"} for each in ids])
+    for number in (1, 2):
+        record = services.keys.job(f"{job.id}:{number}")
+        services.control.delete(record)
+        services.control.rpush(record, "no", "record")
+    drain_all(services)
+    codes = [(item.error or {}).get("code") for item in job.wait(1).results]
+    assert codes == [None] * 2 + ["PAYLOAD_UNREADABLE"] * 3
+    account = account_of(services, job)
+    assert (account["open"], account["done"], account["succeeded"], account["failed"]) == (0, 5, 2, 3)
+
+
 @pytest.mark.parametrize(("field", "value"), damages())
 def test_a_damaged_chunk_is_a_dead_letter_and_the_account_balances(services, client, field, value):
     with_settings(services, client, chunk_items=2)

@@ -106,6 +106,8 @@ def burial(store: Store, unreadable: Unreadable) -> scripts.Ending:
             "shard": as_text(shard) or unreadable.entry.inbox.removeprefix(keys.inbox("")),
         },
     }
+    if is_chunk:
+        outcome["repaired"]["items"] = str(count)
     if memories:
         outcome["memories"] = memories
     if not is_kept:
@@ -153,15 +155,21 @@ def _items(stored: Any) -> int | None:
 
 
 def _items_left(store: Store, record_id: str) -> int:
-    """The items of a chunk that does not say how many: the batch job's without those of the other chunks."""
+    """The items of a chunk that does not say how many: its share of those that no other chunk counts."""
     keys, job_id = store.keys, job_of(record_id)
     whole, chunks = store.control.hmget(keys.job(job_id), "items", "chunks")
-    others = [number for number in range(stored_chunks(as_text(chunks))) if str(number) != chunk_of(record_id)]
-    replies = scripts.run_each(
-        store.control, [("HGET", keys.job(chunk_id(job_id, number)), "items") for number in others]
-    )
-    counted = sum((not isinstance(reply, Exception) and _items(reply)) or 0 for reply in replies)
-    return max(0, (_items(whole) or 0) - counted)
+    numbers = [str(number) for number in range(stored_chunks(as_text(chunks)))]
+    commands = [("HGET", keys.job(chunk_id(job_id, number)), "items") for number in numbers]
+    counts = [
+        None if isinstance(reply, Exception) else _items(reply) for reply in scripts.run_each(store.control, commands)
+    ]
+    silent = [number for number, count in zip(numbers, counts, strict=True) if count is None]
+    left = max(0, (_items(whole) or 0) - sum(count or 0 for count in counts))
+    if chunk_of(record_id) not in silent:
+        return left
+    # Several chunks may have lost their counts. Together they have no more items than there are.
+    each, more = divmod(left, len(silent))
+    return each + (silent.index(chunk_of(record_id)) < more)
 
 
 def _is_erased(store: Store, memories: Sequence[str]) -> bool:
