@@ -158,12 +158,12 @@ def _items_left(store: Store, record_id: str) -> int:
     """The items of a chunk that does not say how many: its share of those that no other chunk counts."""
     keys, job_id = store.keys, job_of(record_id)
     whole, chunks = store.control.hmget(keys.job(job_id), "items", "chunks")
-    numbers = [str(number) for number in range(stored_chunks(as_text(chunks)))]
+    numbers = range(stored_chunks(as_text(chunks)))
     commands = [("HGET", keys.job(chunk_id(job_id, number)), "items") for number in numbers]
     counts = [
         None if isinstance(reply, Exception) else _items(reply) for reply in scripts.run_each(store.control, commands)
     ]
-    silent = [number for number, count in zip(numbers, counts, strict=True) if count is None]
+    silent = [str(number) for number, count in zip(numbers, counts, strict=True) if count is None]
     left = max(0, (_items(whole) or 0) - sum(count or 0 for count in counts))
     if chunk_of(record_id) not in silent:
         return left
