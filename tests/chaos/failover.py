@@ -30,19 +30,22 @@ HELD = 2.0
 SLACK = 1_000_000
 
 
+# A strong change waits for one replica, and is tried again until a master has one.
+SETTINGS = {
+    "strong_replicas": 1,
+    "strong_timeout": 1.0,
+    "max_attempts": 50,
+    "retry_base": 0.2,
+    "retry_max": 2.0,
+    "lease": 2.0,
+    "sweep_interval": 0.2,
+}
+
+
 def failover(directory: Path, seed: int, jobs: int) -> Report:
     """A master and two replicas; strong jobs wait for one of them; every 1-2 s a replica becomes the master."""
     data = ReplicatedRedis(directory)
-    settings = {
-        "strong_replicas": 1,
-        "strong_timeout": 1.0,
-        "max_attempts": 50,
-        "retry_base": 0.2,
-        "retry_max": 2.0,
-        "lease": 2.0,
-        "sweep_interval": 0.2,
-    }
-    with Storm("failover", directory, seed, **settings).running(workers=2, data=data) as storm:
+    with Storm("failover", directory, seed, **SETTINGS).running(workers=2, data=data) as storm:
         storm.provider.latency_ms, storm.provider.jitter_ms = 10, 300  # many changes are decided when it happens
         ids = storm.traffic.add(max(40, jobs // 25))
         shared, forked, doomed = ids[:8], ids[8], ids[9:]

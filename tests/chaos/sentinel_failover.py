@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from tests.chaos.failover import Survivors, strong_flow
+from tests.chaos.failover import SETTINGS, Survivors, strong_flow
 from tests.chaos.invariants import Report
 from tests.chaos.storm import Storm, together
 from tests.support.sentinels import Sentinels
@@ -25,15 +25,7 @@ JOBS_A_FAILOVER = 125.0
 def sentinel_failover(directory: Path, seed: int, jobs: int) -> Report:
     """A master, a replica, three sentinels; strong and eventual jobs flow while the master is killed."""
     data = _Data(directory)
-    settings = {
-        "strong_replicas": 1,
-        "strong_timeout": 1.0,
-        "max_attempts": 200,
-        "retry_base": 0.2,
-        "retry_max": 2.0,
-        "lease": 2.0,
-        "sweep_interval": 0.2,
-    }
+    settings = SETTINGS | {"max_attempts": 200}  # an election takes longer
     with Storm("sentinel-failover", directory, seed, **settings).running(workers=2, data=data) as storm:
         storm.provider.latency_ms, storm.provider.jitter_ms = 10, 200
         ids = storm.traffic.add(max(40, jobs // 25))

@@ -20,6 +20,7 @@ from emendo_config.urls import redact_url
 from emendo_config.worker_process import WORKER_ENVIRONMENT, WORKER_THREADS
 from emendo_ops import extras
 from emendo_ops.console.examples import examples
+from emendo_ops.console.options import folder_option
 from emendo_ops.console.output import echo
 from emendo_ops.console.ports import port_option
 
@@ -38,14 +39,7 @@ def celery_command(*words: str) -> list[str]:
 
 @click.command(epilog=examples("emendo redis --port 0 --dir data"))
 @port_option("--port", 6379)
-@click.option(
-    "--dir",
-    "directory",
-    type=click.Path(path_type=Path),
-    default=Path(".emendo/redis"),
-    show_default=True,
-    help="The folder of its data.",
-)
+@folder_option(".emendo/redis", "The folder of its data.")
 def redis(port: int, directory: Path) -> None:
     """Run the embedded Redis with search in the foreground."""
     from emendo_client.testing.embedded_redis import EmbeddedRedis
@@ -98,14 +92,7 @@ def worker(queues: str, concurrency: int, name: str, pool: str) -> None:
 
 
 @click.command(epilog=examples("emendo beat"))
-@click.option(
-    "--dir",
-    "directory",
-    type=click.Path(path_type=Path),
-    default=Path(".emendo/beat"),
-    show_default=True,
-    help="The folder it runs in.",
-)
+@folder_option(".emendo/beat", "The folder it runs in.")
 def beat(directory: Path) -> None:
     """Run the clock of the periodic jobs. One of them is enough."""
     settings = Settings()

@@ -20,7 +20,7 @@ from emendo_config.urls import redact_url
 from emendo_config.worker_process import WORKER_THREADS
 from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
-from emendo_ops.console.options import json_option
+from emendo_ops.console.options import folder_option, json_option
 from emendo_ops.console.output import echo, print_json
 from emendo_ops.console.ports import port_option
 
@@ -32,14 +32,7 @@ if TYPE_CHECKING:
 _EMBEDDING = ("PROVIDER", "BASE_URL", "MODEL", "DIMENSIONS", "HEADERS", "SEND_DIMENSIONS", "SEND_ENCODING_FORMAT")
 _DETACHED_START = 300.0  # seconds
 
-_dir_option = click.option(
-    "--dir",
-    "directory",
-    type=click.Path(path_type=Path),
-    default=Path(".emendo"),
-    show_default=True,
-    help="The folder of its data and logs.",
-)
+_dir_option = folder_option(".emendo", "The folder of its data and logs.")
 
 
 @click.command(epilog=examples("emendo up", "emendo up --detach --gateway-port 8081"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,6 +27,18 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 metadata_option = click.option("--metadata", callback=_json_object, help="A JSON object.")
 wait_option = click.option("--wait/--no-wait", default=True, help="Wait for the job to end.")
+
+
+def folder_option(default: str, explained: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--dir, a folder of the process."""
+    return click.option(
+        "--dir",
+        "directory",
+        type=click.Path(path_type=Path),
+        default=Path(default),
+        show_default=True,
+        help=explained,
+    )
 
 
 def _seconds(_: click.Context, __: click.Parameter, value: float) -> float:
