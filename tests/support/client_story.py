@@ -18,7 +18,7 @@ from emendo_client.errors import ConflictError, MemoryNotFoundError
 from emendo_client.testing import Fault, OpenAIServer
 from emendo_client.testing.fixtures import settings_for
 from emendo_config import Settings
-from tests.support.inferring import Model
+from tests.support.inferring import Model, chat_at
 from tests.support.patience import PATIENCE
 
 # Items of a batch job, and of one of its chunks.
@@ -31,9 +31,7 @@ def settings_with(provider: OpenAIServer, **parts: str) -> Settings:
         base_url=provider.base_url,
         index_text=True,
         chunk_items=CHUNK,
-        chat_model="any",
-        chat_base_url=provider.base_url,
-        chat_api_key="test",
+        **chat_at(provider),
         sweep_interval=600.0,
         lease=900.0,
         **parts,

@@ -21,6 +21,11 @@ PROBE = "ProbeAnswer"
 Said = dict[str, Any]
 
 
+def chat_at(server: OpenAIServer) -> dict[str, str]:
+    """The settings of a process that asks this server's chat model."""
+    return {"chat_model": "any", "chat_base_url": server.base_url, "chat_api_key": "test"}
+
+
 class Model:
     """A scripted chat model behind the server: every sentence of a message is a fact, and rules say what facts do.
 

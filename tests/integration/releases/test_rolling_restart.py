@@ -20,6 +20,7 @@ from emendo_client.testing.ports import LOOPBACK, free_port
 from emendo_client.testing.worker import WorkerProcess, environment
 from tests.support.gateway import make_key
 from tests.support.http_traffic import HttpTraffic
+from tests.support.inferring import chat_at
 from tests.support.own_process import EMENDO, OwnProcess
 from tests.support.patience import LONG_PATIENCE, PATIENCE, until
 
@@ -79,9 +80,7 @@ def installation(emendo_redis, openai_server, model, tmp_path):
     settings = settings_for(
         emendo_redis.url,
         openai_server.base_url,
-        chat_model="any",
-        chat_base_url=openai_server.base_url,
-        chat_api_key="test",
+        **chat_at(openai_server),
         lease=8.0,
     )
     with ExitStack() as running:

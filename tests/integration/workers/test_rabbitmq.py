@@ -15,6 +15,7 @@ from emendo_config import Keys
 from emendo_config.celery_app import create_app
 from emendo_config.queues import names_at_broker
 from emendo_config.store.connections import connect
+from tests.support.inferring import chat_at
 from tests.support.patience import PATIENCE, until
 
 pytestmark = pytest.mark.slow  # real processes
@@ -56,9 +57,7 @@ def test_a_worker_with_a_task_under_way_reads_on_when_the_broker_is_back(
         emendo_redis,
         openai_server,
         rabbitmq,
-        chat_model="any",
-        chat_base_url=openai_server.base_url,
-        chat_api_key="test",
+        **chat_at(openai_server),
     )
     begun, may_end = threading.Event(), threading.Event()
 

@@ -11,7 +11,7 @@ from emendo_client import MemoryClient
 from emendo_client.testing.fixtures import settings_for
 from emendo_client.testing.worker import WorkerProcess
 from emendo_config.celery_app import create_app
-from tests.support.inferring import Model
+from tests.support.inferring import Model, chat_at
 from tests.support.intake import added, drain, reconfigure, shard_of_job, wakeup_of
 from tests.support.patience import LONG_PATIENCE, PATIENCE, until
 
@@ -79,9 +79,7 @@ def held(emendo_redis, openai_server, model, tmp_path):
     settings = settings_for(
         emendo_redis.url,
         openai_server.base_url,
-        chat_model="any",
-        chat_base_url=openai_server.base_url,
-        chat_api_key="test",
+        **chat_at(openai_server),
     )
     with WorkerProcess(settings, tmp_path / "first.log") as worker, MemoryClient(settings) as client:
         made = _Held(settings, model, worker, client)
