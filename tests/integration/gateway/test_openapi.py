@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -78,7 +79,7 @@ def test_a_field_of_a_head_is_a_text_and_nothing_given_is_null(document):
 def fuzzed(emendo_worker, openai_server) -> Iterator[tuple[str, str]]:
     """The address of a gateway that takes any number of wrong keys, and a key for a project of this test only."""
     with RunningGateway(emendo_worker, failed_logins_per_minute=1_000_000, max_wait=0.2) as running:
-        yield running.url, make_key(emendo_worker, "fuzzed")[0]
+        yield running.url, make_key(emendo_worker, f"fuzzed-{uuid.uuid4().hex[:8]}")[0]
 
 
 @pytest.mark.slow  # thousands of requests
@@ -99,7 +100,7 @@ def test_no_answer_to_made_up_requests_is_a_failure_or_outside_the_schema(fuzzed
     report = fuzz(tmp_path, url, key, phases=phase, examples=100 if DEEP else 20, seed=seed)
     tested, total = (report["operations"][name] for name in ("tested", "total"))
     assert tested == total > 10 if phase == "fuzzing" else tested > 10  # not every operation has links to others
-    assert report["test_cases"]["generated"] > (100 if phase == "fuzzing" else 30)  # links decide how many there are
+    assert report["test_cases"]["generated"] > 100
 
 
 # mem0's calls.
