@@ -301,10 +301,9 @@ def test_the_gateway_may_serve_its_users(redis_with_users, openai_server, worker
         assert (answer.status_code, answer.json()["status"]) == (200, "succeeded"), answer.text
         hits = tenant.post("/api/v1/memories/search", json={"query": "seafood", "user_id": "ana"}).json()["results"]
         assert [hit["memory"] for hit in hits] == ["I enjoy seafood."]
+        # The worker of another test may be listed until its lease ends.
+        until(lambda: "emendo_workers 1.0" in gateway.http().get("/metrics").text)
         metrics = tenant.get("/metrics").text
-        assert re.search(r"^emendo_workers [1-9]", metrics, re.MULTILINE), (
-            "a worker of another test may live on a while"
-        )
         assert "emendo_metrics_read 1.0" in metrics, "the workers' counts, rate limits, cache and projects are read"
         with other.http(key) as beside, other.http("em_0123456789abcdef_" + "x" * 43) as stranger:
             codes = [beside.get(f"/api/v1/jobs/{'0' * 32}").status_code for _ in range(3)]
