@@ -161,7 +161,7 @@ class ErrorCode(StrEnum):
         "HOST_REFUSED",
         "PermissionDeniedError",
         Retry.NOT_IN_JOBS,
-        "The request's `Host` is a name that this gateway does not know.",
+        "The request's `Host`, or without keys its `Origin`, is a name that this gateway does not know.",
         "Add the name to `EMENDO_GATEWAY_HOSTS`.",
     )
     IDEMPOTENCY_KEY_REUSED = (

@@ -1,7 +1,8 @@
 """Refuses requests whose head is too large, or whose host name the gateway does not know.
 
 A page in a browser can give a name of its own the address of this machine. It would then speak to a gateway that asks
-for no key. That takes a name, so addresses are accepted.
+for no key. That takes a name, so addresses are accepted. A page can also send some writes to this machine's own name,
+without reading the answers. So a gateway that asks for no key takes none from a page of another site.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from emendo_client.errors import PermissionDeniedError, ValidationError
 from emendo_config.error_codes import ErrorCode
 from emendo_config.gateway_settings import GatewaySettings
+from emendo_config.urls import is_loopback
 from emendo_gateway.admission.asgi import CLOSE, App, Receive, Scope, Send, header_values
 from emendo_gateway.callers import state_of
 
@@ -26,6 +28,7 @@ class Heads:
     def __init__(self, app: App, settings: GatewaySettings) -> None:
         self._app = app
         self._longest = settings.max_header_bytes
+        self._asks_no_key = settings.auth == "off"
         self._names = {"localhost", settings.host.lower(), *settings.host_names}
         self._suffixes = tuple(name[1:] for name in settings.host_names if name.startswith("*."))
 
@@ -33,11 +36,14 @@ class Heads:
         """Handles one request."""
         if scope["type"] == "http":
             self._require_small(scope)
+            _require_one_length(scope)
             _require_utf8(scope)
             if "*" not in self._names:
                 hosts = header_values(scope, b"host")
                 if hosts or scope["http_version"] != "1.0":  # which knows no such field; no browser speaks it
                     self._require_known(hosts)
+                if self._asks_no_key:
+                    self._require_own_page(header_values(scope, b"origin"))
         await self._app(scope, receive, send)
 
     def _require_small(self, scope: Scope) -> None:
@@ -56,12 +62,37 @@ class Heads:
         if found is None:
             raise ValidationError("the request has no Host that can be read")
         name = found["name"].lower().rstrip(".")
-        if name in self._names or name.endswith(self._suffixes) or _is_address(name):
-            return
-        raise PermissionDeniedError(
-            "the gateway does not know the host name of this request",
-            error_code=ErrorCode.HOST_REFUSED,
-            suggestion="add the name to EMENDO_GATEWAY_HOSTS, where the gateway runs",
+        if not self._knows(name) and not _is_address(name):
+            raise _refused("the gateway does not know the host name of this request")
+
+    def _require_own_page(self, origins: list[bytes]) -> None:
+        for origin in origins:
+            found = _HOST.fullmatch(origin.decode("latin-1").partition("://")[2])
+            name = found["name"].lower() if found else ""
+            if not self._knows(name) and not is_loopback(name):
+                raise _refused("the request comes from a page of a site that the gateway does not know")
+
+    def _knows(self, name: str) -> bool:
+        return name in self._names or name.endswith(self._suffixes)
+
+
+def _refused(problem: str) -> PermissionDeniedError:
+    return PermissionDeniedError(
+        problem,
+        error_code=ErrorCode.HOST_REFUSED,
+        suggestion="add the name to EMENDO_GATEWAY_HOSTS, where the gateway runs",
+    )
+
+
+def _require_one_length(scope: Scope) -> None:
+    """A proxy may take one of two lengths and the server the other: the rest would be a request that no proxy saw."""
+    if not header_values(scope, b"transfer-encoding"):
+        return
+    if header_values(scope, b"content-length") or scope["http_version"] == "1.0":  # which knows no pieces
+        state_of(scope).headers.append(CLOSE)
+        raise ValidationError(
+            "the length of the request's body has two meanings",
+            suggestion="send either Content-Length or, with HTTP/1.1, Transfer-Encoding",
         )
 
 

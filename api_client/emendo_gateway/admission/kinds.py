@@ -20,7 +20,7 @@ SCALING = "/api/v1/scaling"
 _READING_POST = re.compile(r"/v3/memories/|.*/(search|query|count|list)/?")
 # A request that waits by its nature: a stream of events.
 _STREAM = re.compile(r".*/(events|stream)/?")
-_WAIT = re.compile(rb"(?:^|[\s,;])wait\s?=", re.IGNORECASE)
+_WAIT = re.compile(rb"(?:^|[\s,;])wait\s*=", re.IGNORECASE)
 
 
 class Kind(StrEnum):

@@ -13,7 +13,8 @@ from emendo_gateway.gateway import gateway_of
 from emendo_gateway.idempotency import as_text
 from emendo_gateway.queries import checked_query
 
-_WAIT = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*", re.IGNORECASE)
+# Never more than `kinds` takes for a wait: it would wait in the place of a read.
+_WAIT = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*", re.IGNORECASE | re.ASCII)
 
 
 async def require_known_parameters(request: Request) -> None:

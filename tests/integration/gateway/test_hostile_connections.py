@@ -103,6 +103,26 @@ def test_a_broken_body_behind_an_answer_is_no_failure(gateway, caplog):
     assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]
 
 
+@pytest.mark.parametrize(
+    ("version", "more"),
+    [
+        ("1.1", "Content-Length: 0\r\n"),
+        ("1.1", "Content-Length: 5\r\n"),
+        ("1.1", "content-length: 999\r\n"),
+        ("1.0", "Connection: keep-alive\r\n"),
+    ],
+)
+def test_a_body_of_two_lengths_hides_no_other_request(gateway, version, more):
+    """A proxy that believes the other length takes the second request for a part of the first."""
+    head = f"POST {MEMORIES} HTTP/{version}\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+    hidden = LIVE + b"Connection: close\r\n\r\n"
+    with gateway.connection() as connection:
+        connection.sendall(f"{head}{more}\r\n0\r\n\r\n".encode() + hidden)
+        status, fields, body = read(connection)
+    assert (status, fields["connection"]) == (400, "close")
+    assert json.loads(body)["code"] == "VALIDATION", "the hidden request was answered"
+
+
 @pytest.mark.parametrize("length", [0, 1, 30, 10**6])
 def test_a_length_that_is_not_the_bodys_stores_nothing(impatient, length):
     """Too short: the rest is taken for another request. Too long: the rest never comes."""

@@ -305,6 +305,21 @@ def test_without_keys_the_gateway_stays_on_loopback(emendo_settings):
         problem(http.get(JOB), 403, "KEY_SCOPE")
 
 
+def test_pages_of_other_sites_reach_no_gateway_without_keys(emendo_settings):
+    """A browser sends what needs no body without asking, and names the page's site."""
+    key, _ = make_key(emendo_settings)
+    path = "/api/v1/jobs/none/cancel"
+    with browser(emendo_settings, auth="off", hosts="app.example") as http, browser(emendo_settings) as keyed:
+        for site in ("https://evil.example", "null", "http://10.0.0.1", "http://localhost.evil.example", "x", ""):
+            problem(http.post(path, headers={"Origin": site}), 400, "HOST_REFUSED")
+            problem(keyed.post(path, headers={"Origin": site, **bearer(key)}), 404, "JOB_NOT_FOUND")
+        for site in ("http://localhost:3000", "http://127.0.0.1:8080", "http://[::1]", "https://app.example"):
+            problem(http.post(path, headers={"Origin": site}), 404, "JOB_NOT_FOUND")
+            asked = {"Origin": site, "Access-Control-Request-Method": "DELETE"}
+            refused = http.options(path, headers=asked)
+            assert (refused.status_code, [name for name in refused.headers if "access-control" in name]) == (405, [])
+
+
 @pytest.mark.parametrize(
     ("host", "expected"),
     [

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
+from fastapi import Request
 
 from emendo_client.errors import TransientError, ValidationError
 from emendo_config import GatewaySettings
+from emendo_gateway.admission.kinds import Kind, kind_of
 from emendo_gateway.admission.lanes import Lanes
 from emendo_gateway.callers import begin
+from emendo_gateway.native.parameters import _seconds_to_wait
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 END = {"type": "http.response.body", "body": b"x"}
@@ -79,6 +83,17 @@ async def test_a_full_lane_refuses_before_the_body_is_read_and_leaves_other_lane
     ends.set()
     await asyncio.gather(first, *others)
     await gate(request(method="POST", headers=[(b"content-length", b"2")]), body, None)  # the place is free again
+
+
+@pytest.mark.parametrize(
+    "value", ["wait=9", "wait  =9", "\xa0wait=9", "a, wait\xa0=9", 'x,WAIT\t= "9"', "wait\x1c=9", "x;wait=9"]
+)
+async def test_what_is_waited_for_has_the_place_of_a_wait(value):
+    gateway = SimpleNamespace(own=GatewaySettings())
+    scope = request(headers=[(b"prefer", value.encode("latin-1"))])
+    scope["app"] = SimpleNamespace(state=SimpleNamespace(gateway=gateway))
+    seconds = await _seconds_to_wait(Request(scope), [value])
+    assert kind_of(scope) is Kind.WAIT or not seconds
 
 
 async def test_work_that_takes_too_long_is_ended_and_its_place_is_free():
