@@ -44,13 +44,14 @@ from emendo_ops.console.output import echo, print_json
     type=click.FloatRange(min=0.1),
     default=30.0,
     show_default=True,
-    help="Seconds until a request or a job that has not ended counts as a failure.",
+    help="Seconds until a request or a job that has not ended counts as an error.",
 )
 @json_option
 def conformance(*, url: str, key: str, other_key: str, dialect: str, timeout: float, as_json: bool) -> int:
     """Check a memory server over HTTP: lost updates, resurrection, history, tenants, retries, status.
 
-    It writes memories of users named conformance-..., and deletes them at the end. The exit code is 1 if a check fails.
+    It writes memories of users named conformance-..., and deletes them at the end. The exit code is 1 if a check fails,
+    or cannot be carried out.
     """
     from emendo_ops.conformance.run import Verdict, examine
 
@@ -58,10 +59,10 @@ def conformance(*, url: str, key: str, other_key: str, dialect: str, timeout: fl
     if problem is not None:
         raise click.BadParameter(problem, param_hint="--url")
     outcomes = asyncio.run(examine(url, dialect, key, other_key, patience=timeout))
-    failed = sum(outcome.verdict is Verdict.FAIL for outcome in outcomes)
+    failed = sum(outcome.verdict in (Verdict.FAIL, Verdict.ERROR) for outcome in outcomes)
     if as_json:
         print_json({"dialect": dialect, "passed": not failed, "checks": [asdict(outcome) for outcome in outcomes]})
     else:
         for outcome in outcomes:
-            echo(f"{outcome.verdict:<4}  {outcome.check:<16}  {outcome.why}")
+            echo(f"{outcome.verdict:<5}  {outcome.check:<16}  {outcome.why}")
     return FAILED if failed else 0

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Sequence
 from itertools import pairwise
 
-from emendo_ops.conformance.connection import UnexpectedAnswerError
 from emendo_ops.conformance.dialect import Change, Dialect, Record, Write
 
 CONCURRENT = 16
@@ -191,7 +190,7 @@ def _user() -> str:
 async def _read(server: Dialect, memory_id: str) -> Record:
     found = await server.read(memory_id)
     if found is None:
-        raise UnexpectedAnswerError("a memory that was just written cannot be read")
+        raise Violation("a memory that was just written cannot be read")
     return found
 
 

@@ -84,6 +84,8 @@ class Answer:
 class Connection:
     """Sends requests with one key. A busy server (429, 503 with `Retry-After`) is asked again.
 
+    An answer with an `event_id` is of a write that was accepted: to send that again would be another write.
+
     Args:
         patience: seconds for one request with its repetitions, and for a job to end.
     """
@@ -102,7 +104,7 @@ class Connection:
             headers: with `_` in place of `-`.
 
         Raises:
-            UnexpectedAnswerError: there is no answer, or it is one of 5xx.
+            UnexpectedAnswerError: there is no answer, it is one of 5xx, or the server stays busy.
         """
         deadline = time.monotonic() + self.patience
         name = f"{method} {path.partition('?')[0]}"
@@ -112,12 +114,13 @@ class Connection:
                 answer = await self._http.request(method, path, json=body, headers=fields)
             except httpx.HTTPError as error:
                 raise UnexpectedAnswerError(f"{name} failed: {type(error).__name__}") from None
-            delay = _seconds(answer) if answer.status_code in _BUSY else None
-            if delay is None or time.monotonic() + delay > deadline:
+            found = Answer(name, answer.status_code, _json(answer))
+            is_accepted = isinstance(found.body, dict) and "event_id" in found.body
+            delay = _seconds(answer)
+            if found.status not in _BUSY or is_accepted or delay is None or time.monotonic() + delay > deadline:
                 break
             await asyncio.sleep(delay)
-        found = Answer(name, answer.status_code, _json(answer))
-        if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR and "event_id" not in (found.body or ()):
+        if not is_accepted and (found.status in _BUSY or found.status >= HTTPStatus.INTERNAL_SERVER_ERROR):
             raise found.unexpected()
         return found
 

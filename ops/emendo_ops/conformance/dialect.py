@@ -11,7 +11,8 @@ from typing import Any
 
 from emendo_ops.conformance.connection import Answer, Connection, UnexpectedAnswerError
 
-_POLL = 0.05
+# Seconds between two looks at a job. Many that wait together would else use up the rate of their key.
+_FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Dialect(ABC):
         Raises:
             UnexpectedAnswerError: it is not over in time, or its state is not there.
         """
-        deadline = time.monotonic() + self.connection.patience
+        deadline, pause = time.monotonic() + self.connection.patience, _FIRST_POLL
         while not write.is_over:
             found = await self.look(write)
             if found is None:
@@ -109,7 +110,9 @@ class Dialect(ABC):
             if not found.is_over and time.monotonic() > deadline:
                 raise UnexpectedAnswerError(f"a job was not over after {self.connection.patience:g} s")
             write = found
-            await asyncio.sleep(0 if write.is_over else _POLL)
+            if not write.is_over:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_POLL)
         if write.succeeded and write.memory_id:
             self.written.add(write.memory_id)
         return write

@@ -19,10 +19,11 @@ DIALECTS: dict[str, tuple[type[Dialect], str]] = {"emendo": (Native, "Bearer"), 
 
 
 class Verdict(StrEnum):
-    """The end of a check."""
+    """The end of a check: `error` if the server did not answer as it must, so that nothing was found out."""
 
     PASS = "pass"  # noqa: S105  # no password
     FAIL = "fail"
+    ERROR = "error"
     SKIP = "skip"
 
 
@@ -49,7 +50,7 @@ async def examine(
     Args:
         key: may write; empty for a server without keys.
         other_key: of another project, or empty.
-        patience: seconds until a request or a job that has not ended counts as a failure.
+        patience: seconds until a request or a job that has not ended counts as an error.
 
     Raises:
         ConfigurationError: the server cannot be reached, or refuses a key; nothing was written.
@@ -72,8 +73,10 @@ async def _outcome(name: str, server: Dialect, other: Dialect | None) -> Outcome
         return Outcome(name, Verdict.PASS, await CHECKS[name](server, other))
     except Skip as reason:
         return Outcome(name, Verdict.SKIP, str(reason))
-    except (Violation, UnexpectedAnswerError) as finding:
+    except Violation as finding:
         return Outcome(name, Verdict.FAIL, str(finding))
+    except UnexpectedAnswerError as reason:
+        return Outcome(name, Verdict.ERROR, str(reason))
 
 
 async def _remove(server: Dialect) -> None:

@@ -12,6 +12,8 @@ from emendo_config.errors import ConfigurationError
 from emendo_ops.cli.app import run
 from emendo_ops.cli.conformance import conformance
 from emendo_ops.conformance.checks import CHECKS
+from emendo_ops.conformance.connection import Connection
+from emendo_ops.conformance.mem0 import Mem0
 from emendo_ops.conformance.run import Verdict, examine
 from emendo_ops.doctor.environment import unknown_variables
 from tests.support.faulty_server import FaultyServer
@@ -111,13 +113,48 @@ async def test_a_busy_server_is_asked_again():
     assert (busy, {outcome.verdict for outcome in outcomes}) == ([], {Verdict.PASS, Verdict.SKIP})
 
 
-async def test_an_error_of_the_server_is_a_failed_check():
+async def test_a_server_that_stays_busy_has_no_defect():
+    """A rate that the checks themselves used up would look like updates that never succeed."""
+
+    async def busy(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json={"results": []})
+        return httpx.Response(429, headers={"Retry-After": "60"}, json={"detail": "later"})
+
+    for dialect in ("emendo", "mem0"):
+        outcomes = await examine("http://server", dialect, "first", "second", transport=httpx.MockTransport(busy))
+        assert {outcome.verdict for outcome in outcomes} == {Verdict.ERROR}
+
+
+async def test_a_write_that_was_accepted_is_not_sent_again():
+    """Its answer of 503 tells that its job failed. Sent again, it would be another write."""
+    server, sent, failed = FaultyServer(), [], []
+
+    async def answers(request: httpx.Request) -> httpx.Response:
+        if request.url.path in failed:
+            return httpx.Response(200, json={"status": "FAILED", "results": []})
+        if request.method == "PUT":
+            sent.append((request.url.path, request.content))
+            if len(sent) == 1:
+                failed.append("/v1/event/lost/")
+                return httpx.Response(503, headers={"Retry-After": "0"}, json={"detail": "x", "event_id": "lost"})
+        return await server.transport.handle_async_request(request)
+
+    connection = Connection("http://server", "Token first", 5, httpx.MockTransport(answers))
+    mem0 = Mem0(connection)
+    memory_id = await mem0.add("A memory.", "ana")
+    write = await mem0.end(await mem0.begin_update(memory_id, text="changed"))
+    assert (len(sent), write.succeeded, write.is_over) == (1, False, True)
+    await connection.close()
+
+
+async def test_an_error_of_the_server_is_no_finding():
     async def broken(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={"results": []}) if request.method == "GET" else httpx.Response(500)
 
     outcomes = await examine("http://server", "emendo", "first", "second", transport=httpx.MockTransport(broken))
     assert {(outcome.verdict, outcome.why) for outcome in outcomes} == {
-        (Verdict.FAIL, "POST /api/v1/memories answered 500")
+        (Verdict.ERROR, "POST /api/v1/memories answered 500")
     }
 
 
