@@ -129,10 +129,11 @@ async def update(request: Request, calls: Calls, memory_id: str, body: bodies.Up
     """Replaces the text, merges the metadata, or both, and answers with the memory."""
     answers.query(request)
     answers.note_ignored(request, body.ignored)
-    if "expiration_date" in body.model_fields_set:
+    if "expiration_date" in body.model_fields_set or body.metadata == {}:
         current = await calls.get(memory_id)
-        _require_same_expiry(current, body.expiration_date)
-        if body.text is None and body.metadata is None:
+        if "expiration_date" in body.model_fields_set:
+            _require_same_expiry(current, body.expiration_date)
+        if body.text is None and not body.metadata:
             return answer(documents.memory(current))
     job = await calls.update(memory_id, text=body.text, metadata=body.metadata, idempotency_key=key)
     if await answers.ended(request, calls, job) is None:

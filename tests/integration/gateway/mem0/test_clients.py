@@ -210,13 +210,21 @@ def test_typed_options(kind, client):
     def options(name, **fields):
         return {"options": name, "fields": fields}
 
-    mine = {"user_id": "ana"}
-    answer = client.call("add", "I dislike seafood.", options("AddMemoryOptions", filters=mine, infer=False))
+    mine, food = {"user_id": "ana"}, {"category": "food"}
+    shared = {"filters": mine, "categories": ["food"], "show_expired": False, "latest_only": True}
+    instructions = {"custom_instructions": "short", "agent_custom_instructions": "short", "timestamp": 1_700_000_000}
+    schemas = {"custom_categories": [{"food": "what people eat"}], "structured_data_schema": {"type": "object"}}
+    new = {"filters": mine, "metadata": food, "infer": False, "expiration_date": "2999-01-31"}
+    answer = client.call("add", "I dislike seafood.", options("AddMemoryOptions", **new, **instructions, **schemas))
     memory_id = answer["results"][0]["id"]
-    page = client.call("get_all", options("GetAllMemoryOptions", filters=mine, page=1, page_size=5, show_expired=False))
-    hits = client.call("search", "seafood", options("SearchMemoryOptions", filters=mine, rerank=True, top_k=5))
+    dates = {"start_date": "2000-01-01", "end_date": "2999-01-01T00:00:00Z"}
+    page = client.call("get_all", options("GetAllMemoryOptions", **shared, **dates, page=1, page_size=5))
+    chosen = {"metadata": food, "top_k": 5, "threshold": -1.0, "fields": ["memory"], "keyword_search": True}
+    asked = options("SearchMemoryOptions", **shared, **chosen, rerank=True, reference_date="2026-01-31")
+    hits = client.call("search", "seafood", asked)
     assert [each["id"] for each in page["results"] + hits["results"]] == [memory_id] * 2
-    assert client.call("update", memory_id, options("UpdateMemoryOptions", text="new"))["memory"] == "new"
+    change = {"text": "new", "metadata": {"n": 1}, "timestamp": "2026-01-31", "expiration_date": "2999-01-31"}
+    assert client.call("update", memory_id, options("UpdateMemoryOptions", **change))["memory"] == "new"
     client.call("delete_all", options("DeleteAllMemoryOptions", filters={"AND": [mine]}))
     assert listed(client) == set()
 
