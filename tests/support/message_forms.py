@@ -6,25 +6,14 @@ Each entry of FORMS is one argument of `add(messages=…)`. Its name begins with
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from openai.types.chat import ChatCompletionMessage
 from openai.types.responses import ResponseOutputMessage
 from pydantic import BaseModel
 
-
-class Form(NamedTuple):
-    """One form, and its reading.
-
-    Attributes:
-        messages: as they are given to `add`.
-        kept: (role, content) of each message that is kept.
-        left_out: how many of each kind are left out.
-    """
-
-    messages: Any
-    kept: list[tuple[str, str]]
-    left_out: dict[str, int] = {}  # noqa: RUF012  # read only
+from tests.support import framework_messages
+from tests.support.message_form import SAID, USER, Form
 
 
 class Block(BaseModel):
@@ -72,19 +61,15 @@ class OldModel:
         return {"type": "human", "content": "I moved to Lisbon."}
 
 
-USER = [("user", "I moved to Lisbon.")]
 _TEXT = {"type": "text", "text": "I moved to Lisbon."}
-_SAID = {"role": "user", "content": "I moved to Lisbon."}
 _CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Lisbon"}'}}
 _IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 
 FORMS: dict[str, Form] = {
     "plain: a string": Form("I moved to Lisbon.", USER),
-    "plain: one message": Form(_SAID, USER),
-    "plain: a tuple of messages": Form((_SAID,), USER),
-    "plain: keys of other tools": Form(
-        [{**_SAID, "id": "m1", "created_at": 1, "metadata": {}, "status": "done"}], USER
-    ),
+    "plain: one message": Form(SAID, USER),
+    "plain: a tuple of messages": Form((SAID,), USER),
+    "plain: keys of other tools": Form([{**SAID, "id": "m1", "created_at": 1, "metadata": {}, "status": "done"}], USER),
     "OpenAI: text parts": Form(
         [{"role": "user", "content": [_TEXT, {"type": "text", "text": "I like it."}]}],
         [("user", "I moved to Lisbon.\nI like it.")],
@@ -100,10 +85,10 @@ FORMS: dict[str, Form] = {
         USER,
         {"file": 1, "audio": 1},
     ),
-    "OpenAI: only an image": Form([_SAID, {"role": "user", "content": [_IMAGE]}], USER, {"image": 1, "empty": 1}),
+    "OpenAI: only an image": Form([SAID, {"role": "user", "content": [_IMAGE]}], USER, {"image": 1, "empty": 1}),
     "OpenAI: a tool is called and answers": Form(
         [
-            _SAID,
+            SAID,
             {"role": "assistant", "content": None, "tool_calls": [_CALL, _CALL]},
             {"role": "tool", "tool_call_id": "c1", "content": "Sunny."},
             {"role": "assistant", "content": "It is sunny.", "tool_calls": None},
@@ -113,7 +98,7 @@ FORMS: dict[str, Form] = {
     ),
     "OpenAI: a function is called and answers": Form(
         [
-            _SAID,
+            SAID,
             {"role": "assistant", "function_call": {"name": "f"}},
             {"role": "function", "name": "f", "content": "1"},
         ],
@@ -121,13 +106,13 @@ FORMS: dict[str, Form] = {
         {"tool_call": 1, "empty": 1},
     ),
     "OpenAI: a developer's message": Form(
-        [{"role": "developer", "content": "Be kind."}, _SAID], [("system", "Be kind."), *USER]
+        [{"role": "developer", "content": "Be kind."}, SAID], [("system", "Be kind."), *USER]
     ),
     "OpenAI: a refusal": Form(
-        [_SAID, {"role": "assistant", "content": None, "refusal": "I cannot."}], USER, {"refusal": 1, "empty": 1}
+        [SAID, {"role": "assistant", "content": None, "refusal": "I cannot."}], USER, {"refusal": 1, "empty": 1}
     ),
     "OpenAI: spoken": Form(
-        [_SAID, {"role": "assistant", "content": None, "audio": {"id": "a1"}}], USER, {"audio": 1, "empty": 1}
+        [SAID, {"role": "assistant", "content": None, "audio": {"id": "a1"}}], USER, {"audio": 1, "empty": 1}
     ),
     "OpenAI: an object": Form(Said(), USER),
     "OpenAI: objects": Form([Said(), Said(role="assistant", content="Nice.")], [*USER, ("assistant", "Nice.")]),
@@ -187,7 +172,7 @@ FORMS: dict[str, Form] = {
     ),
     "Anthropic: a tool is used": Form(
         [
-            _SAID,
+            SAID,
             {
                 "role": "assistant",
                 "content": [
@@ -208,7 +193,7 @@ FORMS: dict[str, Form] = {
         {"thinking": 1, "tool_call": 1},
     ),
     "Anthropic: a result alone": Form(
-        [_SAID, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "Sunny."}]}],
+        [SAID, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "Sunny."}]}],
         [*USER, ("tool", "Sunny.")],
     ),
     "Anthropic: an image, a document, a redacted thought": Form(
@@ -252,17 +237,17 @@ FORMS: dict[str, Form] = {
     ),
     "Gemini: a single turn without a role": Form([{"role": None, "parts": [{"text": "I moved to Lisbon."}]}], USER),
     "Gemini: a function is called after a thought": Form(
-        [_SAID, {"role": "model", "parts": [{"thoughtSignature": "x", "functionCall": {"name": "f", "args": {}}}]}],
+        [SAID, {"role": "model", "parts": [{"thoughtSignature": "x", "functionCall": {"name": "f", "args": {}}}]}],
         USER,
         {"tool_call": 1, "empty": 1},
     ),
     "Ollama: images and a thought": Form(
-        [{**_SAID, "images": ["AAAA", "BBBB"]}, {"role": "assistant", "content": "", "thinking": "Hm."}],
+        [{**SAID, "images": ["AAAA", "BBBB"]}, {"role": "assistant", "content": "", "thinking": "Hm."}],
         USER,
         {"image": 2, "thinking": 1, "empty": 1},
     ),
     "vLLM, DeepSeek, OpenRouter: reasoning": Form(
-        [_SAID, {"role": "assistant", "content": "Nice.", "reasoning": "Hm.", "reasoning_content": "Hm."}],
+        [SAID, {"role": "assistant", "content": "Nice.", "reasoning": "Hm.", "reasoning_content": "Hm."}],
         [*USER, ("assistant", "Nice.")],
         {"thinking": 1},
     ),
@@ -371,9 +356,10 @@ FORMS: dict[str, Form] = {
         USER,
         {"image": 1, "other": 1},
     ),
+    **framework_messages.FORMS,
     "any: empty messages": Form(
         [
-            _SAID,
+            SAID,
             {"role": "user", "content": ""},
             {"role": "assistant", "content": None},
             {"role": "system", "content": " \n"},
@@ -392,21 +378,21 @@ _ENDLESS["content"] = [_ENDLESS]
 
 # Messages that are refused, and the words of the error.
 REFUSED: dict[str, tuple[Any, str]] = {
-    "a number": ([_SAID, 7], r"messages\[1\] is of type int"),
+    "a number": ([SAID, 7], r"messages\[1\] is of type int"),
     "a pair": ([["user", "x"]], r"messages\[0\] is of type list"),
-    "no role": ([_SAID, {"content": "x"}], r"messages\[1\]\.role is missing"),
-    "an unknown role": ([_SAID, {"role": "wizard", "content": "x"}], r"messages\[1\]\.role is unknown"),
-    "no content": ([_SAID, {"role": "user", "text": "x"}], r"messages\[1\]\.content is missing"),
-    "a part as a message": ([_SAID, {"type": "text", "text": "x"}], r"messages\[1\]\.role is unknown"),
+    "no role": ([SAID, {"content": "x"}], r"messages\[1\]\.role is missing"),
+    "an unknown role": ([SAID, {"role": "wizard", "content": "x"}], r"messages\[1\]\.role is unknown"),
+    "no content": ([SAID, {"role": "user", "text": "x"}], r"messages\[1\]\.content is missing"),
+    "a part as a message": ([SAID, {"type": "text", "text": "x"}], r"messages\[1\]\.role is unknown"),
     "a type that is no role": ([{"type": "wizard", "content": "x"}], r"messages\[0\]\.role is unknown"),
-    "a number as content": ([_SAID, {"role": "user", "content": 7}], r"messages\[1\]\.content is of type int"),
+    "a number as content": ([SAID, {"role": "user", "content": 7}], r"messages\[1\]\.content is of type int"),
     "a number as a part": ([{"role": "user", "content": [_TEXT, 7]}], r"messages\[0\]\.content\[1\] is of type int"),
     "a text that is no text": (
         [{"role": "user", "content": [{"type": "text", "text": 7}]}],
         r"messages\[0\]\.content\[0\]\.text is of type int",
     ),
     "a control character": (
-        [_SAID, {"role": "user", "content": [_TEXT, "a\x00"]}],
+        [SAID, {"role": "user", "content": [_TEXT, "a\x00"]}],
         r"messages\[1\]\.content has the character U\+0000",
     ),
     "nothing but images": ([{"role": "user", "content": [_IMAGE]}], "nothing to remember"),

@@ -1,13 +1,12 @@
 """Messages as chat APIs have them, as the messages of a conversation: role, text and name.
 
-Forms: OpenAI's (chat and responses), Anthropic's, Gemini's, Bedrock's, LangChain's and LlamaIndex', as mappings or as
-objects that can be one. Texts of one message are joined. All else is left out and counted. Errors name the message by
-its index.
+Forms: OpenAI's (chat and responses), Anthropic's, Gemini's, Bedrock's, Cohere's, LangChain's, LlamaIndex', AutoGen's
+and pydantic-ai's, as mappings or as objects that can be one. Texts of one message are joined. All else is left out
+and counted. Errors name the message by its index.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 from emendo_client.errors import ValidationError
 from emendo_client.requests.content import STORED_ROLES, is_blank, text
+from emendo_client.requests.frameworks import mapping_of, with_roles
 from emendo_client.requests.validation import ROLES, scope_id, wrong_type
 from emendo_config import Settings
 
@@ -25,6 +25,8 @@ _ROLES = {
     "human": "user",
     "ai": "assistant",
     "model": "assistant",
+    "chatbot": "assistant",  # Cohere's
+    "agent": "assistant",  # A2A's
     "developer": "system",
     "function": "tool",
 }
@@ -36,8 +38,8 @@ _TOOLS = "additional_tools"  # the only item that has a role
 _TEXTS = ("text", "input_text", "output_text")
 # Kinds of parts without a text, by a word in their type, in their MIME type or in the name of their field.
 _KINDS = {
-    "tool_result": re.compile(r"tool.?result|function.?response|execution.?result", re.IGNORECASE),
-    "tool_call": re.compile(r"tool(?!s$)|function|call$|executable.?code", re.IGNORECASE),
+    "tool_result": re.compile(r"tool.?(?:call.?)?result|function.?response|execution.?result", re.IGNORECASE),
+    "tool_call": re.compile(r"tool(?!s$)|function|call$|executable.?code|^arguments$", re.IGNORECASE),
     "thinking": re.compile(r"think|reasoning|thought", re.IGNORECASE),
     "image": re.compile(r"image", re.IGNORECASE),
     "audio": re.compile(r"audio", re.IGNORECASE),
@@ -45,10 +47,12 @@ _KINDS = {
     "file": re.compile(r"file|document|media|data|^application/|^text/", re.IGNORECASE),
     "refusal": re.compile(r"refusal", re.IGNORECASE),
 }
-# Fields of Ollama, DeepSeek, vLLM and OpenRouter beside the content.
-_THOUGHTS = ("thinking", "reasoning", "reasoning_content")
-# Fields with a message's parts; the last one is LlamaIndex'.
-_BODIES = ("content", "parts", "blocks")
+# Fields of Ollama, DeepSeek, vLLM, OpenRouter, Cohere and AutoGen beside the content.
+_THOUGHTS = ("thinking", "reasoning", "reasoning_content", "tool_plan", "thought")
+# Fields with a message's parts; the last ones are LlamaIndex' and Cohere's.
+_BODIES = ("content", "parts", "blocks", "message")
+# Fields of a message that says nothing.
+_SILENT = ("tool_calls", "function_call", "tool_results", "refusal", "audio")
 EMPTY, OTHER = "empty", "other"
 _MAX_DEPTH = 8  # a result within a result is rare enough
 
@@ -73,20 +77,22 @@ class Conversation:
 
 
 def conversation(value: Any, settings: Settings) -> Conversation:
-    """A conversation: a string is one user message, a mapping or an object a list of one.
+    """A conversation: a string is one user message, a mapping or an object a list of one, or it has `messages`.
 
     Raises:
         ValidationError: a message is malformed, or there is no user or assistant message with a text.
     """
     if isinstance(value, str):
         value = [{"role": "user", "content": value}]
-    elif _mapping(value) is not None:
-        value = [value]
+    elif (single := mapping_of(value)) is not None:  # LangGraph's state and AutoGen's result have a list within
+        value = single["messages"] if isinstance(single.get("messages"), list) else [single]
     if not isinstance(value, Sequence) or isinstance(value, bytes):
         raise wrong_type("messages", value, "a string, a message or a list of messages")
     found = Conversation()
     for index, item in enumerate(value):
-        _add(found, item, f"messages[{index}]", settings)
+        name = f"messages[{index}]"
+        for message in with_roles(_message(item, name)):
+            _add(found, message, name, settings)
     found.left_out = +found.left_out  # without zeros
     if len(found.messages) > settings.max_messages:
         raise ValidationError(
@@ -107,9 +113,8 @@ def conversation(value: Any, settings: Settings) -> Conversation:
     return found
 
 
-def _add(found: Conversation, item: Any, name: str, settings: Settings) -> None:
+def _add(found: Conversation, message: Mapping[str, Any], name: str, settings: Settings) -> None:
     """Adds the message: its text, and before it the results of tools that stand in it."""
-    message = _message(item, name)
     role = _role(message, name)
     parts = _Parts(found.left_out)
     parts.read(_body(message, name), f"{name}.content")
@@ -119,8 +124,9 @@ def _add(found: Conversation, item: Any, name: str, settings: Settings) -> None:
     found.left_out.update({"tool_call": parts.calls, "audio": int(bool(message.get("audio")))})
     found.left_out.update({"refusal": int(bool(message.get("refusal")))})
     found.left_out.update({"thinking": int(any(message.get(each) for each in _THOUGHTS))})
-    images = message.get("images")
-    found.left_out.update({"image": len(images) if isinstance(images, list | tuple) else 0})
+    for kind, field_name in (("image", "images"), ("tool_result", "tool_results")):
+        listed = message.get(field_name)
+        found.left_out.update({kind: len(listed) if isinstance(listed, list | tuple) else 0})
     kept = [
         (part_role, "\n".join(texts)) for part_role, texts in (("tool", parts.results), (role, parts.texts)) if texts
     ]
@@ -133,24 +139,11 @@ def _add(found: Conversation, item: Any, name: str, settings: Settings) -> None:
         found.messages.append(document)
 
 
-def _mapping(value: Any) -> Mapping[str, Any] | None:
-    """A mapping, or an object that can be one: a pydantic model of either version or a dataclass; else None."""
-    if isinstance(value, Mapping):
-        return value
-    if isinstance(value, type):
-        return None
-    if dataclasses.is_dataclass(value):
-        return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-    dump = getattr(value, "model_dump", None) or getattr(value, "dict", None)
-    dumped = dump() if callable(dump) else None
-    return dumped if isinstance(dumped, Mapping) else None
-
-
 def _message(item: Any, name: str) -> Mapping[str, Any]:
     """The message's fields, also of one that LangChain has written down."""
     if isinstance(item, tuple) and len(item) == len(("role", "text")) and _known_role(item[0]) is not None:
         item = {"role": item[0], "content": item[1]}  # LangChain takes pairs
-    message = _mapping(item)
+    message = mapping_of(item)
     if message is None:
         raise wrong_type(name, item, "a mapping with role and content, or an object with model_dump()")
     data, kind = message.get("data"), message.get("type")
@@ -199,7 +192,7 @@ def _body(message: Mapping[str, Any], name: str) -> Any:
     for field_name in _BODIES:
         if message.get(field_name):
             return message[field_name]
-    if not message.keys() & {*_BODIES, "tool_calls", "function_call", "refusal", "audio"}:
+    if not message.keys() & {*_BODIES, *_SILENT}:
         raise ValidationError(
             f"{name}.content is missing", suggestion="a message has role and content: a text, or a list of parts"
         )
@@ -231,7 +224,7 @@ class _Parts:
         if body is None or isinstance(body, str):
             self._keep(body, texts)
             return
-        part = _mapping(body)
+        part = mapping_of(body)
         if part is not None:
             self._read_part(part, name, texts, depth)
         elif isinstance(body, Sequence) and not isinstance(body, bytes):
@@ -279,6 +272,8 @@ def _kind(part: Mapping[str, Any]) -> str:
     if isinstance(given, str):
         mime = next((part[key] for key in ("mediaType", "media_type", "mime_type", "mimeType") if part.get(key)), "")
         said = [str(mime), given] if "file" in given or "media" in given else [given]
+    elif part.keys() == {"data"}:  # AutoGen's
+        return "image"
     else:  # Gemini's: a field for each kind
         said = [word for key, value in part.items() if value is not None for word in (*_mime_types(value), str(key))]
         said = [word for word in said if not word.lower().endswith("signature")]  # of the thought before a call

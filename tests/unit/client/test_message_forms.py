@@ -71,3 +71,10 @@ def test_a_speakers_name_stays_with_their_own_words():
     result = {"type": "tool_result", "content": "Sunny."}
     found = conversation({"role": "user", "name": "ana", "content": [result, "Nice."]}, SETTINGS)
     assert [message.get("name") for message in found.messages] == [None, "ana"]
+
+
+def test_the_agents_of_a_team_are_named_by_their_source():
+    said = [{"type": "TextMessage", "source": source, "content": "Nice."} for source in ("user", "UserProxy", "helper")]
+    found = conversation(said, SETTINGS)
+    roles = [(message["role"], message.get("name")) for message in found.messages]
+    assert roles == [("user", None), ("user", "UserProxy"), ("assistant", "helper")]
