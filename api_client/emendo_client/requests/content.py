@@ -11,6 +11,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from typing import Any
 
 from emendo_client.errors import ValidationError
@@ -107,8 +108,12 @@ def _as_json(value: Any) -> str:
         return "give its isoformat(), which filters read as a time"
     if hasattr(value, "tolist"):  # numpy's arrays and numbers
         return "give its tolist()"
+    if hasattr(value, "model_dump"):  # pydantic's models
+        return 'give its model_dump(mode="json")'
     if isinstance(value, set | frozenset):
         return "give a list"
+    if isinstance(value, Enum):
+        return "give its value"
     return "give a text, a number, True, False, None, a list or a mapping; str(value) makes a text of most things"
 
 

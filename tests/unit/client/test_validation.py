@@ -6,6 +6,7 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import Enum
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from emendo_client.requests.operations import OperationBuilder, new_memory_id
 from emendo_config import Keys, Settings
 
 SETTINGS = Settings()
+Colour = Enum("Colour", ["RED"])
 OPERATIONS, REQUESTS = OperationBuilder(SETTINGS), RequestBuilder("default")
 
 
@@ -113,6 +115,8 @@ def test_bad_metadata_is_refused(metadata):
         (np.int64(3), "is of type int64.*tolist"),
         (np.bool_(True), r"is of type numpy\.bool.*tolist"),
         ({1}, "is of type set.*give a list"),
+        (SETTINGS, r"is of type Settings.*model_dump"),
+        (Colour.RED, "is of type Colour.*give its value"),
         (Decimal(1), r"is of type Decimal.*str\(value\)"),
     ],
 )
