@@ -17,7 +17,7 @@ from emendo_client.providers.deadlines import keep_deadlines, longest, time_of
 # An error's body is read for its code and for some words.
 MOST_OF_AN_ERROR = 1 << 20
 # The codings that are unpacked here; a server may use no other.
-_CODINGS = {"": False, "identity": False, "gzip": True, "deflate": True}
+_CODINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True, "deflate": True}
 _PACKED = {"accept-encoding": "gzip, deflate"}
 # zlib finds out which of the two it is.
 _ANY_HEADER = zlib.MAX_WBITS | 32

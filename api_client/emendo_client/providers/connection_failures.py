@@ -45,14 +45,15 @@ def described(error: BaseException, url_setting: str) -> tuple[str, str]:
                 f"start the server, or check {url_setting}; within a container, localhost is the container itself",
             )
     if cause in NOT_CONNECTED:
-        return (
-            f"the provider cannot be reached ({cause})",
-            f"check {url_setting} (OpenAI itself if it is not set) and this machine's network",
-        )
-    return (
-        f"the connection to the provider broke off ({cause})",
-        f"look into the log of the server at {url_setting}, or of a proxy before it",
-    )
+        problem = f"the provider cannot be reached ({cause})"
+        advice = f"check {url_setting} (OpenAI itself if it is not set) and this machine's network"
+    elif cause == "DecodingError":
+        problem = "the provider's answer is packed in a way that was not asked for, or badly"
+        advice = f"let no proxy before {url_setting} use another Content-Encoding than gzip or deflate"
+    else:
+        problem = f"the connection to the provider broke off ({cause})"
+        advice = f"look into the log of the server at {url_setting}, or of a proxy before it"
+    return problem, advice
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

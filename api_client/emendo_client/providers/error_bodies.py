@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from emendo_client.providers.rate_limit_headers import parse_duration
+
 # A code, a type or the path of a parameter. A sentence, an address or a whole text is none.
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\[\]-]{0,63}")
 # Keys begin like this: a proxy was seen to repeat one.
@@ -45,6 +47,7 @@ _TOO_LONG_WORDS = (
     r"input token count\b.{0,40}\bexceeds the maximum",  # Gemini
     r"\btoo many tokens\b(?!.{0,20}\b(?:per|overall|in batch)\b)",  # Cohere, Voyage
     r"(?:prompt|input|text) is too long",  # Anthropic, Bedrock
+    r"request too large\b.{0,80}\btokens per minute",  # Groq: no later minute has room for it
     r"exceeds? (?:the )?max(?:imum)? (?:sequence |input )?length of \d+ tokens",  # Jina, sentence-transformers
 )
 _TOO_LONG = re.compile("|".join(_TOO_LONG_WORDS), re.IGNORECASE)
@@ -58,6 +61,8 @@ _NO_MONEY_TOKENS = frozenset(
         "budget_exceeded",
         "ExceededBudget",
         "insufficient_balance",
+        "Arrearage",  # DashScope
+        "exceeded_current_quota_error",  # Moonshot
     }
 )
 _PAYMENT_REQUIRED = 402
@@ -99,6 +104,16 @@ def says_wrong_key(status: int, body: object) -> bool:
     return status in _WRONG_KEY_STATUSES and _WRONG_KEY.search(_message(body, _error_of(body))) is not None
 
 
+def retry_delay(body: object) -> float | None:
+    """Seconds to wait before another request. Gemini says them in the error's details, in no header."""
+    details = _error_of(body).get("details")
+    for each in details if isinstance(details, list) else ():
+        delay = each.get("retryDelay") if isinstance(each, Mapping) else None
+        if isinstance(delay, str) and (seconds := parse_duration(delay)) is not None:
+            return seconds
+    return None
+
+
 def _named(error: Mapping[str, Any]) -> set[str]:
     """The error's codes and types."""
     return {error[field] for _, fields in _FIELDS for field in fields if isinstance(error.get(field), str)}
@@ -130,6 +145,6 @@ def _message(body: object, error: Mapping[str, Any]) -> str:
 def _token(value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or not _TOKEN.fullmatch(value) or _KEY.match(value):
+    if not isinstance(value, str) or value == "None" or not _TOKEN.fullmatch(value) or _KEY.match(value):  # LiteLLM
         return None
     return value

@@ -29,6 +29,7 @@ from emendo_client.providers.connection_failures import described
 from emendo_client.providers.error_bodies import (
     in_words,
     provider_details,
+    retry_delay,
     says_no_money,
     says_too_long,
     says_wrong_key,
@@ -41,8 +42,9 @@ _TOO_MANY, _SERVER_ERROR = 429, 500
 _NOT_FOUND = 404
 _REDIRECTS = range(300, 400)
 _MAX_HEADER_CHARS, _MAX_LOCATION_CHARS = 128, 2_000
-# Statuses below 500 that may pass. 424: Text Embeddings Inference says it when its model fails.
-_MAY_PASS = (408, 409, 424)
+# Statuses below 500 that may pass. 424: Text Embeddings Inference says it when its model fails. 499: a proxy, or
+# Google, gave the request up.
+_MAY_PASS = (408, 409, 421, 424, 425, 499)
 # Statuses that refuse the content: too long, against the provider's rules, not understood.
 _REFUSED = (400, 413, 422)
 # Codes of refusals that are about a request's content.
@@ -248,11 +250,17 @@ def _too_many(error: openai.APIStatusError, words: str, details: dict[str, Any],
         suggestion += ", or lower EMENDO_EMBEDDING_REQUESTS_PER_MINUTE"
     return RateLimitError(
         f"the provider asks to slow down{words}",
-        retry_after=retry_after_seconds(error.response.headers),
+        retry_after=_retry_after(error),
         rate_limits=read_rate_limits(error.response.headers),
         details=details,
         suggestion=suggestion,
     )
+
+
+def _retry_after(error: openai.APIStatusError) -> float | None:
+    """Seconds to wait, as the headers or the body say them."""
+    seconds = retry_after_seconds(error.response.headers)
+    return retry_delay(_body_of(error)) if seconds is None else seconds
 
 
 def _body_of(error: openai.APIStatusError) -> object:

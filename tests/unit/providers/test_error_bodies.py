@@ -50,6 +50,13 @@ def test_too_many_tokens_is_understood_in_each_servers_words(server, provider, k
     assert "600" not in str(error.to_dict()), "the provider's words stay out"
 
 
+def test_a_request_larger_than_a_minutes_tokens_is_too_long_for_any_minute():
+    """Groq says it with the code of a rate limit, which would come back; this does not."""
+    said = "Request too large for model `m` in organization `o` on tokens per minute (TPM): Limit 6000, Requested 9000"
+    error = error_of(413, {"error": {"message": said, "type": "tokens", "code": "rate_limit_exceeded"}}, CHAT)
+    assert error.error_code == "INFERENCE_TOO_LONG"
+
+
 @pytest.mark.parametrize(
     ("status", "message", "kind"),
     [
@@ -59,11 +66,31 @@ def test_too_many_tokens_is_understood_in_each_servers_words(server, provider, k
         (429, "Too many tokens, please wait before trying again.", RateLimitError),
         (500, "CUDA out of memory", NetworkError),
         (424, "the backend failed", NetworkError),
+        (421, "Misdirected Request", NetworkError),
+        (425, "Too Early", NetworkError),
+        (499, "The operation was cancelled.", NetworkError),
+        (520, "Web server is returning an unknown error", NetworkError),
+        (529, "Overloaded", NetworkError),
+        (429, "Request too large for model `m` on tokens per minute (TPM): Limit 6000", RateLimitError),
     ],
 )
 def test_other_limits_are_not_taken_for_it(status, message, kind):
     error = error_of(status, {"error": {"message": message}})
     assert (type(error), "TOO_LONG" in error.error_code) == (kind, False)
+
+
+@pytest.mark.parametrize(
+    ("details", "seconds"),
+    [
+        ([{"@type": "type.googleapis.com/google.rpc.Help"}, {"retryDelay": "34.07s"}], 34.07),
+        ([{"retryDelay": "soon"}], None),
+        ([{"retryDelay": 3}, "x"], None),
+        ({"retryDelay": "3s"}, None),
+    ],
+)
+def test_geminis_pause_is_in_the_body(details, seconds):
+    error = error_of(429, [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": details}}])
+    assert (type(error), error.retry_after) == (RateLimitError, seconds)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +112,10 @@ def test_other_limits_are_not_taken_for_it(status, message, kind):
             {"code": "400", "type": "BadRequestError"},
         ),
         ({"error": SECRET, "error_type": "Validation"}, {"type": "Validation"}),
+        (
+            {"error": {"message": SECRET, "type": "auth_error", "param": "None", "code": "401"}},
+            {"code": "401", "type": "auth_error"},
+        ),
         (
             [{"error": {"code": 400, "message": SECRET, "status": "INVALID_ARGUMENT"}}],
             {"code": "400", "type": "INVALID_ARGUMENT"},
@@ -137,6 +168,8 @@ def test_whatever_the_body_is_only_short_names_are_read(body):
         (402, {"error": {"message": "Insufficient Balance", "code": "invalid_request_error"}}),  # DeepSeek
         (402, {"error": {"message": SECRET, "code": 402}}),  # OpenRouter
         (400, {"error": {"message": SECRET, "type": "budget_exceeded", "code": "400"}}),  # LiteLLM
+        (400, {"error": {"message": SECRET, "type": "Arrearage", "code": "Arrearage"}}),  # DashScope
+        (403, {"error": {"message": SECRET, "type": "exceeded_current_quota_error"}}),  # Moonshot
     ],
 )
 def test_an_account_without_money_is_a_quota_and_waits_whatever_the_status(status, body):

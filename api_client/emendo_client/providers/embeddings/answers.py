@@ -42,8 +42,7 @@ def read_answer(body: bytes, count: int) -> tuple[list[bytes | None], int]:
             by_index = dict(zip(indexes, items, strict=True))
             items = [by_index.get(index, {}) for index in range(count)]
         vectors = [_vector(item.get("embedding")) for item in items]
-        usage = answer.get("usage") or {}
-        tokens = min(max(0, int(usage.get("total_tokens") or 0)), MOST_TOKENS)
+        tokens = _tokens(answer.get("usage"))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
         reason = str(error) if isinstance(error, _OrderError) else type(error).__name__
         raise EmbeddingError(
@@ -61,6 +60,15 @@ def _vector(embedding: Any) -> bytes | None:
         return little_endian(embedding)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _tokens(usage: Any) -> int:
+    """The count of tokens; 0 if it cannot be read, for which no vector is thrown away."""
+    counted = usage.get("total_tokens") if isinstance(usage, dict) else None
+    try:
+        return min(max(0, int(counted or 0)), MOST_TOKENS)
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def _name_their_texts(indexes: Sequence[Any], count: int) -> bool:
