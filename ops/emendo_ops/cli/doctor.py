@@ -20,6 +20,7 @@ from emendo_ops.console.output import echo, print_json, print_table
 from emendo_ops.console.progress import progress_bar
 from emendo_ops.doctor.deep import check_memories
 from emendo_ops.doctor.examination import examine
+from emendo_ops.doctor.provider_answers import check_chat_context
 from emendo_ops.doctor.spaces import repair_indexes
 from emendo_ops.extras import require
 
@@ -29,7 +30,7 @@ REPAIR_SECONDS = 600.0
 
 
 @click.command(epilog=examples("emendo doctor", "emendo doctor --deep --sample 5000"))
-@click.option("--deep", is_flag=True, help="Also diagnose memories of all projects, as emendo diagnose does.")
+@click.option("--deep", is_flag=True, help="Also fill the chat model's context, and diagnose memories of all projects.")
 @click.option(
     "--sample",
     type=click.IntRange(min=1),
@@ -39,7 +40,7 @@ REPAIR_SECONDS = 600.0
 @click.option("--repair", is_flag=True, help="First repair: indexes, and what the two planes say of each other.")
 @json_option
 def doctor(deep: bool, sample: int | None, everything: bool, repair: bool, as_json: bool) -> int:
-    """Look at settings, Redis, index, broker, workers and backlog; with --deep also at the memories."""
+    """Look at settings, Redis, index, broker, workers and backlog; with --deep at the memories, too."""
     if (sample is not None or everything) and not deep:
         raise click.UsageError("--sample and --all go with --deep")
     if sample is not None and everything:
@@ -49,6 +50,8 @@ def doctor(deep: bool, sample: int | None, everything: bool, repair: bool, as_js
     findings = list(examine())
     audit: Audit | None = None
     if deep:
+        if not any(each.check == "settings" and each.state == "fail" for each in findings):
+            findings += check_chat_context(Settings(), findings)
         with progress_bar("memories", quiet=as_json) as advance:
             finding, audit = check_memories(findings, None if everything else sample or DEEP_SAMPLE, advance)
         findings.append(finding)

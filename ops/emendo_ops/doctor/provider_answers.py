@@ -10,7 +10,7 @@ from typing import Literal
 from emendo_client.errors import EmendoError
 from emendo_client.providers.chat import create_chat_model
 from emendo_client.providers.embeddings import create_embedder
-from emendo_client.providers.harmless import ask_harmless, embed_harmless
+from emendo_client.providers.harmless import ask_harmless, embed_harmless, tokens_read
 from emendo_client.providers.openai_errors import CHAT, EMBEDDING
 from emendo_config import Settings
 from emendo_config.error_codes import ErrorCode
@@ -20,6 +20,10 @@ from emendo_ops.doctor.finding import Finding
 _SLOW = 0.5
 # Statuses of a server that misses a field.
 _MISSING_FIELD = (400, 422)
+_CONTEXT = (
+    "raise the server's context (Ollama: OLLAMA_CONTEXT_LENGTH, or num_ctx in a Modelfile) to "
+    "EMENDO_INFERENCE_WINDOW_TOKENS and half as much again, or lower the setting"
+)
 # The model answered, though not as it was asked to: small models chat.
 _CHATS = (ErrorCode.INFERENCE_MALFORMED, ErrorCode.INFERENCE_TRUNCATED)
 
@@ -36,6 +40,31 @@ def check_chat_answer(settings: Settings) -> Finding:
     if not settings.has_chat_model:
         return Finding("chat model", "ok", "none is configured: adds store messages as they are")
     return _reported("chat model", lambda: _ask(settings), CHAT.advice)
+
+
+def check_chat_context(settings: Settings, findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Asks a question as long as those of inference, since servers such as Ollama cut a long one without a word.
+
+    Args:
+        settings: of this machine.
+        findings: of the other checks; a model that did not answer is not asked again.
+    """
+    if settings.has_chat_model and any(each.check == "chat model" and each.state != "fail" for each in findings):
+        yield _reported("chat context", lambda: _fill(settings), CHAT.advice)
+
+
+def _fill(settings: Settings) -> Finding:
+    model, words = create_chat_model(settings), settings.inference_window_tokens
+    try:
+        read = tokens_read(model, words)
+    finally:
+        model.close()
+    if not read:
+        return Finding("chat context", "warn", "the server does not say how many tokens it reads", _CONTEXT)
+    if read < words:
+        found = f"the server read {read:,} tokens of a question of {words:,} words, and cut the rest"
+        return Finding("chat context", "fail", found, _CONTEXT)
+    return Finding("chat context", "ok", f"a question of {words:,} words was read whole")
 
 
 def _embed(settings: Settings, check: str, *, for_queries: bool) -> Finding:
