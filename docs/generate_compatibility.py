@@ -55,6 +55,7 @@ def page() -> str:
         _section("Embedding servers", "providers/test_provider_forms.py", _EMBEDDING, _embedding_servers()),
         _section("What doctor says", "ops/test_doctor_readings.py", _DOCTOR, _doctor()),
         _section("Answers of chat models", "openai_server/test_answer_shapes.py", _ANSWERS, _answers()),
+        _LONG_QUESTIONS,
         _section("Web servers", "client/test_web_servers.py", _WEB, _web_servers()),
         _section("Redis and brokers", "ops/test_real_parts.py", _PARTS, _parts(), _story()),
         _section("Messages", "inference/test_message_forms.py", _MESSAGES, _messages()),
@@ -62,6 +63,17 @@ def page() -> str:
     ]
     return "\n".join((INTRODUCTION, *sections))
 
+
+_LONG_QUESTIONS = """\
+## Servers that cut long questions
+
+Test: `tests/integration/ops/test_doctor_context.py`.
+
+With less than 24 GiB of video memory Ollama's context is 4,096 tokens; earlier releases had 2,048. It cuts what is
+longer, and says nothing. A question of Emendo has up to 6,000 tokens of conversation
+(`EMENDO_INFERENCE_WINDOW_TOKENS`). `emendo doctor --deep` finds out. `OLLAMA_CONTEXT_LENGTH`, or `num_ctx` in a
+Modelfile, makes the context larger: [how to](../how-to/inference.md#servers-that-cut-a-long-question).
+"""
 
 _EMBEDDING = ("server", "how it differs from OpenAI", "what Emendo does")
 _DOCTOR = ("provider", "check", "state", "found", "advice")

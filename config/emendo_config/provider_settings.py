@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from emendo_config.json_codec import compact_json, read_json
 from emendo_config.urls import http_problem
 
-# The embedder sets these fields itself.
-OWN_FIELDS = ("model", "input", "dimensions", "encoding_format")
+# The embedder, and the chat model, set these fields themselves.
+_OF_EMBEDDING = ("model", "input", "dimensions", "encoding_format")
+_OF_CHAT = ("model", "messages", "n", "response_format", "max_tokens", "max_completion_tokens")
 _ENDPOINTS = ("/embeddings", "/chat/completions")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, section 5.1
 _NO_OBJECT = "is no JSON object"
@@ -82,14 +83,14 @@ def _headers_problem(text: str) -> str | None:
     return None
 
 
-def fields_problem(text: str) -> str | None:
-    """Why the text cannot be sent as fields of a request; None when it can."""
+def fields_problem(name: str, text: str) -> str | None:
+    """Why the text of a setting cannot be sent as fields of a request; None when it can."""
     try:
         fields = _read(text)
     except ValueError:
         return _NO_OBJECT
-    own = [name for name in fields if name in OWN_FIELDS]
-    return f"has {own[0]}, which has a setting of its own" if own else None
+    own = [field for field in fields if field in (_OF_CHAT if name.startswith("chat") else _OF_EMBEDDING)]
+    return f"has {own[0]}, which Emendo sets itself" if own else None
 
 
 def _read(text: str) -> dict[str, Any]:

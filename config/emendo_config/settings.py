@@ -10,7 +10,7 @@ import os
 from typing import Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from emendo_config.embedding_space import EmbeddingSpace, InputForm
@@ -166,6 +166,9 @@ class Settings(EnvironmentSettings):
     )
     chat_api_key: SecretStr = Field(SecretStr(""), description="Unset: OPENAI_API_KEY.")
     chat_headers: SecretStr = Field(SecretStr(""), description=_HEADERS)
+    chat_fields: str = Field(
+        "", description='Further fields of each request, as a JSON object: `{"reasoning_effort": "low"}`.'
+    )
     chat_timeout: float = Field(60.0, gt=0, le=170, description="Longest chat request, in seconds.")
     inference_window_tokens: int = Field(
         6_000,
@@ -333,10 +336,10 @@ class Settings(EnvironmentSettings):
         values.setdefault("embedding_dimensions", LOCAL_DIMENSIONS if local else OPENAI_DIMENSIONS)
         return values
 
-    @field_validator("embedding_passage_fields", "embedding_query_fields")
+    @field_validator("embedding_passage_fields", "embedding_query_fields", "chat_fields")
     @classmethod
-    def _check_fields(cls, value: str) -> str:
-        problem = fields_problem(value)
+    def _check_fields(cls, value: str, info: ValidationInfo) -> str:
+        problem = fields_problem(str(info.field_name), value)
         if problem is not None:
             raise ValueError(f"it {problem}")
         return value

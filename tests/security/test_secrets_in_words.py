@@ -50,7 +50,7 @@ def test_settings_represent_themselves_without_a_secret():
         assert is_secret or name in URLS or not name.endswith(("_key", "_headers", "_password")), name
 
 
-@pytest.mark.parametrize("name", [*URLS, "embedding_headers", "embedding_passage_fields"])
+@pytest.mark.parametrize("name", [*URLS, "embedding_headers", "embedding_passage_fields", "chat_fields"])
 @pytest.mark.parametrize("bad", BAD)
 def test_a_refused_setting_is_named_and_not_quoted(name, bad):
     with pytest.raises(ConfigurationError) as refused:

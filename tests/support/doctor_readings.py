@@ -285,7 +285,8 @@ READINGS: Sequence[Reading] = (
         CHAT,
         "fail",
         "the provider refuses the request with 400 (type invalid_request_error) (INFERENCE)",
-        "no form of the request is accepted: check EMENDO_CHAT_MODEL, EMENDO_CHAT_BASE_URL and the server's log",
+        "no form of the request is accepted: check EMENDO_CHAT_MODEL, EMENDO_CHAT_BASE_URL and the server's log; "
+        "a field that it misses goes into EMENDO_CHAT_FIELDS",
         model=error(400, "Bad Request"),
     ),
     Reading(

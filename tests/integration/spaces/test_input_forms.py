@@ -196,7 +196,7 @@ def test_and_share_no_vector_in_a_store_that_moves_from_one_to_the_other(setting
     ("values", "says"),
     [
         ({"embedding_query_fields": "secret"}, "EMENDO_EMBEDDING_QUERY_FIELDS: Value error, it is no JSON object"),
-        ({"embedding_passage_fields": '{"input": "secret"}'}, "it has input, which has a setting of its own"),
+        ({"embedding_passage_fields": '{"input": "secret"}'}, "it has input, which Emendo sets itself"),
         (
             {"embedding_provider": "local", "embedding_query_prefix": "query: "},
             "the local embedder takes texts as",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,13 +15,14 @@ from emendo_client.providers.chat.answer_texts import is_thinking, message_of
 from emendo_client.providers.chat.answers import read_answer
 from emendo_client.providers.chat.base import A, ChatAnswer, Message, Usage
 from emendo_client.providers.chat.request_forms import FormSearch, RequestForm
+from emendo_client.providers.chat.streamed import completion_of
 from emendo_client.providers.errors_with_200 import refusal_of
 from emendo_client.providers.http import Server
 from emendo_client.providers.openai_errors import CHAT, require_server, translate
 from emendo_config import Settings
 from emendo_config.error_codes import ErrorCode
 from emendo_config.forks import leave_to_the_parent, notice_fork, reset_in_children
-from emendo_config.provider_settings import read_headers
+from emendo_config.provider_settings import read_fields, read_headers
 from emendo_config.visible_text import visible
 
 # Errors of one request: those of the openai client, and those of parsing its answer.
@@ -50,6 +50,7 @@ class OpenAIChatModel:
         key = settings.chat_api_key.get_secret_value()
         require_server(CHAT, f"the chat model {settings.chat_model}", key, settings.chat_base_url)
         self._model = settings.chat_model
+        self._fields = read_fields(settings.chat_fields) or None
         headers = read_headers(settings.chat_headers.get_secret_value())
         self._server = Server(settings.chat_base_url, key, headers, settings.chat_timeout)
         self._form = RequestForm()
@@ -119,8 +120,9 @@ class OpenAIChatModel:
 
     def _request(self, parameters: Mapping[str, Any]) -> Any:
         # The raw body: servers answer in shapes that the client's own types lose parts of.
-        response = self._client().chat.completions.with_raw_response.create(model=self._model, **parameters)
-        body = json.loads(response.http_response.content)
+        ask = self._client().chat.completions.with_raw_response.create
+        response = ask(model=self._model, **parameters, extra_body=self._fields)
+        body = completion_of(response.http_response.content)
         refusal = refusal_of(body, response.http_response)
         if refusal is not None:
             raise refusal
@@ -159,7 +161,8 @@ def _explained(error: Exception, *, is_proven: bool) -> EmendoError:
     else:
         translated.error_code = str(ErrorCode.INFERENCE)
         translated.suggestion = (
-            "no form of the request is accepted: check EMENDO_CHAT_MODEL, EMENDO_CHAT_BASE_URL and the server's log"
+            "no form of the request is accepted: check EMENDO_CHAT_MODEL, EMENDO_CHAT_BASE_URL and the server's log; "
+            "a field that it misses goes into EMENDO_CHAT_FIELDS"
         )
     return translated
 
