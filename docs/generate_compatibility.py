@@ -39,6 +39,7 @@ _MORE_PROCESSES = (
     ("Celery, prefork pool", "MemoryClient, used before the fork"),
     ("Celery, prefork pool, asyncio.run", "AsyncMemoryClient, a loop for each task"),
     ("Celery, gevent pool", "MemoryClient, made when the app is loaded"),
+    ("Celery, eventlet pool", "MemoryClient, made when the app is loaded"),
     ("multiprocessing, fork", "MemoryClient, used before the fork"),
     ("multiprocessing, spawn and forkserver", "MemoryClient, made in each process"),
     ("ProcessPoolExecutor, fork", "MemoryClient, used before the fork and meanwhile in threads"),
@@ -56,7 +57,7 @@ def page() -> str:
         _section("What doctor says", "ops/test_doctor_readings.py", _DOCTOR, _doctor()),
         _section("Answers of chat models", "openai_server/test_answer_shapes.py", _ANSWERS, _answers()),
         _LONG_QUESTIONS,
-        _section("Web servers", "client/test_web_servers.py", _WEB, _web_servers()),
+        _section("Web servers", "client/test_web_servers.py", _WEB, _web_servers(), _EVENTLET),
         _section("Redis and brokers", "ops/test_real_parts.py", _PARTS, _parts(), _story()),
         _section("Messages", "inference/test_message_forms.py", _MESSAGES, _messages()),
         _section("Filters", "filters/test_forms.py", _FILTERS, _filters()),
@@ -73,6 +74,11 @@ With less than 24 GiB of video memory Ollama's context is 4,096 tokens; earlier 
 longer, and says nothing. A question of Emendo has up to 6,000 tokens of conversation
 (`EMENDO_INFERENCE_WINDOW_TOKENS`). `emendo doctor --deep` finds out. `OLLAMA_CONTEXT_LENGTH`, or `num_ctx` in a
 Modelfile, makes the context larger: [how to](../how-to/inference.md#servers-that-cut-a-long-question).
+"""
+
+_EVENTLET = """\
+Its authors call eventlet deprecated, and gunicorn has no worker for it any more: prefer gevent or threads. The client
+works in Celery's pool of it. Emendo's own workers are tested with threads, which is what `emendo worker` starts.
 """
 
 _EMBEDDING = ("server", "how it differs from OpenAI", "what Emendo does")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,20 @@ def test_each_search_gets_its_own_answer(server: WebServer, searched, tmp_path):
     assert answers.processes >= server.processes
 
 
-@pytest.mark.parametrize(("task", "pool"), [("search", "prefork"), ("search-asyncio", "prefork"), ("search", "gevent")])
+@pytest.mark.parametrize(
+    ("task", "pool"),
+    [
+        ("search", "prefork"),
+        ("search-asyncio", "prefork"),
+        ("search", "gevent"),
+        ("search", "eventlet"),
+    ],
+)
 def test_the_tasks_of_a_celery_worker(task, pool, searched, tmp_path):
     from celery import Celery
 
+    if pool != "prefork" and find_spec(pool) is None:
+        pytest.skip(f"{pool} is not installed")
     queue = f"searches-{os.getpid()}-{task}-{pool}"
     app = Celery("asking", broker=searched["SEARCH_BROKER"], backend=searched["SEARCH_BROKER"])
     command = [sys.executable, "-m", "celery", "-A", "tests.support.web.celery_tasks", "worker"]
