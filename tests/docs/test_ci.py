@@ -1,4 +1,4 @@
-"""What CI runs: everything with the first Python that is there, and all but the slow tests with each further one."""
+"""CI runs everything with the first Python that is there, and the fast tests with each further one."""
 
 from __future__ import annotations
 
