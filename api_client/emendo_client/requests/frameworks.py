@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -36,7 +36,7 @@ def mapping_of(value: Any) -> Mapping[str, Any] | None:
     return dumped if isinstance(dumped, Mapping) else None
 
 
-def with_roles(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def with_roles(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The message with a role; pydantic-ai's may hold several. One of another kind is returned as it is."""
     if message.get("role") is not None:
         return [message]
