@@ -9,8 +9,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from emendo_client.providers.rate_limit_headers import parse_duration
-
 # A code, a type or the path of a parameter. A sentence, an address or a whole text is none.
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\[\]-]{0,63}")
 # Keys begin like this: a proxy was seen to repeat one.
@@ -104,14 +102,14 @@ def says_wrong_key(status: int, body: object) -> bool:
     return status in _WRONG_KEY_STATUSES and _WRONG_KEY.search(_message(body, _error_of(body))) is not None
 
 
-def retry_delay(body: object) -> float | None:
-    """Seconds to wait before another request. Gemini says them in the error's details, in no header."""
+def retry_delay(body: object) -> str:
+    """The time to wait before another request, or nothing. Gemini says it in the error's details, in no header."""
     details = _error_of(body).get("details")
     for each in details if isinstance(details, list) else ():
         delay = each.get("retryDelay") if isinstance(each, Mapping) else None
-        if isinstance(delay, str) and (seconds := parse_duration(delay)) is not None:
-            return seconds
-    return None
+        if isinstance(delay, str):
+            return delay
+    return ""
 
 
 def _named(error: Mapping[str, Any]) -> set[str]:

@@ -34,7 +34,7 @@ from emendo_client.providers.error_bodies import (
     says_too_long,
     says_wrong_key,
 )
-from emendo_client.providers.rate_limit_headers import LONGEST_PAUSE, MAX_CHARS, read_rate_limits
+from emendo_client.providers.rate_limit_headers import LONGEST_PAUSE, MAX_CHARS, parse_duration, read_rate_limits
 from emendo_config.error_codes import ErrorCode
 from emendo_config.visible_text import visible
 
@@ -260,7 +260,7 @@ def _too_many(error: openai.APIStatusError, words: str, details: dict[str, Any],
 def _retry_after(error: openai.APIStatusError) -> float | None:
     """Seconds to wait, as the headers or the body say them."""
     seconds = retry_after_seconds(error.response.headers)
-    return retry_delay(_body_of(error)) if seconds is None else seconds
+    return parse_duration(retry_delay(_body_of(error))) if seconds is None else seconds
 
 
 def _body_of(error: openai.APIStatusError) -> object:
