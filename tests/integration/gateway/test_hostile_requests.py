@@ -99,7 +99,16 @@ def test_a_body_in_another_encoding_is_refused_whatever_it_declares(owned, encod
 
 @pytest.mark.parametrize(
     "media_type",
-    ["", "text/plain", "text/json", "application/x-www-form-urlencoded", "multipart/form-data", "application/xml", "x"],
+    [
+        "",
+        "text/plain",
+        "text/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "application/xml",
+        "text/x+json",
+        "x",
+    ],
 )
 def test_a_body_of_another_type_is_refused(owned, media_type):
     client, _ = owned
@@ -109,9 +118,14 @@ def test_a_body_of_another_type_is_refused(owned, media_type):
 
 def test_a_body_in_utf_8_is_accepted_however_its_type_is_written(gateway):
     with gateway.tenant() as client:
-        for media_type in ("application/json;charset=UTF-8", 'Application/JSON; charset="utf-8"', "application/x+json"):
-            content = '{"messages": "é 漢 🐟", "user_id": "ana", "infer": false}'.encode()
-            assert client.post(MEMORIES, content=content, headers={"Content-Type": media_type}).status_code == 202
+        content = '{"messages": "é 漢 🐟", "user_id": "ana", "infer": false}'
+        for media_type in (
+            *("application/json;charset=UTF-8", 'Application/JSON; charset="utf-8"', "application/json ; a=b"),
+            "application/x+json",
+        ):
+            for encoding in ("utf-8", "utf-8-sig"):  # some programs begin with a mark of the order of bytes
+                sent = content.encode(encoding)
+                assert client.post(MEMORIES, content=sent, headers={"Content-Type": media_type}).status_code == 202
 
 
 # Paths and queries.

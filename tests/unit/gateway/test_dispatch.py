@@ -6,11 +6,11 @@ import json
 from typing import Annotated, Any
 
 import pytest
-from fastapi import Cookie, Depends, FastAPI, Header, Query, Request, Response
+from fastapi import Cookie, Depends, FastAPI, Form, Header, Query, Request, Response
 from pydantic import BaseModel
 
 from emendo_client.errors import NotFoundError
-from emendo_gateway.callers import begin
+from emendo_gateway.callers import begin, state_of
 from emendo_gateway.dispatch import Dispatch, Table
 from emendo_gateway.problems.refusals import Refusal
 
@@ -37,8 +37,12 @@ def table_of(*routes: tuple[str, str, Any]) -> Table:
 
 
 async def ask(table: Table, method: str, path: str, query: str = "", body: bytes = b"", **fields: str) -> Any:
-    """The JSON that the route answers with."""
-    given = [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
+    """The JSON that the route answers with. A field with line breaks is sent once for each line."""
+    given = [
+        (name.replace("_", "-").encode(), value.encode())
+        for name, values in fields.items()
+        for value in values.splitlines()
+    ]
     scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": given}
     begin(scope, "id")
     sent: list[Any] = []
@@ -68,9 +72,10 @@ async def test_a_function_gets_what_its_declarations_name():
     table = table_of(("POST", "/items/{item}", everything))
     json_type = {"content_type": "application/json"}
     found = await ask(
-        table, "POST", "/items/a", "limit=3&limit=4", b'{"text": "x"}', tag="t", last_event_id="9", **json_type
+        *(table, "POST", "/items/a", "limit=3&limit=4", b'{"text": "x"}'),
+        **{"tag": "t\nu", "last_event_id": "9\n8", **json_type},
     )
-    assert found == ["a", "x", ["POST", "t"], 4, "9"]
+    assert found == ["a", "x", ["POST", "t", "u"], 4, "9"]
     assert await ask(table, "POST", "/items/a", "", b'{"text": "x"}', **json_type) == ["a", "x", ["POST"], 7, None]
 
 
@@ -97,6 +102,30 @@ async def test_a_body_that_is_not_declared_as_json_is_none():
     assert refused.value.problem.status == 415
 
 
+async def _text(body: Body, number: Annotated[int, Query(validation_alias="n")] = 0) -> str:
+    return f"{body.text}{number}"
+
+
+async def _gone() -> None:
+    raise NotFoundError("nothing is there")
+
+
+async def of_a_dependency(request: Request, text: Annotated[str, Depends(_text)]) -> Response:
+    return Response(json.dumps([text, sorted(state_of(request.scope).query_names)]))
+
+
+async def of_two(text: Annotated[str, Depends(_text)], gone: Annotated[None, Depends(_gone)]) -> Response:
+    return Response(json.dumps([text, gone]))
+
+
+async def test_a_dependency_has_parameters_of_its_own():
+    table = table_of(("POST", "/x", of_a_dependency), ("POST", "/two", of_two))
+    fields = {"content_type": "application/json"}
+    assert await ask(table, "POST", "/x", "n=3&number=4", b'{"text": "x"}', **fields) == ["x3", ["n"]]
+    with pytest.raises(NotFoundError):  # the next one is called also when a parameter of the first is wrong
+        await ask(table, "POST", "/two", "n=x", b'{"text": "x"}', **fields)
+
+
 async def no_response() -> dict[str, int]:
     return {}
 
@@ -107,11 +136,14 @@ async def test_a_function_that_returns_no_response_is_a_defect():
 
 
 def test_paths_and_methods():
-    table = table_of(("GET", "/a/fixed", plain), ("GET", "/a/{one}", plain), ("PUT", "/a/{one}", plain))
+    table = table_of(
+        *(("GET", "/a/fixed", plain), ("GET", "/a/{one}", plain), ("PUT", "/a/{one}", plain)),
+        ("GET", "/a/{one}/end", plain),
+    )
     assert table.find("/a/fixed", "GET")[1] == {}
     assert table.find("/a/fixed", "PUT")[1] == {"one": "fixed"}
     assert table.find("/a/b c", "GET")[1] == {"one": "b c"}
-    for path in ("/", "/a/", "/a/b/c", "/a/fixed/"):
+    for path in ("/", "/a/", "/a/b/c", "/a/fixed/", "/a/fixed\n/", "/a/b/end\n"):
         with pytest.raises(NotFoundError):
             table.find(path, "GET")
     for path, allowed in (("/a/fixed", b"GET, HEAD"), ("/a/b", b"GET, HEAD, PUT")):
@@ -136,6 +168,18 @@ async def with_list(tags: Annotated[list[str], Query()] = ["a"]) -> Response:  #
     return Response(tags[0])
 
 
+async def with_default(number: Annotated[int, Query(validate_default=True)] = 1) -> Response:
+    return Response(str(number))
+
+
+async def with_two_bodies(one: Body, other: Body) -> Response:
+    return Response(one.text + other.text)
+
+
+async def with_form(text: Annotated[str, Form()]) -> Response:
+    return Response(text)
+
+
 async def _held():
     yield "x"
 
@@ -148,8 +192,15 @@ def no_coroutine() -> Response:
     return Response()
 
 
-@pytest.mark.parametrize("function", [with_cookie, with_response, with_model, with_list, with_held, no_coroutine])
-def test_what_would_be_read_in_another_way_is_refused_when_the_application_is_made(function):
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(with_cookie, with_response, with_model, with_list, with_default, with_two_bodies, with_form, with_held),
+        no_coroutine,
+    ],
+)
+def test_what_would_be_read_in_another_way_is_refused_when_the_application_is_made(function, monkeypatch):
+    monkeypatch.setattr("fastapi.dependencies.utils.ensure_multipart_is_installed", lambda: None)
     with pytest.raises(TypeError, match="cannot be planned"):
         table_of(("GET", "/x", function))
 
