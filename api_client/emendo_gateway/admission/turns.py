@@ -32,7 +32,7 @@ class Turns:
         if not self._is_counting:
             self._is_counting = True
             loop.call_soon(self._next)
-        if self._left > 0 and not self._waiting:
+        if self._left > 0:  # then nobody waits
             self._left -= 1
             return
         turn = loop.create_future()

@@ -48,6 +48,13 @@ def test_a_wait_that_is_over_leaves_the_job_where_it_is(start_gateway):
         assert tenant.get(answer.headers["location"], headers={"Prefer": "wait=1"}).json()["status"] == "queued"
 
 
+def test_nobody_waits_for_longer_than_the_gateway_lets(start_gateway):
+    with start_gateway(max_wait=0.05, request_timeout=1.0).tenant() as tenant:
+        body = {"messages": "x", "user_id": "ana", "infer": False}
+        answer = tenant.post(MEMORIES, json=body, headers={"Prefer": "wait=999999999"})
+        assert (answer.status_code, answer.json().get("status")) == (202, "queued")
+
+
 def test_reads_list_and_search(tenant):
     first, second = added(tenant, "one about fish"), added(tenant, "two about tea")
     page = tenant.get(MEMORIES, params={"user_id": "ana", "limit": 1, "order": "created_at"})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from emendo_gateway.admission.turns import Turns
+from emendo_gateway.admission.envelope import Envelope
+from emendo_gateway.admission.turns import BEGIN_AT_ONCE, Turns
 
 
 async def begun_in_each_turn(turns: Turns, requests: int, looks: int) -> list[int]:
@@ -46,7 +47,25 @@ async def test_a_client_that_went_away_takes_nobodys_turn():
     first, gone, last = [asyncio.ensure_future(turns.take()) for _ in range(3)]
     await asyncio.sleep(0)
     gone.cancel()
-    await asyncio.gather(first, last)
+    for _ in range(2):
+        await asyncio.sleep(0)
+    assert last.done(), "a turn passed in which nobody began"
+    await first
+
+
+async def test_health_begins_at_once_and_other_requests_in_turns():
+    begun: list[str] = []
+
+    async def app(scope, receive, send):
+        begun.append(scope["path"])
+
+    envelope = Envelope(app)
+    paths = ["/api/v1/memories"] * (BEGIN_AT_ONCE + 5) + ["/health/live"]
+    scopes = [{"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []} for path in paths]
+    tasks = [asyncio.ensure_future(envelope(scope, None, None)) for scope in scopes]
+    await asyncio.sleep(0)
+    assert begun == ["/api/v1/memories"] * BEGIN_AT_ONCE + ["/health/live"]
+    await asyncio.gather(*tasks)
 
 
 async def test_nothing_runs_in_the_loop_when_no_request_comes():
