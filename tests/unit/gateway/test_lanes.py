@@ -113,6 +113,72 @@ async def test_work_that_takes_too_long_is_ended_and_its_place_is_free():
     await gate(request(), nothing, None)
 
 
+async def test_an_answer_that_has_begun_takes_its_time():
+    """A stream lasts as long as its job; only who does not read is cut off, by the connection."""
+    sent = []
+
+    async def app(scope, receive, send):
+        await send(START)
+        later = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.05, later.set)
+        await later.wait()
+        await send(END)
+
+    async def note(message):
+        sent.append(message)
+
+    await lanes(app, request_timeout=0.01)(request(), nothing, note)
+    assert sent == [START, END]
+
+
+async def test_bodies_of_all_requests_have_room_together():
+    works, ends = asyncio.Event(), asyncio.Event()
+
+    async def app(scope, receive, send):
+        works.set()
+        await ends.wait()
+
+    async def body():
+        return {"type": "http.request", "body": b"x" * 1_100, "more_body": False}
+
+    def post():
+        fields = [(b"content-length", b"1100"), (b"content-encoding", b"Identity")]
+        return request(method="POST", headers=fields)
+
+    gate = Lanes(app, GatewaySettings(max_body_bytes=2_048, max_buffered_bytes=2_048))
+    first = asyncio.create_task(gate(post(), body, None))
+    await works.wait()
+    with pytest.raises(TransientError) as refused:
+        await gate(post(), body, None)
+    assert refused.value.error_code == "OVERLOADED"
+    ends.set()
+    await first
+    await gate(post(), body, None)
+
+
+async def test_no_more_wait_for_a_place_than_may(monkeypatch):
+    monkeypatch.setattr("emendo_gateway.admission.lanes._QUEUED_PER_PLACE", 1)
+    works, ends = asyncio.Event(), asyncio.Event()
+
+    async def app(scope, receive, send):
+        works.set()
+        await ends.wait()
+
+    gate = Lanes(app, GatewaySettings(max_reads=1, max_queue_seconds=60.0))
+    first = asyncio.create_task(gate(request(), nothing, None))
+    await works.wait()
+    for _ in range(2):  # also when one that waited has gone
+        second = asyncio.create_task(gate(request(), nothing, None))
+        await asyncio.sleep(0)
+        with pytest.raises(TransientError) as refused:
+            await gate(request(), nothing, None)
+        assert (refused.value.error_code, second.done()) == ("OVERLOADED", False)
+        second.cancel()
+        await asyncio.wait({second})
+    ends.set()
+    await first
+
+
 async def test_a_body_that_is_refused_takes_no_room():
     async def app(scope, receive, send):
         await receive()
