@@ -43,6 +43,9 @@ class PerLoop(Generic[T]):
         """The running loop's value."""
         notice_fork()
         loop = asyncio.get_running_loop()
+        known = self._values.get(loop)
+        if known is not None:  # nobody else changes this loop's value
+            return known[0]
         with self._lock:
             if loop not in self._values:
                 self._values = {each: value for each, value in self._values.items() if not each.is_closed()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from operator import attrgetter
 
 from emendo_config.queues import BULK, INFERENCE, INTERACTIVE, MAINTENANCE, QUEUES
 from emendo_config.settings import Settings
@@ -16,6 +17,12 @@ from emendo_config.settings import Settings
 _SHARD = re.compile(r"\d{1,5}|[a-z][a-z_]*-([a-z]?\d{1,5}|migration)", re.ASCII)
 # The re-embedding's own shard: its next step must not stand behind the chunks that it queued itself.
 MIGRATION_SHARD = f"{MAINTENANCE}-migration"
+_SHARDS = {
+    INTERACTIVE: attrgetter("inbox_shards"),
+    INFERENCE: attrgetter("inference_shards"),
+    BULK: attrgetter("bulk_shards"),
+    MAINTENANCE: attrgetter("maintenance_shards"),
+}
 # Before the number of a shard of imported conversations: `inference-i3`.
 IMPORTED_PREFIX = "i"
 
@@ -49,12 +56,8 @@ def shard_name(queue: str, number: int, settings: Settings) -> str:
 
 def shards_of(queue: str, settings: Settings) -> int:
     """How many shards a queue has."""
-    return {
-        INTERACTIVE: settings.inbox_shards,
-        INFERENCE: settings.inference_shards,
-        BULK: settings.bulk_shards,
-        MAINTENANCE: settings.maintenance_shards,
-    }[queue]
+    found: int = _SHARDS[queue](settings)
+    return found
 
 
 def queue_of(shard: str) -> str:

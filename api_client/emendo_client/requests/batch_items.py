@@ -5,7 +5,6 @@ An item that is refused becomes an `invalid` operation: it fails alone, in its p
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from emendo_client.requests.operations import (
     OperationBuilder,
     Operations,
     fields_of,
+    new_job_id,
     with_new_ids,
 )
 from emendo_config import Settings
@@ -100,7 +100,7 @@ class BatchBuilder:
 
     def documents(self, kind: str, documents: Iterable[Document], queue: str) -> BatchRequest:
         """Operations that were checked already. If they are a list, the request may be sent again."""
-        job_id = str(uuid.uuid4())
+        job_id = new_job_id()
         named = with_new_ids(documents, job_id)
         whole = list(named) if isinstance(documents, Sequence) else named
         return BatchRequest(job_id, kind, self._project, whole, queue)
@@ -112,7 +112,7 @@ class BatchBuilder:
             raise ValidationError(
                 f"items is of type {type(items).__name__}; it must be a list or another iterable of mappings"
             )
-        job_id = str(uuid.uuid4())
+        job_id = new_job_id()
         left_out: Counter[str] = Counter()
         documents: Iterable[Document] = with_new_ids(_operations(items, build, left_out), job_id)
         key = validation.opaque_key(idempotency_key, "idempotency_key")

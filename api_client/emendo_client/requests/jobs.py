@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from emendo_client.errors import ValidationError
 from emendo_client.requests import validation
-from emendo_client.requests.operations import Document, Operations, scope_of, with_new_ids
+from emendo_client.requests.operations import Document, Operations, new_job_id, scope_of, with_new_ids
 from emendo_client.times import microseconds_of
 from emendo_config import Keys, Settings, project_limits
 from emendo_config.json_codec import compact_json, read_json
@@ -28,7 +27,7 @@ from emendo_config.store.pipeline import Command
 CONSISTENCIES = ("eventual", "strong", "weak")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: each of its 16 fields would then cost a call, and every job makes one
 class JobRequest:
     """One job, ready to be accepted.
 
@@ -158,7 +157,7 @@ class RequestBuilder:
         infers = first["op"] == "infer"
         if consistency == "weak" and first.get("dry_run"):
             raise ValidationError("a dry run of a weak job would leave no result", suggestion="drop one of the two")
-        job_id = str(uuid.uuid4())
+        job_id = new_job_id()
         documents = list(with_new_ids(documents, job_id))
         return JobRequest(
             job_id=job_id,
