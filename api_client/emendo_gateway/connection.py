@@ -243,13 +243,33 @@ class Connection(H11Protocol):
 
 
 class _Answering:
-    """The transport as one request sees it."""
+    """The transport as one request sees it. It sends the head of an answer with the first part of the body."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.write = connection.transport.write
+        self._transport = connection.transport
+        self._is_begun = False
+        self._head = b""
         self.is_closing = connection.transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Sends it; the first part, which is the head, in this turn of the loop or at the beginning of the next."""
+        if not self._is_begun:
+            self._is_begun = True
+            self._head = data
+            self._connection.loop.call_soon(self._send_head)
+            return
+        if self._head:
+            self._head, data = b"", self._head + data
+        if data:
+            self._transport.write(data)
 
     def close(self) -> None:
         """See `Connection.close`."""
+        self._send_head()
         self._connection.close()
+
+    def _send_head(self) -> None:
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 
 from emendo_config.errors import EmendoError
 from emendo_gateway.admission.asgi import App, Message, Receive, Scope, Send, header_values
@@ -93,4 +93,4 @@ def _request_id(scope: Scope) -> str:
     given = header_values(scope, b"x-request-id")
     if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         return given[0].decode()
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
