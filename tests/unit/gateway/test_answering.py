@@ -12,7 +12,7 @@ HEAD, BODY = b"HTTP/1.1 200 \r\n\r\n", b"{}"
 
 @pytest.fixture
 def written():
-    """What the transport was told, in order."""
+    """The parts that the transport gets, in order."""
     return []
 
 
