@@ -87,6 +87,7 @@ def test_plots_without_matplotlib_are_refused_before_anything_is_measured(monkey
         BENCH["main"]()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed")
 def test_the_curves_become_pictures(tmp_path):
     spread = Summary.of([1, 2, 3]).document()

@@ -249,6 +249,7 @@ def _assert_own(tenants: Tenants, returned: Any) -> None:
         assert not any(one in repr(each) for one in foreign - {getattr(each, "memory_id", None)})
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(LIMIT)
 def test_what_is_accepted_reads_back_exactly_and_is_found_by_each_of_its_values(tenants):
     @effort(60, deep=5_000)

@@ -311,7 +311,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(LIMIT)
-@pytest.mark.parametrize("histories", [10, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("histories", [5, pytest.param(40, marks=pytest.mark.slow)])
 def test_the_store_does_what_the_model_does(services, openai_server, histories):
     systems: list[SystemUnderTest] = []
 

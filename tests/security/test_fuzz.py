@@ -74,6 +74,7 @@ def fuzz_once(services, client, other, rng) -> None:
     assert {key: services.data.dump(key) for key in untouched} == before, chosen
 
 
+@pytest.mark.slow
 @FEW
 @given(SEEDS)
 def test_damage_of_the_store_crashes_nothing_tells_nothing_and_reaches_no_other_project(

@@ -128,6 +128,7 @@ async def ask_all(client: AsyncMemoryClient, asked: list[tuple[str, str]]) -> in
     return answered
 
 
+@pytest.mark.slow
 async def test_each_of_thousands_of_values_in_a_parameter(filled):
     """Each value goes to one parameter, and to the id of the user, in turn."""
     names = itertools.cycle(ASKS)

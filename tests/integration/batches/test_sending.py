@@ -203,6 +203,7 @@ def test_appending_twice_changes_nothing(services, client, monkeypatch):
     assert len(texts(client)) == 40
 
 
+@pytest.mark.slow
 def test_a_generator_is_read_no_further_ahead_than_two_calls(services, client, monkeypatch):
     chunk_items, count, call = 50, 20_000, 50 * APPEND_CHUNKS
     read = {"items": 0, "sent": 0, "ahead": 0}

@@ -294,6 +294,7 @@ def expected_vector(settings: Settings, text: str) -> bytes:
     return embed(text, model=settings.embedding_model, dimensions=settings.embedding_dimensions)
 
 
+@pytest.mark.slow
 def test_a_worker_with_another_dimension_refuses_to_start(emendo_worker, tmp_path):
     other = emendo_worker.model_copy(update={"embedding_dimensions": 128})
     with pytest.raises(RuntimeError, match="set EMENDO_EMBEDDING_DIMENSIONS back"):

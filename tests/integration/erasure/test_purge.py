@@ -120,6 +120,7 @@ def test_another_projects_memories_are_not_touched(services, client):
     assert not is_erased(services, memory_id)
 
 
+@pytest.mark.slow
 def test_thousands_are_found_page_by_page(services, client):
     with_settings(services, client, chunk_items=500)
     items = [{"messages": f"fact {n % 7}", "user_id": "ana"} for n in range(2_300)]

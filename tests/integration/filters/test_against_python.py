@@ -16,6 +16,7 @@ from tests.support.filter_oracle import meets
 QUERY = "fact 7"
 
 
+@pytest.mark.slow
 def test_a_filter_admits_what_plain_python_admits(client, corpus):
     ranking = [hit.id for hit in client.search(QUERY, all_users=True, limit=1_000)]
     assert set(ranking) == set(corpus)

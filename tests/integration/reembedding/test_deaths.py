@@ -130,6 +130,7 @@ def test_the_way_back_is_found_wherever_it_was_left(services, client, monkeypatc
     assert histories(client, ids) == before
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_nothing_is_left_of_a_cancelled_one_wherever_that_died(services, client, monkeypatch):
     ids, before = three_memories(services, client)

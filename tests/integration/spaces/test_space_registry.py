@@ -126,6 +126,7 @@ def test_an_index_of_another_name_behind_the_alias_is_left_alone(services, emend
     assert services.keys.index(own.name).encode() not in services.data.execute_command("FT._LIST")
 
 
+@pytest.mark.slow
 def test_a_worker_with_the_settings_of_before_writes_both_spaces(services, emendo_settings, tmp_path):
     """A real worker, started after the switch with settings nobody has changed yet."""
     space = open_space(services, LIVE)

@@ -166,6 +166,7 @@ def prober(settings, services, client, monkeypatch) -> Iterator[Prober]:
     prober.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_refused_script_changes_nothing(services, client, prober, model):
     ids = [added(services, client, f"fact {number}") for number in range(4)]

@@ -6,6 +6,8 @@ import array
 import subprocess
 import sys
 
+import pytest
+
 from emendo_client.providers.embeddings import create_embedder
 from emendo_config import Settings
 
@@ -29,6 +31,7 @@ async def test_it_finds_meaning_in_several_languages(monkeypatch):
     embedder.close()
 
 
+@pytest.mark.slow
 def test_once_prepared_it_loads_nothing_more_for_its_first_text():
     program = """
 import sys
