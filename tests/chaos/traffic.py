@@ -64,7 +64,8 @@ class Traffic:
 
     def add(self, count: int, timeout: float = LONG_PATIENCE) -> list[str]:
         """So many new memories, twenty to a job, when they are there."""
-        texts = [f"fact {number}" for number in range(count)]
+        with self._lock:
+            texts = [f"fact {next(self._texts)}" for _ in range(count)]
         jobs = []
         for start in range(0, count, 20):
             part = texts[start : start + 20]

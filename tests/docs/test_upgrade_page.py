@@ -10,13 +10,9 @@ import yaml
 from emendo_config.celery_app import create_app
 from emendo_config.settings import Settings
 from emendo_ops.stack.plan import WORKER_STOP_TIMEOUT
+from tests.support.upgrade_page import section
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "how-to" / "upgrade.md").read_text(encoding="utf-8")
-
-
-def section(title: str) -> str:
-    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL).group(1)
 
 
 def test_the_times_are_those_of_the_product():
