@@ -14,6 +14,8 @@ from emendo_config.queues import QUEUES
 def test_a_unix_socket_has_its_broker_beside_it(tmp_path):
     settings = Settings(redis_url="unix://u:p%3Bw@/run/a%20b/redis.sock?db=0")
     assert settings.broker_url == "redis+socket://u:p%3Bw@/run/a%20b/redis.sock?virtual_host=1"
+    parted = Settings(redis_url="unix://u:p;w@/run/a;b/redis.sock")  # kombu takes a ; for the end of a URL
+    assert parted.broker_url == "redis+socket://u:p%3Bw@/run/a%3Bb/redis.sock?virtual_host=1"
     given = Settings(redis_url="redis://h/0", broker_url="unix:///run/redis.sock?db=4")
     assert create_app(given).conf.broker_url == "redis+socket:///run/redis.sock?virtual_host=4"
     assert set(create_app(given).amqp.queues) == set(QUEUES), "the key prefix is before each key of a Redis broker"
