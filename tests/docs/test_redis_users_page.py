@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 import redis
-from redis.backoff import NoBackoff
+from redis.backoff import ConstantBackoff, NoBackoff
 from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 
@@ -15,6 +15,7 @@ from docs import generate_redis_users
 from emendo_client.testing.redis_servers import find_server
 from emendo_config.redis_users import ROLES, Names, acl_file
 from emendo_ops.cli.app import run
+from tests.support.patience import until
 
 
 def test_the_page_is_what_the_code_says():
@@ -88,6 +89,36 @@ def test_the_command_makes_passwords_that_only_their_files_hold(loaded, tmp_path
                     connection.set("web:x", 1)
     assert run(["redis-users", "--out", str(folder)]) == 1, "passwords in use are not replaced"
     assert "already" in capfd.readouterr().err
+
+
+def test_what_a_role_wrote_in_a_transaction_is_there_after_a_restart(tmp_path):
+    """Redis reads its append-only file as the user `default`, and checks that user's rights."""
+    assert run(["redis-users", "--prefix", "emendo:", "--out", str(tmp_path / "users")]) == 0
+    url = (tmp_path / "users" / "worker.env").read_text().strip()
+    password = url.split(":")[2].partition("@")[0]
+    options = ("--appendonly", "yes", "--aclfile", str(tmp_path / "users" / "users.acl"))
+    socket = tmp_path / "s"
+
+    def with_redis(work):
+        command = [*find_server().argv, "--port", "0", "--unixsocket", str(socket), *options]
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+        try:
+            until(socket.exists, "Redis does not start")
+            retry = Retry(ConstantBackoff(0.01), 1_000)  # while it reads its file
+            place = {"unix_socket_path": str(socket), "username": "worker", "password": password}
+            with redis.Redis(**place, retry=retry, retry_on_error=[redis.BusyLoadingError]) as connection:
+                return work(connection)
+        finally:
+            process.kill()
+            process.wait()
+            socket.unlink()
+
+    def write(connection: redis.Redis) -> None:
+        with connection.pipeline(transaction=True) as together:
+            together.set("emendo:x", 1).set("emendo:y", 2).execute()
+
+    with_redis(write)
+    assert with_redis(lambda connection: connection.mget("emendo:x", "emendo:y")) == [b"1", b"2"]
 
 
 def test_two_servers_get_the_rights_of_their_planes_only(tmp_path, capfd):
