@@ -63,7 +63,7 @@ def check_jobs(settings: Settings) -> Iterator[Finding]:
     )
     yield _housekeeping(found)
     yield _clock(found)
-    yield from _rewrites({as_text(name): int(at) for name, at in marks.items()})
+    yield from _rewrites({as_text(name): at for name, at in marks.items()})
     for provider, breaker in found.circuit_breakers.items():
         yield check_circuit_breaker(provider, breaker)
     yield check_rate_limits(settings, *limits)
@@ -81,12 +81,12 @@ def _memory(plane: str, memory: Memory, *, is_full: bool) -> Finding:
     return Finding("memory", "fail", f"{described}; only erasures are accepted", remedy)
 
 
-def _rewrites(marks: dict[str, int]) -> Iterator[Finding]:
+def _rewrites(marks: dict[str, Any]) -> Iterator[Finding]:
     """When the append-only files were last rewritten after an erasure; nothing while nothing was erased."""
-    erased = marks.get("erased", 0)
+    erased = int(marks.get("erased", 0))
     if not erased:
         return
-    rewritten = min((at for name, at in marks.items() if name.startswith("rewrite:")), default=0)
+    rewritten = min((int(at) for name, at in marks.items() if name.startswith("rewrite:")), default=0)
     since = f"the last erasure was at {_minute(erased)}"
     if rewritten:
         since += f", and the last rewrite of the append-only file began at {_minute(rewritten)}"
