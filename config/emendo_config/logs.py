@@ -17,6 +17,8 @@ from emendo_config.tracebacks import safe_traceback, summary
 from emendo_config.visible_text import escaped, visible
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+# Celery passes a task's arguments as `data`. Uvicorn repeats its message for terminals, with their colours.
+_NO_FIELDS = _STANDARD | {"data", "color_message"}
 
 
 def configure_logging(settings: Settings) -> None:
@@ -35,7 +37,7 @@ def configure_logging(settings: Settings) -> None:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return {key: value for key, value in record.__dict__.items() if key not in _STANDARD and key != "data"}
+    return {key: value for key, value in record.__dict__.items() if key not in _NO_FIELDS}
 
 
 def _one_line(value: Any) -> str:

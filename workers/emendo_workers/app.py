@@ -56,6 +56,7 @@ _LAST_SWEEP_TIMEOUT = 5.0
 @setup_logging.connect
 def _configure_logging(**_: Any) -> None:
     configure_logging(settings)
+    stop_signals.say_in_the_log()
     print_safely()
 
 

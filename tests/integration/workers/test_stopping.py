@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 
@@ -9,10 +10,11 @@ import pytest
 
 from emendo_client import MemoryClient
 from emendo_client.testing.fixtures import settings_for
-from emendo_client.testing.worker import WorkerProcess
+from emendo_client.testing.worker import WorkerProcess, environment
 from emendo_config.celery_app import create_app
 from tests.support.inferring import Model, chat_at
 from tests.support.intake import added, drain, reconfigure, shard_of_job, wakeup_of
+from tests.support.own_process import EMENDO, OwnProcess
 from tests.support.patience import LONG_PATIENCE, PATIENCE, until
 
 # A worker writes it whenever it gets a signal.
@@ -30,6 +32,16 @@ def test_a_stopping_worker_finishes_its_jobs_and_signs_off(emendo_redis, openai_
         worker.stop()
         assert job.status() == "succeeded"
         assert client.health().workers == 0
+
+
+def test_a_worker_that_logs_json_prints_nothing_else_until_its_end(emendo_redis, openai_server, tmp_path):
+    settings = settings_for(emendo_redis.url, openai_server.base_url, log_format="json")
+    log = tmp_path / "worker.log"
+    variables = {**environment(settings), "PYTHONWARNINGS": "ignore"}  # Celery warns of the user root
+    with OwnProcess((*EMENDO, "worker"), variables, log, lambda: " ready." in log.read_text()) as worker:
+        assert worker.terminate() == 0
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert "worker: Warm shutdown (MainProcess)" in events
 
 
 def test_a_drain_of_a_stopping_process_gives_its_shard_up(services, client):

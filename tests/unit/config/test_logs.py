@@ -101,6 +101,10 @@ def test_celerys_own_extra_is_left_out(form):
     assert "private" not in formatter(form).format(record(data={"args": "private"}))
 
 
+def test_uvicorns_message_for_terminals_is_left_out():
+    assert "color" not in formatter("json").format(record(color_message="\x1b[1mrunning\x1b[0m"))
+
+
 def test_non_latin_text_is_readable_in_both_forms():
     for form in ("text", "json"):
         assert "größe=日本" in formatter(form).format(record("größe=%s", "日本"))

@@ -16,6 +16,7 @@ import threading
 from types import FrameType
 from typing import Any
 
+from celery.apps import worker
 from celery.concurrency.thread import TaskPool
 from celery.platforms import EX_FAILURE
 from celery.signals import worker_shutting_down
@@ -23,17 +24,31 @@ from celery.worker import state
 
 logger = logging.getLogger(__name__)
 
+_STDERR = 2
 
-def install(worker: Any) -> None:
+
+def install(controller: Any) -> None:
     """Takes the signals over from Celery; does nothing for a pool of processes, whose tasks Celery can end.
 
     Args:
-        worker: Celery's `WorkController`; this is its process's main thread.
+        controller: Celery's `WorkController`; this is its process's main thread.
     """
-    if isinstance(worker.pool, TaskPool):
-        stop = _Stop(worker.hostname, worker.app.conf.worker_soft_shutdown_timeout)
+    if isinstance(controller.pool, TaskPool):
+        stop = _Stop(controller.hostname, controller.app.conf.worker_soft_shutdown_timeout)
         signal.signal(signal.SIGINT, stop.on_interrupt)
         signal.signal(signal.SIGQUIT, stop.on_quit)
+
+
+def say_in_the_log() -> None:
+    """Makes lines of the log of what Celery prints when a signal comes, such as `worker: Warm shutdown`."""
+    worker.safe_say = _say
+
+
+def _say(message: str, _: Any = None) -> None:
+    # The signal may come while this thread writes to the log, so neither its lock nor its buffer is used.
+    record = logging.LogRecord(worker.__name__, logging.INFO, "", 0, message, None, None)
+    for handler in logging.getLogger().handlers:
+        os.write(_STDERR, f"{handler.format(record)}\n".encode())
 
 
 class _Stop:
