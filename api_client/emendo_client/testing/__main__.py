@@ -8,13 +8,14 @@ import threading
 from pathlib import Path
 
 from emendo_client.testing.openai_server.server import OpenAIServer
-from emendo_client.testing.ports import HIGHEST_PORT
+from emendo_client.testing.ports import HIGHEST_PORT, LOOPBACK
 
 
 def main() -> None:
     """Serves until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m emendo_client.testing", description=__doc__)
     parser.add_argument("--port", type=_port, default=0, help="0 picks a free one")
+    parser.add_argument("--host", default=LOOPBACK, help="the address to listen at; 0.0.0.0 within a container")
     parser.add_argument("--latency-ms", type=float, default=0.0)
     parser.add_argument("--api-key", default="", help="refuse other keys")
     parser.add_argument("--dimensions", type=int, default=1536, help="when the request does not say")
@@ -30,7 +31,13 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with OpenAIServer(
-        given.port, given.latency_ms, given.api_key, given.dimensions, given.seed, jitter_ms=given.jitter_ms
+        given.port,
+        given.latency_ms,
+        given.api_key,
+        given.dimensions,
+        given.seed,
+        host=given.host,
+        jitter_ms=given.jitter_ms,
     ) as server:
         if ready is not None:
             _write_whole(ready, server.base_url + "\n")

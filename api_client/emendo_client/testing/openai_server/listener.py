@@ -26,18 +26,19 @@ _CONTROLS = "/_test/"
 
 
 class Listener(ThreadingHTTPServer):
-    """Accepts connections on loopback, one thread each, and can cut them all.
+    """Accepts connections, one thread each, and can cut them all.
 
     Args:
         port: 0 picks a free one.
+        host: the address to listen at.
         behaviour: supplies the answers.
     """
 
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, port: int, behaviour: Behaviour) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, port: int, host: str, behaviour: Behaviour) -> None:
+        super().__init__((host, port), _Handler)
         self.behaviour = behaviour
         self._connections: set[socket.socket] = set()
         self._connections_lock = threading.Lock()

@@ -14,6 +14,7 @@ from emendo_client.testing.openai_server.faults import Fault
 from emendo_client.testing.openai_server.limits import Limits
 from emendo_client.testing.openai_server.rate_limits import RateLimits
 from emendo_client.testing.openai_server.reply import Reply
+from emendo_client.testing.ports import LOOPBACK
 from emendo_config.child_processes import environment_for, python_module
 
 _TIMEOUT = 30.0
@@ -121,6 +122,7 @@ def start_server_process(
     api_key: str = "",
     default_dimensions: int = 1536,
     seed: int = 0,
+    host: str = LOOPBACK,
     jitter_ms: float = 0.0,
 ) -> RemoteOpenAIServer:
     """Starts `python -m emendo_client.testing` and returns its remote control once it listens.
@@ -132,6 +134,7 @@ def start_server_process(
     """
     options = {
         "--port": port,
+        "--host": host,
         "--latency-ms": latency_ms,
         "--jitter-ms": jitter_ms,
         "--api-key": api_key,

@@ -1,4 +1,4 @@
-"""An OpenAI-protocol server on loopback: deterministic, with latency and faults on demand.
+"""An OpenAI-protocol server, on loopback unless told otherwise: deterministic, with latency and faults on demand.
 
 In-process: `with OpenAIServer() as server: … server.base_url, server.faults.add(Fault("unavailable"))`.
 In a process of its own: `start_server_process()`, or `python -m emendo_client.testing`.
@@ -13,6 +13,7 @@ from emendo_client.testing.openai_server.behaviour import Behaviour
 from emendo_client.testing.openai_server.limits import Limits
 from emendo_client.testing.openai_server.listener import Listener
 from emendo_client.testing.openai_server.rate_limits import RateLimits
+from emendo_client.testing.ports import LOOPBACK
 
 _POLL = 0.05  # seconds until `stop` is noticed
 
@@ -26,6 +27,7 @@ class OpenAIServer(Behaviour):
         api_key: other keys are refused with 401; empty accepts any.
         default_dimensions: the vectors' dimensions if the request does not say.
         seed: of faults with a rate, and of the jitter.
+        host: the address to listen at. Everyone who reaches it may also ask for faults.
         jitter_ms: the greatest random addition to the latency, evenly distributed.
         limits: requests beyond them are refused with 400 or 404.
         rate_limits: sent in the headers of every answer; None sends no such headers.
@@ -43,6 +45,7 @@ class OpenAIServer(Behaviour):
         default_dimensions: int = 1536,
         seed: int = 0,
         *,
+        host: str = LOOPBACK,
         jitter_ms: float = 0.0,
         limits: Limits | None = None,
         rate_limits: RateLimits | None = None,
@@ -56,7 +59,7 @@ class OpenAIServer(Behaviour):
             limits=limits,
             rate_limits=rate_limits,
         )
-        self._http = Listener(port, self)
+        self._http = Listener(port, host, self)
         self._thread = threading.Thread(
             target=self._http.serve_forever, args=(_POLL,), name="openai-server", daemon=True
         )
@@ -83,5 +86,5 @@ class OpenAIServer(Behaviour):
 
     @property
     def base_url(self) -> str:
-        """The `base_url` for clients."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        """The `base_url` for clients on this machine."""
+        return f"http://{LOOPBACK}:{self._http.server_address[1]}/v1"
