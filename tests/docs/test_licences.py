@@ -61,7 +61,7 @@ def test_the_licence_is_the_one_the_package_states(name):
     ]
     if not any(texts[:2]):  # some packages only carry the text
         texts += [_first_line(name, file) for file in package.get_all("License-File") or []]
-    family = re.match(r"(Apache|BSD|MIT|MPL|Python Software Foundation)", stated()[name])
+    family = re.match(r"(Apache|BSD|GPL-2|MIT|MPL|Python Software Foundation)", stated()[name])
     assert family, f"{stated()[name]!r} begins with no known licence"
     assert any(family[1] in text for text in texts), f"{name} states {texts}"
 

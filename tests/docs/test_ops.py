@@ -121,6 +121,9 @@ def test_the_image_installs_extras_that_exist_and_runs_the_command_that_exists()
     named = re.findall(r"(?:EXTRAS(?:=|:-|: \$\{EMENDO_IMAGE_EXTRAS:-))([a-z,]+)", text + compose_text())
     assert named
     assert {extra for names in named for extra in names.split(",")} <= extras
+    # Each service, and each setting of theirs, needs no other image. `worker` brings `cli`.
+    defaults = {names for names in named if "local" not in names}
+    assert [set(names.split(",")) for names in defaults] == [extras - {"all", "cli", "dev", "local"}]
     (entrypoint,) = re.findall(r'^ENTRYPOINT \["(\w+)"\]$', text, re.MULTILINE)
     assert entrypoint in PYPROJECT["project"]["scripts"]
 

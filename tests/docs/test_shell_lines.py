@@ -70,10 +70,10 @@ NOT_RUN = {
     "ops/README.md": {
         "emendo redis-users": "tests/security uses the files that it writes",
         "cp ": "the settings in it are the reader's own",
-        "docker ": "a container engine is not everywhere; tests/docs/test_compose.py reads the file",
+        "docker ": "tests/containers/test_compose_runs.py does the same with podman, where there is one",
         "EMENDO_": "the digests are the reader's own",
         "echo ": "the password in it is the reader's own",
-        "operator": "a container engine is not everywhere; tests of the command line run the same commands",
+        "operator": "tests/containers/test_compose_runs.py does the same with podman, where there is one",
         "emendo dead": "tests/integration/ops/test_dead_cli.py runs them on dead letters of its own",
     },
 }

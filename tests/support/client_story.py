@@ -206,27 +206,28 @@ STEPS: tuple[Callable[[_Teller], Awaitable[None]], ...] = (
 )
 
 
-async def tell(settings: Settings, provider: OpenAIServer) -> None:
+async def tell(settings: Settings, provider: OpenAIServer, workers: int = 1) -> None:
     """Tells the story with both clients, each in a project of its own.
 
     Args:
         settings: made by `settings_with`. A worker runs with them.
         provider: of these settings.
+        workers: how many run.
     """
     with MemoryClient(settings, project="blocking") as client:
-        await _tell(_Teller(_Awaited(client), provider))
+        await _tell(_Teller(_Awaited(client), provider), workers)
     async with AsyncMemoryClient(settings, project="asyncio") as other:
-        await _tell(_Teller(other, provider))
+        await _tell(_Teller(other, provider), workers)
 
 
-async def _tell(teller: _Teller) -> None:
+async def _tell(teller: _Teller, workers: int) -> None:
     for step in STEPS:
         await step(teller)
     health = await teller.client.health()
-    assert (health.problem, health.workers, health.dead, health.worker_faults) == (None, 1, 0, {}), health
+    assert (health.problem, health.workers, health.dead, health.worker_faults) == (None, workers, 0, {}), health
 
 
-def tell_over_http(tenant: httpx.Client) -> None:
+def tell_over_http(tenant: httpx.Client, workers: int = 1) -> None:
     """Over HTTP: add, update with `If-Match`, be refused with 412, search, follow a job's events, delete."""
     wait = {"Prefer": "wait=90"}
     body = {"messages": "I dislike seafood.", "user_id": "ana", "infer": False}
@@ -245,4 +246,4 @@ def tell_over_http(tenant: httpx.Client) -> None:
     assert tenant.delete(memory, headers=wait).json()["status"] == "succeeded"
     assert tenant.get(memory).status_code == 404
     health = tenant.get("/health")
-    assert (health.status_code, health.json()["workers"]) == (200, 1), health.text
+    assert (health.status_code, health.json()["workers"]) == (200, workers), health.text

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from emendo_client.testing.ports import LOOPBACK
 from emendo_config import traces
 from tests.support.patience import PATIENCE, until
 
@@ -103,9 +104,15 @@ def recording() -> Iterator[Recorded]:
 
 
 class Collector:
-    """A collector of OTLP over HTTP, to which other processes export; a context manager."""
+    """A collector of OTLP over HTTP, to which other processes export; a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        host: the address to listen at.
+        name: under which the processes reach it.
+    """
+
+    def __init__(self, host: str = LOOPBACK, name: str = LOOPBACK) -> None:
+        self._name = name
         self._spans: list[Seen] = []
         collector = self
 
@@ -121,7 +128,7 @@ class Collector:
             def log_message(self, *_: object) -> None:
                 """Says nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> Self:
@@ -137,7 +144,7 @@ class Collector:
     def variables(self) -> dict[str, str]:
         """The environment of a process that exports here."""
         return {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self._server.server_port}",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self._name}:{self._server.server_port}",
             "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
             "OTEL_BSP_SCHEDULE_DELAY": "100",
         }
