@@ -41,7 +41,7 @@ def install(controller: Any) -> None:
 
 def say_in_the_log() -> None:
     """Makes lines of the log of what Celery prints when a signal comes, such as `worker: Warm shutdown`."""
-    worker.safe_say = _say
+    worker.safe_say = _say  # type: ignore[attr-defined]  # celery-types lacks it
 
 
 def _say(message: str, _: Any = None) -> None:
