@@ -7,11 +7,12 @@ import signal
 import threading
 
 import pytest
+from kombu import Connection, Queue
 
 from emendo_client import MemoryClient
 from emendo_client.testing.fixtures import settings_for
 from emendo_client.testing.worker import WorkerProcess, environment
-from emendo_config.celery_app import create_app
+from emendo_workers.runtime import broker_transport
 from tests.support.inferring import Model, chat_at
 from tests.support.intake import added, drain, reconfigure, shard_of_job, wakeup_of
 from tests.support.own_process import EMENDO, OwnProcess
@@ -54,6 +55,22 @@ def test_a_drain_of_a_stopping_process_gives_its_shard_up(services, client):
     assert wakeup_of(services, shard_of_job(services, jobs[0])).startswith("rung:drain:"), "a successor is woken"
 
 
+def test_a_message_of_a_read_under_way_goes_back_to_its_queue(emendo_settings):
+    """Celery has left the queue, and Redis still answers the read that began before."""
+    name, taken = f"{emendo_settings.key_prefix}late", []
+    with (
+        Connection(emendo_settings.broker_url, transport=broker_transport.Transport) as stopping,
+        Connection(emendo_settings.broker_url) as other,
+    ):
+        channel = stopping.channel()
+        with stopping.Consumer(Queue(name), channel=channel, on_message=taken.append):
+            channel.connection.cycle.on_poll_start()  # as Celery's loop does
+        other.SimpleQueue(name).put({})
+        channel.return_unread()
+        other.SimpleQueue(name).get(timeout=PATIENCE).ack()
+    assert taken == []
+
+
 class _Held:
     """A worker with a conversation under way, which the chat model keeps waiting, and another one behind it."""
 
@@ -76,11 +93,11 @@ class _Held:
         """The model answers from now on."""
         self._may_end.set()
 
-    def taken_over(self, log) -> None:
-        """Another worker does both."""
+    def taken_over(self, log, *others) -> None:
+        """Another worker does both, and other jobs."""
         self.let_go()
         with WorkerProcess(self.settings, log):
-            for job in (self.under_way, self.behind):
+            for job in (self.under_way, self.behind, *others):
                 job.wait(PATIENCE, raise_on_failure=True)
         memories = self.client.get_all("ana").results
         assert {memory.memory: memory.version for memory in memories} == {"I live in Porto.": 1, "I like tea.": 1}
@@ -111,15 +128,13 @@ def test_it_waits_for_a_long_job_and_leaves_the_next_one(held, tmp_path, signals
         held.worker.send_signal(which)
         until(lambda number=number: log.read_text().count(SAID) == number)
     assert held.worker.is_alive
-    # Until Celery has left its queues, it may take the wake-up that the drain sends for the next job.
-    with create_app(held.settings) as app:
-        until(lambda: app.control.ping(timeout=1, limit=1) == [])
+    late = held.client.add("I like rice.", "ben", infer=False)  # Celery still reads its queues
     held.let_go()
     assert held.worker.wait(PATIENCE) == code
-    assert (held.under_way.status(), held.behind.status()) == ("succeeded", "queued")
+    assert [job.status() for job in (held.under_way, held.behind, late)] == ["succeeded", "queued", "queued"]
     assert held.client.health().workers == 0
     assert "Traceback" not in log.read_text()
-    held.taken_over(tmp_path / "second.log")
+    held.taken_over(tmp_path / "second.log", late)
 
 
 @pytest.mark.slow

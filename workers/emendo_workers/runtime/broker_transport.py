@@ -11,6 +11,7 @@ kombu also ends the worker when a list or channel holds what is no message of it
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from queue import Empty
 from typing import Any
 
@@ -95,6 +96,13 @@ class Channel(redis.Channel):
             dropped = client.eval(_DROP, len(names), *names, *kinds.values())
         if dropped:
             _warn("a key of the transport held another type")
+
+    def return_unread(self) -> None:
+        """Waits for the read that is under way, and returns its message to the queue, which has no consumer here."""
+        channel: Any = self  # the stubs know little of it
+        with suppress(Empty, *channel.connection_errors):
+            if channel._in_poll and channel._in_poll.can_read(timeout=channel.brpop_timeout):
+                self._brpop_read()
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

@@ -1,7 +1,11 @@
-"""Celery's consumer, changed so that no message ends the worker, and none of them is logged.
+"""Celery's consumer, changed so that no message ends the worker, none is logged, and none waits with one that stops.
 
 Celery ends the worker when a message's values have another type than it expects. It logs the whole body of each message
 that it cannot use. Here a message is checked and rebuilt first (`task_messages.py`), and a drop is logged without it.
+
+A worker that is told to stop reads on until Celery's loop looks at it, up to a second. Celery would begin the task of
+such a message. It would keep a message of a Redis broker that nobody reads any more until the last task has ended. Here
+both go back to their queue, for another worker.
 """
 
 from __future__ import annotations
@@ -10,8 +14,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from celery.worker import consumer
+from celery.worker import consumer, state
 
+from emendo_workers.runtime import broker_transport
 from emendo_workers.runtime.task_messages import MalformedMessageError, make_safe
 
 logger = logging.getLogger(__name__)
@@ -33,6 +38,8 @@ class Consumer(consumer.Consumer):
         handle = super().create_task_handler(*args, **kwargs)
 
         def handle_checked(message: Any) -> Any:
+            if _is_stopping():
+                return message.reject_log_error(logger, self.connection_errors, requeue=True)  # type: ignore[attr-defined]  # not in the stubs
             try:
                 make_safe(message)
             except MalformedMessageError as problem:
@@ -40,6 +47,13 @@ class Consumer(consumer.Consumer):
             return handle(message)
 
         return handle_checked
+
+    def stop(self) -> None:
+        """Leaves the queues, and returns what came meanwhile. Tasks that have begun are waited for afterwards."""
+        super().stop()
+        channel = getattr(self.task_consumer, "channel", None)  # type: ignore[attr-defined]  # not in the stubs
+        if isinstance(channel, broker_transport.Channel):
+            channel.return_unread()
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Drops a message whose body cannot be decoded."""
@@ -61,3 +75,9 @@ class Consumer(consumer.Consumer):
         logger.warning("a message of the broker is malformed and was dropped", extra={"reason": reason})
         # Acknowledged, not rejected: a broker may keep what is rejected, and the message may hold anything.
         message.ack_log_error(logger, self.connection_errors)  # type: ignore[attr-defined]  # not in the stubs
+
+
+def _is_stopping() -> bool:
+    """True from the signal on. Celery notes the exit code, which may be 0."""
+    noted: Any = state.should_stop
+    return noted is not None and noted is not False
