@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from emendo_client.requests.operations import new_memory_id
+from emendo_client.requests import jobs
+from emendo_client.requests.operations import new_job_id, new_memory_id
 from emendo_config.store import scripts
 
 
 @contextlib.contextmanager
 def landing_on(wanted: Sequence[int], shard_of: Callable[[str], int]) -> Iterator[None]:
     """New memories belong to these shards, one after another: an example must be able to fail twice the same way."""
-    real = uuid.uuid4
 
-    def uuid4() -> uuid.UUID:
+    def chosen() -> str:
         while True:
-            made = real()
-            if [shard_of(new_memory_id(str(made), n)) for n in range(len(wanted))] == list(wanted):
+            made = new_job_id()
+            if [shard_of(new_memory_id(made, n)) for n in range(len(wanted))] == list(wanted):
                 return made
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(uuid, "uuid4", uuid4)
+        patch.setattr(jobs, "new_job_id", chosen)
         yield
 
 
