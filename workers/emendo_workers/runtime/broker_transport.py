@@ -100,8 +100,9 @@ class Channel(redis.Channel):
     def return_unread(self) -> None:
         """Waits for the read that is under way, and returns its message to the queue, which has no consumer here."""
         channel: Any = self  # the stubs know little of it
+        reading = channel._in_poll  # noqa: SLF001  # kombu's own mark of a read under way
         with suppress(Empty, *channel.connection_errors):
-            if channel._in_poll and channel._in_poll.can_read(timeout=channel.brpop_timeout):
+            if reading and reading.can_read(timeout=channel.brpop_timeout):
                 self._brpop_read()
 
     def _brpop_read(self, **options: Any) -> Any:
