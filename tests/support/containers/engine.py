@@ -19,7 +19,9 @@ from tests.support.patience import LONG_PATIENCE, until
 
 # The images stay there, so that a second run builds only what has changed.
 _FOLDER = "emendo-containers"
-_PROGRAMS = ("podman", "runc", "catatonit", "mmdebstrap")
+_PROGRAMS = ("podman", "runc", "catatonit", "mmdebstrap", "iptables")
+# Podman's helpers look for programs of the administrator, which a user's PATH need not have.
+_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 _HELPERS = ("netavark", "aardvark-dns")
 _HELPERS_ARE_IN = ("/usr/lib/podman", "/usr/libexec/podman", "/usr/local/lib/podman", "/usr/local/libexec/podman")
 # The same holds for processes. docker-compose.yml allows fewer still.
@@ -33,7 +35,7 @@ def missing() -> str:
     namespaces = ["unshare", "--mount", "--net", "--pid", "--fork", "true"]
     if os.geteuid() != 0 or subprocess.run(namespaces, capture_output=True, check=False).returncode:
         return "the user root, with the right to make namespaces"
-    lacking = [name for name in _PROGRAMS if shutil.which(name) is None]
+    lacking = [name for name in _PROGRAMS if shutil.which(name, path=_PATH) is None]
     lacking += [name for name in _HELPERS if not any(Path(place, name).is_file() for place in _HELPERS_ARE_IN)]
     lacking += ["podman-compose"] if importlib.util.find_spec("podman_compose") is None else []
     return ", ".join(lacking)
@@ -49,6 +51,7 @@ class Engine:
     def __init__(self, folder: Path, run: Path) -> None:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("EMENDO_", "OPENAI_"))},
+            "PATH": _PATH,
             "CONTAINERS_CONF": str(_written(folder / "containers.conf", _configuration(folder, run))),
             "CONTAINERS_STORAGE_CONF": str(_written(folder / "storage.conf", _storage(folder, run))),
         }
