@@ -85,8 +85,10 @@ def installation(emendo_redis, openai_server, model, tmp_path):
     )
     with ExitStack() as running:
         workers = [WorkerProcess(settings, tmp_path / f"worker-{n}.log") for n in range(4)]
+        for worker in workers:
+            running.callback(worker.stop)
         for worker in workers[:2]:
-            running.enter_context(worker)
+            worker.start()
         gateways = [running.enter_context(_Gateway(settings, tmp_path / f"gateway-{n}.log")) for n in range(2)]
         client = running.enter_context(MemoryClient(settings, project="acme"))
         yield settings, workers, gateways, client
