@@ -15,6 +15,7 @@ import time
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import files
 from pathlib import Path
@@ -198,11 +199,13 @@ def test_flower_lists_the_workers(stack):
 
 
 def test_a_health_check_fails_while_redis_does_not_answer(stack):
-    # Those of beat and Flower report on the process itself.
+    # Those of beat and Flower report on the process itself. Each waits until its time is over, so they wait together.
     asking = [name for name in stack.containers() if stack.service_of(name) not in {"beat", "flower"}]
     stack.engine("pause", stack.container("redis"))
     try:
-        well = [name for name in asking if stack.check(name)[0] == 0]
+        with ThreadPoolExecutor(len(asking)) as together:
+            checked = together.map(stack.check, asking)
+            well = [name for name, (code, _) in zip(asking, checked, strict=True) if code == 0]
     finally:
         stack.engine("unpause", stack.container("redis"))
     assert well == []

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.support.commands import output_of
 from tests.support.gateway import make_key
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,17 +27,7 @@ pytestmark = [
 
 
 def run(folder: Path, *command: str, **environment: str) -> str:
-    ended = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    assert ended.returncode == 0, f"{' '.join(command)}\n{ended.stdout}\n{ended.stderr}"
-    return ended.stdout
+    return output_of(command, folder, {**os.environ, **environment}, TIMEOUT)
 
 
 @pytest.fixture

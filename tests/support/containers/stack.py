@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import urllib.request
 import uuid
@@ -17,6 +16,7 @@ import yaml
 
 from emendo_client.testing.ports import LOOPBACK, free_port
 from emendo_ops.cli.app import run
+from tests.support.commands import output_of
 from tests.support.containers.engine import Engine
 from tests.support.containers.images import PublicImages, build_options
 from tests.support.patience import LONG_PATIENCE, PATIENCE, until
@@ -82,18 +82,7 @@ class Stack:
     def compose(self, *words: str) -> str:
         """The output of `podman-compose …`, which has to succeed."""
         command = [sys.executable, "-m", "podman_compose", "--project-name", self.project]
-        done = subprocess.run(
-            [*command, *words],
-            cwd=self.folder,
-            env=self.engine.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=LONG_PATIENCE,
-            check=False,
-        )
-        assert done.returncode == 0, f"podman-compose {' '.join(words)}: {done.stdout[-3_000:]}{done.stderr[-3_000:]}"
-        return done.stdout
+        return output_of([*command, *words], self.folder, self.engine.environment, LONG_PATIENCE)
 
     def build(self) -> None:
         """Builds the image, with what pip needs on this machine."""
