@@ -44,18 +44,17 @@ class PerLoop(Generic[T]):
         notice_fork()
         loop = asyncio.get_running_loop()
         known = self._values.get(loop)
-        if known is not None:  # nobody else changes this loop's value
+        if known is not None:  # only this thread runs the loop, so nobody else changes its value
             return known[0]
+        made = self._make()
+        closing = self._closing(loop, made)
+        # Begun here, so that the loop knows it; it yields at once.
+        with suppress(StopIteration):
+            closing.asend(None).send(None)
         with self._lock:
-            if loop not in self._values:
-                self._values = {each: value for each, value in self._values.items() if not each.is_closed()}
-                made = self._make()
-                closing = self._closing(loop, made)
-                # Begun here, so that the loop knows it; it yields at once.
-                with suppress(StopIteration):
-                    closing.asend(None).send(None)
-                self._values[loop] = made, closing
-            return self._values[loop][0]
+            others = {each: value for each, value in self._values.items() if not each.is_closed()}
+            self._values = {**others, loop: (made, closing)}
+        return made
 
     async def close(self) -> None:
         """Closes the running loop's value, if it was ever made."""

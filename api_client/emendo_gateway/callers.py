@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -65,6 +66,11 @@ class RequestState:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     caller: Caller | None = None
     query_names: frozenset[str] = frozenset()
+
+
+def new_request_id() -> str:
+    """A random id, for a request whose caller gives none."""
+    return os.urandom(16).hex()
 
 
 def begin(scope: Scope, request_id: str) -> RequestState:

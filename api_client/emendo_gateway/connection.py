@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
-import uuid
 from collections import OrderedDict
 from http import HTTPStatus
 from typing import ClassVar
@@ -25,7 +24,7 @@ from emendo_client.errors import TransientError, ValidationError
 from emendo_config import GatewaySettings
 from emendo_config.error_codes import ErrorCode
 from emendo_config.errors import EmendoError
-from emendo_gateway.callers import RequestState
+from emendo_gateway.callers import RequestState, new_request_id
 from emendo_gateway.problems.problem import problem_of
 
 _SOON = 0.01  # seconds
@@ -230,7 +229,7 @@ class Connection(H11Protocol):
 
     def _say(self, error: EmendoError) -> None:
         """Writes an error that no request of the connection is answered with."""
-        status, fields, body = problem_of(error).response(RequestState(uuid.uuid4().hex, "native"))
+        status, fields, body = problem_of(error).response(RequestState(new_request_id(), "native"))
         try:
             for event in (
                 h11.Response(status_code=status, headers=[*fields, (b"connection", b"close")]),
@@ -248,14 +247,12 @@ class _Answering:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._transport = connection.transport
-        self._is_begun = False
-        self._head = b""
+        self._head: bytes | None = None  # empty once it was sent
         self.is_closing = connection.transport.is_closing
 
     def write(self, data: bytes) -> None:
         """Sends it; the first part, which is the head, in this turn of the loop or at the beginning of the next."""
-        if not self._is_begun:
-            self._is_begun = True
+        if self._head is None:
             self._head = data
             self._connection.loop.call_soon(self._send_head)
             return

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator
 
 from emendo_client.exchanges.candidates import narrowed
 from emendo_client.exchanges.exchange import Exchange, RoundTrip, time_of_data
 from emendo_client.requests.filters import Filter
 from emendo_client.requests.jobs import JobRequest
-from emendo_client.requests.operations import Document
+from emendo_client.requests.operations import Document, new_job_id
 from emendo_config import Keys
 from emendo_config.json_codec import compact_json
 from emendo_config.queues import MAINTENANCE
@@ -76,7 +75,7 @@ def user_erasure(project: str, user_id: str) -> JobRequest:
     """The job that erases all that the project holds of a user."""
     document = {"op": "erase_user", "memory_id": "", "user_id": user_id}
     return JobRequest(
-        job_id=str(uuid.uuid4()),
+        job_id=new_job_id(),
         kind=ERASE_USER,
         project=project,
         routing_id=user_id,

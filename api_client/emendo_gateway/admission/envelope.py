@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 from emendo_config.errors import EmendoError
 from emendo_gateway.admission.asgi import App, Message, Receive, Scope, Send, header_values
 from emendo_gateway.admission.kinds import Kind, kind_of
 from emendo_gateway.admission.turns import Turns
-from emendo_gateway.callers import RequestState, begin
+from emendo_gateway.callers import RequestState, begin, new_request_id
 from emendo_gateway.problems.problem import Problem, problem_of
 from emendo_gateway.problems.refusals import Refusal, unexpected
 
@@ -93,4 +92,4 @@ def _request_id(scope: Scope) -> str:
     given = header_values(scope, b"x-request-id")
     if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         return given[0].decode()
-    return os.urandom(16).hex()
+    return new_request_id()

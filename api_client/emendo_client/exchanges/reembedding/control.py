@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from emendo_client.exchanges.exchange import Exchange, RoundTrip
 from emendo_client.exchanges.reembedding.models import MigrationPhase
 from emendo_client.models import JobStatus
 from emendo_client.requests.jobs import JobRequest
+from emendo_client.requests.operations import new_job_id
 from emendo_config import Keys, Settings
 from emendo_config.error_codes import ErrorCode
 from emendo_config.json_codec import compact_json
@@ -50,7 +50,7 @@ def request(
     if goal == SWITCH:
         document |= {"wanted": dict(wanted or {}), "filters": filters and dict(filters), "allow_missing": allow_missing}
     return JobRequest(
-        job_id=str(uuid.uuid4()),
+        job_id=new_job_id(),
         kind=KINDS[goal],
         project=project,
         routing_id="",
