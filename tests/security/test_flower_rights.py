@@ -12,7 +12,7 @@ from tornado.web import URLSpec
 
 from emendo_config import Settings
 from emendo_config.celery_app import create_app
-from emendo_ops.dashboard import HARMLESS
+from emendo_ops.dashboard.serve import HARMLESS
 from tests.support.dashboards import LOGIN, Browser, flower_process, flower_thread
 from tests.support.patience import until
 

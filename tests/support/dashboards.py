@@ -48,16 +48,17 @@ class Browser:
 
 
 @contextmanager
-def flower_process(settings: Settings, cwd: Path, **variables: str) -> Iterator[Browser]:
-    """`emendo flower` in the folder `cwd`, with further variables."""
+def flower_process(settings: Settings, cwd: Path, log: Path | None = None, **variables: str) -> Iterator[Browser]:
+    """`emendo flower` in the folder `cwd`, with further variables. It ends well on SIGTERM, whatever happened."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "emendo_ops.cli", "flower", "--port", str(port)],
-        env={**environment(settings), "EMENDO_FLOWER_PASSWORD": "hush", **variables},
-        cwd=cwd,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with (log or Path(os.devnull)).open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "emendo_ops.cli", "flower", "--port", str(port)],
+            env={**environment(settings), "EMENDO_FLOWER_PASSWORD": "hush", **variables},
+            cwd=cwd,
+            stdout=output,
+            stderr=output,
+        )
     browser = Browser(port, variables.get("FLOWER_URL_PREFIX", ""))
     try:
         until(lambda: process.poll() is not None or _answers(browser), "Flower does not answer")
@@ -65,7 +66,8 @@ def flower_process(settings: Settings, cwd: Path, **variables: str) -> Iterator[
         yield browser
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        ended = process.wait(PATIENCE)
+    assert ended == 0, "Flower did not end well"
 
 
 @contextmanager
@@ -73,7 +75,7 @@ def flower_thread(settings: Settings, app: Any) -> Iterator[tuple[Browser, Any]]
     """Flower in this process, and the application itself. It does not listen to the broker's events."""
     from flower.options import options
 
-    from emendo_ops.dashboard import make_dashboard
+    from emendo_ops.dashboard.serve import make_dashboard
 
     made: list[Any] = []
     ready = threading.Event()

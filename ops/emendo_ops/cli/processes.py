@@ -128,7 +128,7 @@ def flower(host: str, port: int) -> None:
             suggestion="choose others",
         )
     port = usable_port(port, "Flower", "--port")
-    from emendo_ops.dashboard import serve
+    from emendo_ops.dashboard.serve import serve
 
     serve(settings, host, port)
 

@@ -87,7 +87,7 @@ def test_what_picks_a_free_port_for_0_says_so_when_a_port_is_taken(monkeypatch, 
     ran: list[int] = []
     monkeypatch.setattr("uvicorn.Server.run", lambda server: ran.append(server.config.port))
     monkeypatch.setattr("emendo_config.logs.configure_logging", lambda _: None)
-    monkeypatch.setattr("emendo_ops.dashboard.serve", lambda _, __, port: ran.append(port))
+    monkeypatch.setattr("emendo_ops.dashboard.serve.serve", lambda _, __, port: ran.append(port))
     monkeypatch.setenv("EMENDO_FLOWER_PASSWORD", "hush")
     with socket.create_server((LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]

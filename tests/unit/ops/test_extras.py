@@ -31,7 +31,8 @@ ALLOWED = {
     "emendo_workers": ("worker",),
     "emendo_ops": ("cli",),
     "emendo_ops/cli/processes.py": ("cli", "gateway"),
-    "emendo_ops/dashboard.py": ("flower",),
+    "emendo_ops/dashboard/events.py": ("flower",),
+    "emendo_ops/dashboard/serve.py": ("flower",),
 }
 # Files that import OpenTelemetry where traces are on.
 for traced, extra in (

@@ -20,10 +20,12 @@ from flower.command import ENV_VAR_PREFIX, apply_env_options, extract_settings
 from flower.options import options
 from flower.urls import settings as flower_settings
 from flower.views import BaseHandler
+from tornado.ioloop import IOLoop
 from tornado.web import HTTPError
 
 from emendo_config import ConfigurationError, Settings
 from emendo_config.logs import configure_logging
+from emendo_ops.dashboard.events import BrokerEvents
 
 # These of Flower's own variables (FLOWER_…) open nothing: looks, limits, and Flower's certificate.
 HARMLESS = frozenset(
@@ -57,6 +59,24 @@ logger = logging.getLogger(__name__)
 class Dashboard(Flower):  # type: ignore[misc]  # Flower has no types
     """Flower, which answers nobody without the login. `read_only` of its options leaves only looks."""
 
+    def __init__(self, capp: Any, **more: Any) -> None:
+        loop = IOLoop.current()
+        events = BrokerEvents(
+            capp,
+            loop,
+            enable_events=options.enable_events,
+            max_workers_in_memory=options.max_workers,
+            max_tasks_in_memory=options.max_tasks,
+        )
+        super().__init__(options=options, capp=capp, events=events, io_loop=loop, **more)
+
+    def start(self) -> None:
+        """Runs until the loop is stopped. Workers are asked what they do whenever the broker comes."""
+        self.events.on_connected = self.update_workers
+        self.events.start()
+        self.started = True
+        self.io_loop.start()
+
     def find_handler(self, request: Any, **more: Any) -> Any:
         """The handler of a request; tornado asks for it before anything of the request is used."""
         problem = self._problem(request)
@@ -88,7 +108,10 @@ class _Refusal(BaseHandler):  # type: ignore[misc]  # as above
         self._problem = problem
 
     def prepare(self) -> None:
-        raise HTTPError(*self._problem)
+        status, words = self._problem
+        # Tornado logs errors with words. A probe that asks without a login tries nothing.
+        is_probe = status == _UNAUTHORIZED and "Authorization" not in self.request.headers
+        raise HTTPError(status, None if is_probe else words)
 
     def check_xsrf_cookie(self) -> None:
         """Nothing is done, so there is nothing to forge."""
@@ -137,7 +160,7 @@ def make_dashboard(settings: Settings, app: Any) -> Dashboard:
     options.basic_auth = [f"{settings.flower_user}:{settings.flower_password.get_secret_value()}"]
     options.read_only = settings.flower_read_only
     extract_settings()
-    return Dashboard(capp=app, options=options, **flower_settings)
+    return Dashboard(app, **flower_settings)
 
 
 def _read_harmless_options() -> None:

@@ -1,0 +1,1 @@
+"""Flower behind a login, and beside a broker that may go away."""
