@@ -90,6 +90,7 @@ class IndexDescription(NamedTuple):
         fields: the names of its fields.
         vector: its vector field and dimension; None when it has none.
         is_filling: Redis still looks through the keys for what belongs to it.
+        filled: how far it is with that, from 0 to 1.
     """
 
     name: str
@@ -97,6 +98,7 @@ class IndexDescription(NamedTuple):
     fields: frozenset[str]
     vector: tuple[str, int] | None
     is_filling: bool
+    filled: float
 
 
 def describe(info: Any) -> IndexDescription:
@@ -110,6 +112,7 @@ def describe(info: Any) -> IndexDescription:
         fields=frozenset(str(each["identifier"]) for each in attributes),
         vector=next(vectors, None),
         is_filling=bool(int(pairs["indexing"])),
+        filled=float(pairs["percent_indexed"]),
     )
 
 

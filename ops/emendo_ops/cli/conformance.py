@@ -12,6 +12,7 @@ from emendo_ops.console.examples import examples
 from emendo_ops.console.exit_codes import FAILED
 from emendo_ops.console.options import json_option
 from emendo_ops.console.output import echo, print_json
+from emendo_ops.console.progress import progress_bar
 
 
 @click.command(
@@ -58,7 +59,8 @@ def conformance(*, url: str, key: str, other_key: str, dialect: str, timeout: fl
     problem = http_problem(url)
     if problem is not None:
         raise click.BadParameter(problem, param_hint="--url")
-    outcomes = asyncio.run(examine(url, dialect, key, other_key, patience=timeout))
+    with progress_bar("checks", quiet=as_json) as advance:
+        outcomes = asyncio.run(examine(url, dialect, key, other_key, patience=timeout, on_progress=advance))
     failed = sum(outcome.verdict in (Verdict.FAIL, Verdict.ERROR) for outcome in outcomes)
     if as_json:
         print_json({"dialect": dialect, "passed": not failed, "checks": [asdict(outcome) for outcome in outcomes]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from functools import partial
 
 import click
 from redis.exceptions import RedisError
@@ -46,7 +47,7 @@ def doctor(deep: bool, sample: int | None, everything: bool, repair: bool, as_js
     if sample is not None and everything:
         raise click.UsageError("give --sample or --all, not both")
     if repair:
-        _repair()
+        _repair(quiet=as_json)
     findings = list(examine())
     audit: Audit | None = None
     if deep:
@@ -69,16 +70,19 @@ def doctor(deep: bool, sample: int | None, everything: bool, repair: bool, as_js
     return FAILED if any(finding.state == "fail" for finding in findings) else 0
 
 
-def _repair() -> None:
+def _repair(*, quiet: bool) -> None:
     """Replaces open indexes, makes the planes agree, and says so; what else is wrong, the findings say."""
     require("worker", "the part that makes indexes")
     from emendo_ops.doctor.planes import reconcile
 
     settings = Settings()
     try:
-        with connect(settings.redis_url, settings) as connection:
-            is_done = repair_indexes(connection, settings, time.monotonic() + REPAIR_SECONDS)
-        for line in reconcile(settings).lines():
+        with (
+            connect(settings.redis_url, settings) as connection,
+            progress_bar("hundredths of the index", quiet=quiet) as advance,
+        ):
+            is_done = repair_indexes(connection, settings, time.monotonic() + REPAIR_SECONDS, advance)
+        for line in reconcile(settings, partial(progress_bar, quiet=quiet)).lines():
             echo(line, err=True)
     except RedisError as error:
         echo(f"not repaired: {translate(error)}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -44,6 +45,7 @@ async def examine(
     *,
     patience: float = 30.0,
     transport: httpx.AsyncBaseTransport | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005  # nobody looks
 ) -> list[Outcome]:
     """Carries out all checks.
 
@@ -51,6 +53,7 @@ async def examine(
         key: may write; empty for a server without keys.
         other_key: of another project, or empty.
         patience: seconds until a request or a job that has not ended counts as an error.
+        on_progress: called with how many of how many checks are carried out.
 
     Raises:
         ConfigurationError: the server cannot be reached, or refuses a key; nothing was written.
@@ -65,7 +68,12 @@ async def examine(
             await connection.greet(kind.greeting)
             running.push_async_callback(_remove, callers[-1])
         other = callers[1] if other_key else None
-        return [await _outcome(name, callers[0], other) for name in CHECKS]
+        outcomes: list[Outcome] = []
+        for name in CHECKS:
+            on_progress(len(outcomes), len(CHECKS))
+            outcomes.append(await _outcome(name, callers[0], other))
+        on_progress(len(outcomes), len(CHECKS))
+        return outcomes
 
 
 async def _outcome(name: str, server: Dialect, other: Dialect | None) -> Outcome:

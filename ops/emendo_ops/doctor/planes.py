@@ -8,8 +8,8 @@ still has find their effects in the data Redis when they are worked.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,9 @@ _SCAN_COUNT = 1_000
 _PAGE = 500
 # Memories that are named.
 _SHOWN = 20
+
+# A bar for work with this name: a function that takes (done, total) while it stands.
+Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
 
 @dataclass
@@ -72,28 +75,36 @@ class Agreement:
         return told or ["the two planes agree"]
 
 
-def reconcile(settings: Settings) -> Agreement:
+def reconcile(settings: Settings, bars: Bars) -> Agreement:
     """Looks at all memories, conflicts and jobs in bounded steps, and repairs what disagrees.
+
+    Args:
+        settings: of the installation.
+        bars: shows how far it is.
 
     Raises:
         RedisError: one of the servers failed midway. A second run goes on.
     """
     found = Agreement()
     with closing(open_store(settings)) as store:
-        projects = _memories(store, found)
+        with bars("keys of memories") as advance:
+            projects = _memories(store, found, advance)
         projects |= _conflicts(store, found)
         if projects:
             scripts.run(store.control, [scripts.list_projects(projects=store.keys.projects, names=sorted(projects))])
         _find_all_projects(store)
         found.unlisted = tidy_lists(store, 0)["removed"]
-        _jobs(store, found)
+        with bars("jobs") as advance:
+            _jobs(store, found, advance)
     return found
 
 
-def _memories(store: Store, found: Agreement) -> set[str]:
+def _memories(store: Store, found: Agreement, advance: Callable[[int, int], None]) -> set[str]:
     """Brings the clock up to the newest write time, and redacts what names erased memories; the projects."""
     newest, cursor, projects = 0, 0, set[str]()
-    while True:
+    keys = store.data.dbsize()
+    for scans in itertools.count():
+        advance(min(scans * _SCAN_COUNT, keys), keys)
         cursor, ids = run_exchange(store, memory_ids(store.keys, cursor, _SCAN_COUNT))
         names = ("project", "stamps", "erased")
         replies = scripts.run_each(store.data, [("HMGET", store.keys.memory(each), *names) for each in ids])
@@ -153,13 +164,17 @@ def _find_all_projects(store: Store) -> None:
             find_projects(store)
 
 
-def _jobs(store: Store, found: Agreement) -> None:
+def _jobs(store: Store, found: Agreement, advance: Callable[[int, int], None]) -> None:
     """Looks for changes that a job's record calls done, and that the data Redis does not have."""
     control, keys = store.control, store.keys
     lost = set[str]()
-    for project in control.sscan_iter(keys.projects, count=_PAGE):
-        listed = (as_text(job_id) for job_id, _ in control.zscan_iter(keys.jobs(as_text(project)), count=_PAGE))
+    lists = [keys.jobs(as_text(project)) for project in control.sscan_iter(keys.projects, count=_PAGE)]
+    done, total = 0, sum(map(control.zcard, lists))
+    for jobs in lists:
+        listed = (as_text(job_id) for job_id, _ in control.zscan_iter(jobs, count=_PAGE))
         for job_ids in _pages(listed, _PAGE):
+            advance(done, max(done, total))
+            done += len(job_ids)
             lost |= _lost(store, job_ids)
             chunks = scripts.run_each(control, [("HGET", keys.job(job_id), "chunks") for job_id in job_ids])
             records = (

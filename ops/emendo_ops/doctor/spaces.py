@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from redis import Redis
@@ -11,7 +11,7 @@ from redis import Redis
 from emendo_config import ConfigurationError, Keys, Settings
 from emendo_config.spaces.index import IndexDescription, find_active
 from emendo_config.spaces.indexes import described, index_names
-from emendo_config.spaces.registry import find_space, registered_spaces
+from emendo_config.spaces.registry import find_space, read_registry, registered_spaces
 from emendo_config.spaces.replacement import has_open_prefix, replace_open_indexes
 from emendo_config.store.pipeline import as_text
 from emendo_ops.doctor.finding import Finding
@@ -54,16 +54,21 @@ def check_spaces(connection: Redis, settings: Settings) -> Iterator[Finding]:
         yield Finding("spaces", "ok", listed)
 
 
-def repair_indexes(connection: Redis, settings: Settings, deadline: float) -> bool:
+def repair_indexes(
+    connection: Redis, settings: Settings, deadline: float, on_progress: Callable[[int, int], None]
+) -> bool:
     """Replaces indexes with an open prefix while searches go on; False when Redis still fills one at the deadline.
 
     Args:
         connection: to the data Redis.
         settings: of the installation.
         deadline: on the monotonic clock.
+        on_progress: called with (done, total), in hundredths.
     """
-    alias = Keys(settings.key_prefix).index_alias
-    while not replace_open_indexes(connection, settings, described(connection, alias)):
+    keys = Keys(settings.key_prefix)
+    while not replace_open_indexes(connection, settings, described(connection, keys.index_alias)):
+        made = [described(connection, keys.index(each.name)) for each in read_registry(connection, keys)]
+        on_progress(int(100 * min((each.filled for each in made if each is not None), default=0)), 100)
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL)

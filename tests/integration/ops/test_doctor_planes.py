@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import redis
 
 from emendo_config.store.pipeline import as_text
+from emendo_ops.console import progress
 from tests.support.intake import added, bring_back, drain, drain_all, put_aside
 
 
@@ -66,6 +69,17 @@ def test_an_older_control_redis_learns_what_the_data_redis_has(services, client,
     bring_back(services, waits)
     assert (waits.wait(1).results[0].version, client.count("ana")) == (2, 2)
     assert "the two planes agree" in cli(services.settings, "doctor", "--repair")[2]
+
+
+def test_how_far_a_repair_is_goes_to_standard_error(services, client, cli, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_INTERVAL", 0.0)
+    for number in range(3):
+        added(services, client, f"fact {number}")
+    _, _, err = cli(services.settings, "doctor", "--repair")
+    told = err.splitlines()
+    assert any(re.fullmatch(r"keys of memories: 0 of \d+", line) for line in told), told
+    assert "jobs: 0 of 3" in told
+    assert " of " not in cli(services.settings, "doctor", "--repair", "--json")[2]
 
 
 def test_an_older_data_redis_is_said_to_lack_what_jobs_call_done(services, client, cli):

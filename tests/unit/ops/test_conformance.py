@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 
 import httpx2 as httpx
 import pytest
@@ -15,6 +16,7 @@ from emendo_ops.conformance.checks import CHECKS
 from emendo_ops.conformance.connection import Connection
 from emendo_ops.conformance.mem0 import Mem0
 from emendo_ops.conformance.run import Verdict, examine
+from emendo_ops.console import progress
 from emendo_ops.doctor.environment import unknown_variables
 from tests.support.faulty_server import FaultyServer
 
@@ -87,6 +89,15 @@ async def test_tenant_crossing_is_skipped_without_a_second_key():
 async def test_two_keys_of_one_project_are_a_failed_check():
     found = (await findings(FaultyServer(), "emendo", other_key="first"))["tenant crossing"]
     assert found == (Verdict.FAIL, "the other key reads the memory")
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_it_says_how_far_it_is_except_to_programs(words, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LINE_INTERVAL", 0.0)
+    monkeypatch.setattr("emendo_ops.conformance.run.examine", partial(examine, transport=FaultyServer().transport))
+    assert run(["conformance", "--url", "http://server", "--key", "first", *words]) == 0
+    told = [line.partition(", ")[0] for line in capsys.readouterr().err.splitlines()]
+    assert told == ([] if words else [f"checks: {done} of {len(CHECKS)}" for done in range(len(CHECKS) + 1)])
 
 
 async def test_a_key_that_is_refused_stops_everything():
