@@ -30,6 +30,7 @@ from emendo_client.testing.ports import LOOPBACK, free_port
 from tests.support.client_story import CHUNK
 from tests.support.containers.engine import Engine, missing, own_engine
 from tests.support.containers.images import public_images
+from tests.support.containers.names import ADDRESS, LossyNames
 from tests.support.containers.stack import FLOWER, OBSERVER, OBSERVERS_PASSWORD, PROVIDER, PROVIDER_PORT, USERS, Stack
 from tests.support.patience import LONG_PATIENCE, PATIENCE, until
 from tests.support.spans import Collector
@@ -83,7 +84,7 @@ def started(engine, collector, tmp_path_factory) -> Iterator[Stack]:
     made = Stack(engine, folder, public_images(engine, tmp_path_factory.mktemp("images")))
     made.write({**COMMON, **collector.variables}, EMBEDDING, CHAT)
     made.build()
-    made.compose("up", "--detach")
+    made.start()
     yield made
     made.compose("--profile", "grafana", "down", "--volumes")
     assert made.containers() == []
@@ -185,6 +186,29 @@ def test_an_operators_command_finds_nothing_wrong(stack):
     assert {states[check] for check in ("redis", "index", "broker", "workers", "embedding")} == {"ok"}, said
 
 
+_PING = """
+import asyncio
+from emendo_config import Settings
+from emendo_config.store.connections import connect_async
+
+async def ping():
+    settings = Settings()
+    async with connect_async(settings.redis_url, settings) as redis:
+        await redis.ping()
+
+asyncio.run(ping())
+"""
+
+
+def test_a_lost_answer_of_a_name_server_fails_no_call(stack):
+    url = _url_of_an_app(stack, "redis.test")
+    with LossyNames() as names:
+        # It would use the name server of the stack's network in there.
+        where = ["--network", "host", "--dns", ADDRESS, "--env", f"EMENDO_REDIS_URL={url}"]
+        stack.engine("run", "--rm", *where, "--entrypoint", "python", "emendo:local", "-c", _PING)
+    assert names.lost
+
+
 def test_flower_lists_the_workers(stack):
     login = b64encode(":".join(FLOWER).encode()).decode()
     # Without `refresh` Flower answers with what it knew when it started.
@@ -257,12 +281,17 @@ def test_two_further_workers_start_and_go(stack):
     stack.until_workers(2)
 
 
+def _url_of_an_app(stack: Stack, host: str) -> str:
+    """Redis' published port, under a name of this machine."""
+    (line,) = (stack.folder / USERS / "app.env").read_text().split()
+    return line.partition("=")[2].replace("@redis:6379", f"@{host}:{stack.ports['redis']}")
+
+
 @contextmanager
 def _application(stack: Stack) -> Iterator[tuple[RemoteOpenAIServer, MemoryClient]]:
     """An application on this machine, as ops/README.md has it, and the provider in its container."""
     port = free_port()
-    (line,) = (stack.folder / USERS / "app.env").read_text().split()
-    url = line.partition("=")[2].replace("@redis:6379", f"@localhost:{stack.ports['redis']}")
+    url = _url_of_an_app(stack, "localhost")
     settings = settings_for(url, f"http://{LOOPBACK}:{port}/v1", key_prefix="emendo:", index_text=True)
     with (
         stack.provider("--publish", f"{LOOPBACK}:{port}:{PROVIDER_PORT}"),

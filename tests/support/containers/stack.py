@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
+import socket
+import struct
 import sys
 import urllib.request
 import uuid
@@ -31,6 +34,8 @@ FLOWER = ("emendo", "hush")
 PROVIDER, PROVIDER_PORT = "provider", 8000
 # May look at the connections of others, which no role may.
 OBSERVER, OBSERVERS_PASSWORD = "observer", "looks"
+# Linux's numbers for an interface's hardware address.
+_GET_ADDRESS, _SET_ADDRESS = 0x8927, 0x8924
 
 
 class Stack:
@@ -87,6 +92,18 @@ class Stack:
     def build(self) -> None:
         """Builds the image, with what pip needs on this machine."""
         self.compose(f"--podman-build-args={' '.join(build_options(self.folder))}", "build")
+
+    def start(self) -> None:
+        """Starts all services, and keeps the hardware address by which they reach this machine, with its name server.
+
+        Netavark before 1.9 has it change when a container comes or goes. Others lose packets for a while.
+        """
+        self.compose("up", "--detach")
+        (network,) = json.loads(self.engine("network", "inspect", f"{self.project}_default"))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            asked = struct.pack("16s16x", network["network_interface"].encode())
+            address = fcntl.ioctl(any_socket, _GET_ADDRESS, asked)
+            fcntl.ioctl(any_socket, _SET_ADDRESS, address)  # a bridge keeps one that was set
 
     def containers(self, service: str = "") -> list[str]:
         """The names of the containers of a service, or of all, whether they run or not."""
