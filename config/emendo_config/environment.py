@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pydantic
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -30,6 +30,15 @@ class EnvironmentSettings(BaseSettings):
             raise ConfigurationError(
                 f"invalid settings: {problems}", suggestion="see docs/reference/settings.md"
             ) from None
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _check_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """Python reads `1_0` as ten, where a slip was meant to be 1.0 or 10."""
+        kinds = {(field := cls.model_fields[str(info.field_name)]).annotation, *get_args(field.annotation)}
+        if isinstance(value, str) and "_" in value and kinds & {int, float}:
+            raise ValueError("a number has no underscore")
+        return value
 
     @classmethod
     def variable(cls, name: str) -> str:

@@ -58,6 +58,33 @@ def require_free(port: int, server: str, option: str) -> None:
         )
 
 
+def require_address(host: str, port: int, server: str, option: str) -> None:
+    """Checks that a process may listen there; see `require_free` for the arguments.
+
+    Raises:
+        ConfigurationError: the host is none of this machine's, or the port is kept from this user.
+    """
+    fault = ""
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            try:
+                with socket.socket(family, kind, protocol) as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(address)
+                    return
+            except OSError as error:  # the host's other address may do
+                fault = str(error.strerror)
+    except socket.gaierror as error:
+        fault = str(error.strerror)
+    except UnicodeError:
+        fault = "that is no name of a host"
+    raise ConfigurationError(
+        f"{server} cannot listen on {host!r}, port {port}: {fault}",
+        suggestion=f"give an address of this machine with {option}",
+    )
+
+
 def usable_port(port: int, server: str, option: str) -> int:
     """The port, or a free one for 0.
 

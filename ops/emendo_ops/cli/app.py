@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -124,22 +125,31 @@ def _run(arguments: list[str]) -> int:  # noqa: PLR0911  # one for each kind of 
         message = as_json(error.to_dict()) if "--json" in arguments else f"Error: {error_for_the_command_line(error)}"
         echo(message, err=True)
         return FAILED
-    except OSError as error:
-        if (told := _of_a_file(error)) is None:
-            raise
-        echo(f"Error: {told}", err=True)
-        return FAILED
     except Exception as error:  # noqa: BLE001  # a defect, or a damaged document; Python would quote it
-        echo(f"{safe_traceback(error)}\nError: an unexpected {type(error).__name__}; please report it", err=True)
+        told = _of_a_file(error) if isinstance(error, OSError) else None
+        if told is None:
+            echo(safe_traceback(error), err=True)
+            told = f"an unexpected {type(error).__name__}; please report it"
+        echo(f"Error: {told}", err=True)
         return FAILED
     return outcome if isinstance(outcome, int) else 0
 
 
 def _of_a_file(error: OSError) -> str | None:
-    """The fault of a file that a person named, or of the disk; None for anything else."""
+    """The fault of a file that a person named, of the current folder, or of the disk; None for anything else."""
     if isinstance(error.filename, str | bytes | os.PathLike):
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if error.errno == errno.ENOENT and not _has_current_folder():
+        return "the current folder is gone (change to one that is there)"
     return error.strerror if error.errno in _NO_ROOM else None
+
+
+def _has_current_folder() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 def _show(error: click.ClickException) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from emendo_client.testing.folders import PASSWORD, hold_folder, make_folder, name_holder, private_files
-from emendo_client.testing.ports import LOOPBACK, usable_port
+from emendo_client.testing.ports import LOOPBACK, require_address, usable_port
 from emendo_config import ConfigurationError, GatewaySettings, Settings
 from emendo_config.child_processes import environment_for, python_module
 from emendo_config.queues import QUEUES, names_at_broker
@@ -128,6 +128,7 @@ def flower(host: str, port: int) -> None:
             suggestion="choose others",
         )
     port = usable_port(port, "Flower", "--port")
+    require_address(host, port, "Flower", "--host")
     from emendo_ops.dashboard.serve import serve
 
     serve(settings, host, port)
@@ -145,6 +146,7 @@ def gateway(host: str | None, port: int) -> None:
     settings = Settings()
     own = GatewaySettings() if host is None else GatewaySettings(host=host)
     port = usable_port(port, "the gateway", "--port")
+    require_address(own.host, port, "the gateway", "--host")
     configure_logging(settings)
     # uvicorn raises the signal once more when it has ended well, which would look like a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

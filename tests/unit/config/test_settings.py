@@ -46,6 +46,8 @@ def test_broker_and_control_follow_the_data_redis(monkeypatch):
         ({"embedding_provider": "local", "embedding_dimensions": 64}, ("512", "64")),
         ({"lease": "soon"}, ("EMENDO_LEASE", "number")),
         ({"index_algorithm": "tree"}, ("EMENDO_INDEX_ALGORITHM", "flat")),
+        ({"lease": "1_0"}, ("EMENDO_LEASE", "a number has no underscore")),
+        ({"inference_near_duplicate": "0.9_9"}, ("EMENDO_INFERENCE_NEAR_DUPLICATE", "a number has no underscore")),
         ({"inbox_shards": 0}, ("EMENDO_INBOX_SHARDS", "1")),
     ],
 )

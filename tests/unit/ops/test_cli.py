@@ -101,6 +101,25 @@ def test_what_picks_a_free_port_for_0_says_so_when_a_port_is_taken(monkeypatch, 
     assert min(ran) > 0
 
 
+@pytest.mark.parametrize("command", ["gateway", "flower"])
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.7", "x" * 70, "a b"])
+def test_a_host_that_is_none_of_this_machine_is_said_in_a_line(command, host, monkeypatch, capsys):
+    monkeypatch.setenv("EMENDO_FLOWER_PASSWORD", "hush")
+    assert run([command, "--host", host, "--port", "0"]) == 1
+    said = capsys.readouterr().err
+    assert re.fullmatch(f"Error: .* cannot listen on '{host}', port .* with --host\\)\n", said)
+
+
+@pytest.mark.parametrize("command", ["redis --port 0", "beat", "status", "down", "up"])
+def test_a_current_folder_that_is_gone_is_said_in_a_line(command, tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert run(command.split()) == 1
+    assert capsys.readouterr().err == "Error: the current folder is gone (change to one that is there)\n"
+
+
 @pytest.mark.parametrize("command", [("redis", "--port", "0"), ("beat",), ("up",)])
 def test_a_folder_that_cannot_be_made_is_named(command, executed, tmp_path, capsys):
     (tmp_path / "file").touch()
