@@ -93,6 +93,12 @@ def caller_of(scope: Scope) -> Caller:
     return caller
 
 
+def project_of(scope: Scope) -> str:
+    """The project of a request that was let in; empty before."""
+    caller = state_of(scope).caller
+    return caller.project if caller is not None else ""
+
+
 def dialect_of(path: str) -> Dialect:
     """How the answers of a path are written."""
     return "mem0" if path.startswith(_MEM0_PREFIXES) else "native"

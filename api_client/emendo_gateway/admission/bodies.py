@@ -10,7 +10,8 @@ from emendo_client.errors import NetworkError, TransientError, ValidationError
 from emendo_config.error_codes import ErrorCode
 from emendo_config.gateway_settings import GatewaySettings
 from emendo_gateway.admission.asgi import CLOSE, Message, Receive, Scope, header_values
-from emendo_gateway.callers import state_of
+from emendo_gateway.admission.shares import Neighbours, Shares
+from emendo_gateway.callers import project_of, state_of
 from emendo_gateway.problems.refusals import malformed_body
 
 
@@ -24,8 +25,10 @@ class Bodies:
     After a refusal the rest of the body would still come, so the connection ends.
     """
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, neighbours: Neighbours) -> None:
         self._settings = settings
+        half = max(settings.max_buffered_bytes // 2, settings.max_body_bytes)  # a body that is allowed finds room
+        self._shares = Shares(neighbours, "bytes of bodies", half)
         self._buffered = 0
 
     @asynccontextmanager
@@ -35,7 +38,7 @@ class Bodies:
         Raises:
             ValidationError: (BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
             NetworkError: (BODY_TOO_SLOW)
-            TransientError: (OVERLOADED) other bodies take all the room.
+            TransientError: (OVERLOADED) other bodies take all the room, or the project has its share of it.
         """
         declared = _declared(scope)
         if declared is None:
@@ -65,9 +68,11 @@ class Bodies:
             yield _replayed(body, receive)
         finally:
             self._buffered -= held
+            self._shares.give_back(project_of(scope), held)
 
     def _take(self, more: int, held: int, scope: Scope) -> None:
         self._buffered += more
+        self._shares.take(project_of(scope), more)
         if held > self._settings.max_body_bytes:
             raise self._too_large(scope)
         if self._buffered > self._settings.max_buffered_bytes:
@@ -77,6 +82,11 @@ class Bodies:
                 error_code=ErrorCode.OVERLOADED,
                 suggestion="send it again in some seconds",
             )
+        try:
+            self._shares.require_room(project_of(scope), asyncio.get_running_loop().time())
+        except TransientError:
+            state_of(scope).headers.append(CLOSE)
+            raise
 
     def _too_large(self, scope: Scope) -> ValidationError:
         state_of(scope).headers.append(CLOSE)

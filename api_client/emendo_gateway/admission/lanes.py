@@ -2,12 +2,13 @@
 
 A request gets a place when its body has arrived, and gives it back when its answer begins. So a client that sends or
 reads slowly holds no place. Streams and waits keep theirs to the end, in a lane of their own, or until their client
-goes away.
+goes away. So `shares` keeps one project from taking all of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 
 from emendo_client.errors import TransientError
 from emendo_config.error_codes import ErrorCode
@@ -16,6 +17,8 @@ from emendo_gateway.admission.asgi import App, Message, Receive, Scope, Send
 from emendo_gateway.admission.bodies import Bodies, ClientGone
 from emendo_gateway.admission.kinds import Kind, kind_of
 from emendo_gateway.admission.presence import run_while_present
+from emendo_gateway.admission.shares import Neighbours, Shares
+from emendo_gateway.callers import project_of
 
 # Requests that may wait for a place, for each place there is.
 _QUEUED_PER_PLACE = 4
@@ -79,7 +82,9 @@ class Lanes:
     def __init__(self, app: App, settings: GatewaySettings) -> None:
         self._app = app
         self._settings = settings
-        self._bodies = Bodies(settings)
+        self._neighbours = Neighbours()
+        self._bodies = Bodies(settings, self._neighbours)
+        self._waits = Shares(self._neighbours, "waits", max(1, settings.max_waits // 2))
         self._lanes = {
             kind: Lane(kind.value, places, settings.max_queue_seconds)
             for kind, places in (
@@ -96,10 +101,13 @@ class Lanes:
         if lane is None:
             await self._app(scope, receive, send)
             return
-        await lane.look()  # before the body is read
+        project, now = project_of(scope), asyncio.get_running_loop().time()
+        self._neighbours.note(project, now)
         try:
-            async with self._bodies.read(scope, receive) as received:
-                await self._work(lane, kind, scope, received, send)
+            with self._waits.one(project, now) if kind is Kind.WAIT else nullcontext():
+                await lane.look()  # before the body is read
+                async with self._bodies.read(scope, receive) as received:
+                    await self._work(lane, kind, scope, received, send)
         except ClientGone:
             return
 
