@@ -16,6 +16,7 @@ from emendo_gateway.admission.asgi import App, Message, Receive, Scope, Send
 from emendo_gateway.admission.bodies import Bodies, ClientGone
 from emendo_gateway.admission.kinds import Kind, kind_of
 from emendo_gateway.admission.presence import run_while_present
+from emendo_gateway.callers import state_of
 
 # Requests that may wait for a place, for each place there is.
 _QUEUED_PER_PLACE = 4
@@ -97,11 +98,14 @@ class Lanes:
             await self._app(scope, receive, send)
             return
         await lane.look()  # before the body is read
+        state = state_of(scope)
         try:
-            async with self._bodies.read(scope, receive) as received:
-                await self._work(lane, kind, scope, received, send)
+            state.body = await self._bodies.read(scope, receive)
+            await self._work(lane, kind, scope, receive, send)
         except ClientGone:
             return
+        finally:
+            self._bodies.forget(state.body)
 
     async def _work(self, lane: Lane, kind: Kind, scope: Scope, receive: Receive, send: Send) -> None:
         await lane.take()
