@@ -57,6 +57,7 @@ class RequestState:
     Attributes:
         dialect: how its answers and errors are written.
         headers: of the answer, whatever it is.
+        body: set once it was read; empty without one.
         caller: set once the key was checked.
         query_names: the parameters that its route has; set once the route was found.
     """
@@ -64,6 +65,7 @@ class RequestState:
     request_id: str
     dialect: Dialect
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
     caller: Caller | None = None
     query_names: frozenset[str] = frozenset()
 

@@ -16,6 +16,11 @@ CHUNKS, SINGLE, IMPORTED = BULK, INFERENCE, "imported"
 LANES = (CHUNKS, SINGLE, IMPORTED)
 
 
+def chunk_window(settings: Settings) -> int:
+    """How many chunks of a project the inboxes hold. By default a third of them stays free for other projects."""
+    return settings.project_window_chunks or max(1, settings.bulk_shards * 2 // 3)
+
+
 def windows(keys: Keys, settings: Settings) -> list[str | int]:
     """The argument `windows` of scripts: names of keys and sizes, in the order of `lua/shared/project_windows.lua`."""
     return [
@@ -30,6 +35,7 @@ def windows(keys: Keys, settings: Settings) -> list[str | int]:
         woken_by("window"),
         settings.wakeup_ttl_ms,
         settings.job_ttl,
-        settings.project_window_chunks,
+        chunk_window(settings),
         settings.project_window_conversations,
+        settings.bulk_shards,
     ]

@@ -209,7 +209,7 @@ class Settings(EnvironmentSettings):
         16, ge=1, le=1_024, description="Interactive inbox streams; equal in clients and workers."
     )
     inference_shards: int = Field(16, ge=1, le=1_024, description="Inbox streams for jobs that need the chat model.")
-    bulk_shards: int = Field(8, ge=1, le=256, description="Inbox streams, and concurrent drains, for batch chunks.")
+    bulk_shards: int = Field(12, ge=1, le=256, description="Inbox streams, and concurrent drains, for batch chunks.")
     maintenance_shards: int = Field(6, ge=1, le=256, description="Inbox streams for maintenance.")
     chunk_items: int = Field(256, ge=1, le=2_048, description="Items of a batch job in one chunk.")
     batch_idle: float = Field(300.0, gt=1, description="Seconds without items after which a batch job is closed.")
@@ -254,8 +254,12 @@ class Settings(EnvironmentSettings):
     strong_timeout: float = Field(3.0, gt=0, le=30, description="Longest wait for them in seconds, before a retry.")
 
     # Limits for each project, so that none delays the others.
-    project_window_chunks: int = Field(
-        16, ge=1, le=100_000, description="A project's batch chunks in the inboxes. Further ones wait for a place."
+    project_window_chunks: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="A project's batch chunks in the inboxes. Further ones wait for a place. "
+        "Unset: two thirds of `EMENDO_BULK_SHARDS`, so that other projects find a free inbox.",
     )
     project_window_conversations: int = Field(
         16,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# The default number of threads: eight for the bulk shards, and two that stay free for interactive jobs.
+# The default number of threads: eight for the chunks of one project, and two that stay free for interactive jobs.
 WORKER_THREADS = 10
 # A variable that is set already wins. The C library's default is an arena for each thread, which keeps the largest
 # batches of all threads in memory. That costs a quarter more memory for a twentieth more speed.

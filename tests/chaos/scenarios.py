@@ -11,7 +11,7 @@ from pathlib import Path
 from emendo_client import MemoryClient
 from emendo_client.testing import Fault
 from emendo_client.testing.openai_server.faults import KINDS
-from emendo_config.project_limits import LANES
+from emendo_config.project_limits import LANES, chunk_window
 from tests.chaos import outages
 from tests.chaos.damaged_records import damaged_records
 from tests.chaos.failover import failover
@@ -234,7 +234,7 @@ def competing_tenants(directory: Path, seed: int, jobs: int) -> Report:
         MemoryClient(storm.settings, project="flood") as flood,
     ):
         ids = storm.traffic.add(40)
-        window = storm.settings.project_window_chunks * storm.settings.chunk_items
+        window = chunk_window(storm.settings) * storm.settings.chunk_items
         texts = [f"flood {number}" for number in range(max(10 * jobs, 8 * window))]
         imported = flood.batch_add([{"messages": text, "user_id": "ana"} for text in texts], infer=False)
         before = imported.progress().done

@@ -93,7 +93,6 @@ def conversation(value: Any, settings: Settings) -> Conversation:
         name = f"messages[{index}]"
         for message in with_roles(_message(item, name)):
             _add(found, message, name, settings)
-    found.left_out = +found.left_out  # without zeros
     if len(found.messages) > settings.max_messages:
         raise ValidationError(
             f"messages holds {len(found.messages)} messages; the limit is {settings.max_messages}",
@@ -118,25 +117,36 @@ def _add(found: Conversation, message: Mapping[str, Any], name: str, settings: S
     role = _role(message, name)
     parts = _Parts(found.left_out)
     parts.read(_body(message, name), f"{name}.content")
-    if not parts.calls:  # some messages name each call twice
-        calls = message.get("tool_calls")
-        parts.calls = (len(calls) if isinstance(calls, list | tuple) else 0) + bool(message.get("function_call"))
-    found.left_out.update({"tool_call": parts.calls, "audio": int(bool(message.get("audio")))})
-    found.left_out.update({"refusal": int(bool(message.get("refusal")))})
-    found.left_out.update({"thinking": int(any(message.get(each) for each in _THOUGHTS))})
-    for kind, field_name in (("image", "images"), ("tool_result", "tool_results")):
-        listed = message.get(field_name)
-        found.left_out.update({kind: len(listed) if isinstance(listed, list | tuple) else 0})
+    for kind, count in _beside(message, parts.calls).items():
+        if count:
+            found.left_out[kind] += count
     kept = [
         (part_role, "\n".join(texts)) for part_role, texts in (("tool", parts.results), (role, parts.texts)) if texts
     ]
-    found.left_out[EMPTY] += not kept
+    if not kept:
+        found.left_out[EMPTY] += 1
     actor = scope_id(message.get("name"), f"{name}.name")
     for part_role, said in kept:
         document = {"role": part_role, "content": text(said, f"{name}.content", settings)}
         if actor and part_role == role:
             document["name"] = actor
         found.messages.append(document)
+
+
+def _beside(message: Mapping[str, Any], calls: int) -> dict[str, int]:
+    """How much of each kind the message has beside its texts. Some messages name each of their `calls` twice."""
+    return {
+        "tool_call": calls or _length(message.get("tool_calls")) + bool(message.get("function_call")),
+        "audio": bool(message.get("audio")),
+        "refusal": bool(message.get("refusal")),
+        "thinking": any(message.get(each) for each in _THOUGHTS),
+        "image": _length(message.get("images")),
+        "tool_result": _length(message.get("tool_results")),
+    }
+
+
+def _length(listed: Any) -> int:
+    return len(listed) if isinstance(listed, list | tuple) else 0
 
 
 def _message(item: Any, name: str) -> Mapping[str, Any]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from emendo_client.errors import NetworkError, TransientError, ValidationError
 from emendo_config.error_codes import ErrorCode
 from emendo_config.gateway_settings import GatewaySettings
-from emendo_gateway.admission.asgi import CLOSE, Message, Receive, Scope, header_values
+from emendo_gateway.admission.asgi import CLOSE, Receive, Scope, header_values
 from emendo_gateway.admission.shares import Neighbours, Shares
 from emendo_gateway.callers import project_of, state_of
 from emendo_gateway.problems.refusals import malformed_body
@@ -31,25 +29,24 @@ class Bodies:
         self._shares = Shares(neighbours, "bytes of bodies", half)
         self._buffered = 0
 
-    @asynccontextmanager
-    async def read(self, scope: Scope, receive: Receive) -> AsyncIterator[Receive]:
-        """The request's `receive`, with the body already there, as long as the block runs.
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
+        """The request's body, which takes room until `forget`; empty when there is none.
 
         Raises:
             ValidationError: (BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
             NetworkError: (BODY_TOO_SLOW)
             TransientError: (OVERLOADED) other bodies take all the room, or the project has its share of it.
+            ClientGone
         """
         declared = _declared(scope)
         if declared is None:
-            yield _replayed(b"", receive)
-            return
+            return b""
         _require_plain(scope)
+        if declared > self._settings.max_body_bytes:
+            raise self._too_large(scope)
         parts: list[bytes] = []
         held = 0
         try:
-            if declared > self._settings.max_body_bytes:
-                raise self._too_large(scope)
             try:
                 async with asyncio.timeout(self._settings.body_timeout):
                     is_more = True
@@ -65,10 +62,19 @@ class Bodies:
                 raise self._too_slow(scope) from None
             body = b"".join(parts)
             _require_utf8(body)
-            yield _replayed(body, receive)
-        finally:
-            self._buffered -= held
-            self._shares.give_back(project_of(scope), held)
+        except BaseException:
+            self._give_back(project_of(scope), held)
+            raise
+        return body
+
+    def forget(self, project: str, body: bytes) -> None:
+        """Gives the room of a project's body to others."""
+        if body:
+            self._give_back(project, len(body))
+
+    def _give_back(self, project: str, held: int) -> None:
+        self._buffered -= held
+        self._shares.give_back(project, held)
 
     def _take(self, more: int, held: int, scope: Scope) -> None:
         self._buffered += more
@@ -125,16 +131,3 @@ def _require_utf8(body: bytes) -> None:
         body.decode()
     except UnicodeDecodeError:
         raise malformed_body() from None
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    given = False
-
-    async def replayed() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replayed

@@ -18,7 +18,7 @@ from emendo_gateway.admission.bodies import Bodies, ClientGone
 from emendo_gateway.admission.kinds import Kind, kind_of
 from emendo_gateway.admission.presence import run_while_present
 from emendo_gateway.admission.shares import Neighbours, Shares
-from emendo_gateway.callers import project_of
+from emendo_gateway.callers import project_of, state_of
 
 # Requests that may wait for a place, for each place there is.
 _QUEUED_PER_PLACE = 4
@@ -101,15 +101,17 @@ class Lanes:
         if lane is None:
             await self._app(scope, receive, send)
             return
-        project, now = project_of(scope), asyncio.get_running_loop().time()
+        state, project, now = state_of(scope), project_of(scope), asyncio.get_running_loop().time()
         self._neighbours.note(project, now)
         try:
             with self._waits.one(project, now) if kind is Kind.WAIT else nullcontext():
                 await lane.look()  # before the body is read
-                async with self._bodies.read(scope, receive) as received:
-                    await self._work(lane, kind, scope, received, send)
+                state.body = await self._bodies.read(scope, receive)
+                await self._work(lane, kind, scope, receive, send)
         except ClientGone:
             return
+        finally:
+            self._bodies.forget(project, state.body)
 
     async def _work(self, lane: Lane, kind: Kind, scope: Scope, receive: Receive, send: Send) -> None:
         await lane.take()

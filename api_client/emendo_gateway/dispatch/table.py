@@ -40,7 +40,7 @@ class _Route:
         self._reads_body = self._plan.reads_body
         self._query_names = frozenset(self._plan.query_names())
 
-    async def answer(self, scope: Scope, receive: Receive, values: dict[str, str]) -> Response:
+    async def answer(self, scope: Scope, values: dict[str, str]) -> Response:
         """The answer of the route.
 
         Args:
@@ -52,10 +52,11 @@ class _Route:
         """
         _route_selected(scope=scope, path=self.path)  # the route's name in the request's span
         scope["path_params"] = values
-        state_of(scope).query_names = self._query_names
-        request = Request(scope, receive)
+        state = state_of(scope)
+        state.query_names = self._query_names
+        request = Request(scope)
         content_type = request.headers.get("content-type", "") if self._reads_body else ""
-        body = await _body(receive, content_type) if self._reads_body else ABSENT
+        body = _body(state.body, content_type) if self._reads_body else ABSENT
         failures: list[dict[str, Any]] = []
         response = await self._plan.run(request, body, failures)
         if failures:
@@ -133,14 +134,12 @@ class Dispatch:
             await self._app(scope, receive, send)
             return
         route, values = self._table.find(scope["path"], scope["method"])
-        response = await route.answer(scope, receive, values)
+        response = await route.answer(scope, values)
         await response(scope, receive, send)
 
 
-async def _body(receive: Receive, content_type: str) -> Any:
+def _body(body: bytes, content_type: str) -> Any:
     """The body as JSON; as bytes, which no route takes, if it is not declared as JSON."""
-    message = await receive()  # admission has read it, and it comes in one piece
-    body: bytes = message.get("body", b"")
     if not body:
         return ABSENT
     if not _is_json(content_type):

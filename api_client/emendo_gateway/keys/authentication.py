@@ -32,9 +32,10 @@ T = TypeVar("T")
 
 
 class _Known(NamedTuple):
-    """A record, and when it was read, by Redis and by this process's monotonic clock."""
+    """A record, whom it stands for, and when it was read, by Redis and by this process's monotonic clock."""
 
     record: ApiKey
+    caller: Caller
     redis_time: float
     read_at: float
 
@@ -102,8 +103,7 @@ class Authenticator:
             async with turn:
                 known = self._remembered(given) or await self._asked(given, _bucket(address))
         await self._note_use(known)
-        record = known.record
-        return Caller(record.project, record.scope, record.user_id or None, record.id, record.rate)
+        return known.caller
 
     async def _asked(self, given: GivenKey | None, bucket: str) -> _Known:
         async with self._attempt(bucket) as attempt:
@@ -137,7 +137,8 @@ class Authenticator:
             return None
         if not record.has_secret(given.secret) or not record.is_valid(redis_time):
             return None
-        known = self._known[given.id] = _Known(record, redis_time, read_at)
+        caller = Caller(record.project, record.scope, record.user_id or None, record.id, record.rate)
+        known = self._known[given.id] = _Known(record, caller, redis_time, read_at)
         self._known.move_to_end(given.id)
         if len(self._known) > _MOST_REMEMBERED:
             forgotten, _ = self._known.popitem(last=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import tracemalloc
 
@@ -178,9 +179,12 @@ def test_a_key_whose_batch_was_closed_early_does_not_pass_for_done(services, cli
     assert (late.value.error_code, late.value.details) == ("BATCH_ABANDONED", {"job_id": job_id})
 
 
-def test_appending_twice_changes_nothing(services, client, monkeypatch):
-    """redis-py repeats a call whose answer was lost."""
+@pytest.mark.parametrize("filled", [0, 5])
+def test_appending_twice_changes_nothing(services, client, monkeypatch, filled):
+    """redis-py repeats a call whose answer was lost. Chunks may have gone to another inbox than their own."""
     with_settings(services, client, chunk_items=2, ring_ttl=60.0)
+    for place, _ in itertools.product(range(1, services.settings.bulk_shards), range(filled)):
+        services.control.xadd(services.keys.inbox(f"bulk-{place}"), {"job": "gone"})
     pattern = f"{services.settings.key_prefix}*"
     real, sent = execution.round_trip, []
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from emendo_client import MemoryClient
 from emendo_client.testing.fixtures import settings_for
 from emendo_client.testing.worker import WorkerProcess
+from emendo_workers.intake.attempt import BatchRunner
 from emendo_workers.intake.drain import Drain
-from tests.support.intake import added, drain, wakeup_of, with_settings
+from tests.support.intake import added, broker, drain, wakeup_of, with_settings
 from tests.support.patience import PATIENCE
 
 
@@ -27,6 +29,68 @@ def test_a_chunk_that_finds_no_slot_stays_where_it_is_and_is_woken(services, cli
     assert Drain(services, "bulk-0").run() == 1
     assert job.status() == "succeeded"
     assert services.background_limiter.try_acquire(), "it gave its own back"
+
+
+@pytest.fixture
+def waiting(services, client):
+    """The shards bulk-0 and bulk-1 have two chunks each. One slot is taken, and the second shard waits for it."""
+    with_settings(services, client, bulk_shards=2, project_window_chunks=4, chunk_items=1)
+    client.batch_add([{"messages": f"fact {number}", "user_id": "ana"} for number in range(4)], infer=False)
+    assert services.background_limiter.try_acquire()
+    assert Drain(services, "bulk-1").run() == 0
+    assert left(services) == [2, 2]
+
+
+def left(services):
+    return [services.control.xlen(services.keys.inbox(f"bulk-{place}")) for place in range(2)]
+
+
+def wakeups(services):
+    with broker(services) as connection:
+        return connection.llen(f"{services.settings.key_prefix}bulk")
+
+
+def handed_over(services, ends):
+    """A drain of the first shard that has the slot."""
+    return Drain(services, "bulk-0", slot_until=ends).run()
+
+
+def test_a_slot_goes_to_the_shard_that_waits_on_the_same_thread(services, waiting):
+    before = wakeups(services)
+    assert handed_over(services, time.monotonic() + 60) == 3
+    assert left(services) == [1, 0], "the first shard gave way after one chunk, and nobody waited for the second one"
+    assert wakeups(services) == before + 1, "that of the first shard"
+    assert services.background_limiter.try_acquire()
+
+
+@pytest.mark.parametrize("why", ["its time is over", "the process is to end"])
+def test_a_thread_that_ends_wakes_the_shard_that_waits(services, waiting, why):
+    before = wakeups(services)
+    if why == "the process is to end":
+        services.stopping.set()
+    assert handed_over(services, 0.0 if why == "its time is over" else time.monotonic() + 60) == 1
+    assert left(services) == [1, 2]
+    assert wakeups(services) == before + 2
+    assert services.background_limiter.try_acquire()
+
+
+def test_a_drain_that_fails_gives_its_slot_back(services, waiting, monkeypatch):
+    def fail(*_, **__):
+        raise RedisConnectionError
+
+    monkeypatch.setattr(BatchRunner, "run", fail)
+    before = wakeups(services)
+    with pytest.raises(RedisConnectionError):
+        handed_over(services, time.monotonic() + 60)
+    assert wakeups(services) == before + 1, "that of the shard that waited"
+    assert services.background_limiter.try_acquire()
+
+
+def test_a_slot_whose_shard_another_drain_has_goes_on(services, waiting):
+    services.control.set(services.keys.wakeup("bulk-0"), "drain:another:1", px=60_000)
+    assert handed_over(services, time.monotonic() + 60) == 2
+    assert left(services) == [2, 0]
+    assert services.background_limiter.try_acquire()
 
 
 def test_what_somebody_waits_for_takes_no_slot(services, client):

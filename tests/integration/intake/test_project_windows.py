@@ -66,6 +66,25 @@ def open_jobs(services, project="default"):
     return services.control.zcard(services.keys.open_jobs(project))
 
 
+def side_by_side(services, client, other, **settings):
+    """The chunks' window as it is by default, with few shards."""
+    with_settings(services, client, **{"project_window_chunks": None, **settings})
+    other.settings = services.settings
+
+
+def lengths(services):
+    keys, settings = services.keys, services.settings
+    return [services.control.xlen(keys.inbox(f"bulk-{place}")) for place in range(settings.bulk_shards)]
+
+
+def record(services, record_id, field):
+    return as_text(services.control.hget(services.keys.job(record_id), field))
+
+
+def shard_number(shard):
+    return int(shard.removeprefix("bulk-"))
+
+
 def end(services, record_id):
     """Ends a record as a worker without windows does."""
     services.control.hset(services.keys.job(record_id), "status", "succeeded")
@@ -97,6 +116,7 @@ def test_another_projects_batch_does_not_wait_behind_it(services, client, other)
 
 def test_each_chunk_that_ends_admits_the_next_one_until_all_are_done(services, client):
     job = imported(client, 7)
+    with_settings(services, client, drain_budget=0.0)  # a drain takes one chunk
     seen = []
     while shards := shards_with_work(services):
         seen.append(set(in_inboxes(services)))
@@ -113,6 +133,67 @@ def test_the_shard_of_an_admitted_chunk_is_woken(services, client):
     Drain(services, first).run()
     for shard in shards_with_work(services):
         assert services.control.exists(services.keys.wakeup(shard))
+
+
+def test_a_projects_chunks_stand_side_by_side_and_leave_an_inbox_to_others(services, client, other):
+    side_by_side(services, client, other, bulk_shards=9)
+    for _ in range(9):  # batches whose own shards meet
+        imported(client, 1)
+    assert sorted(lengths(services)) == [0, 0, 0, 1, 1, 1, 1, 1, 1]
+    for _ in range(3):
+        imported(other, 1)
+    assert lengths(services) == [1] * 9, "another project's chunks stand before nobody and behind nobody"
+    drain_all(services)
+    nothing_is_left(services)
+
+
+def test_another_projects_chunk_waits_for_one_chunk_and_its_place_is_taken_behind_it(services, client, other):
+    side_by_side(services, client, other, bulk_shards=4, project_window_chunks=4, drain_budget=0.0)
+    job = imported(client, 12)
+    theirs = imported(other, 1)
+    shard = record(services, f"{theirs.id}:0", "shard")
+    assert lengths(services)[shard_number(shard)] == 2
+    assert Drain(services, shard).run() == 1
+    assert theirs.status() == "queued"
+    assert record(services, f"{job.id}:4", "shard") == shard, "the next chunk takes the shard of the one that ended"
+    assert Drain(services, shard).run() == 1
+    assert theirs.wait(1).status == "succeeded"
+    assert job.progress().done == 1
+    assert lengths(services) == [1] * 4
+    drain_all(services)
+    nothing_is_left(services)
+
+
+def test_chunks_that_were_handed_over_for_the_chat_model_stay_where_they_are(services, client, other):
+    side_by_side(services, client, other, bulk_shards=2, project_window_chunks=2, drain_budget=0.0)
+    job = imported(client, 5)
+    keys, control = services.keys, services.control
+    assert waiting(services, CHUNKS)[0] == f"{job.id}:2"
+    own = record(services, f"{job.id}:2", "shard")
+    control.hset(keys.job(f"{job.id}:0"), "shard", "inference-3")  # as an attempt does that hands it over
+    Drain(services, own).run()
+    assert record(services, f"{job.id}:2", "shard") == own
+    control.lset(keys.waiting(CHUNKS, "default"), 0, f"inference-3:{job.id}:3")
+    control.hset(keys.job(f"{job.id}:3"), "shard", "inference-3")
+    Drain(services, own).run()
+    assert f"{job.id}:3" in [as_text(fields[b"job"]) for _, fields in control.xrange(keys.inbox("inference-3"))]
+    drain_all(services)
+    assert job.wait(1).status == "succeeded"
+
+
+def test_an_inbox_of_another_type_is_passed_over(services, client, other):
+    side_by_side(services, client, other, bulk_shards=3, project_window_chunks=3, drain_budget=0.0)
+    job = imported(client, 4)
+    keys, control = services.keys, services.control
+    first, second, third = (record(services, f"{job.id}:{number}", "shard") for number in range(3))
+    control.delete(keys.inbox(first))
+    control.set(keys.inbox(first), "damaged", ex=60)
+    control.xadd(keys.inbox(second), {"job": "gone"})  # so it is not the emptiest at first sight
+    Drain(services, second).run()
+    assert record(services, f"{job.id}:3", "shard") == second
+    for shard in (second, second, third):
+        Drain(services, shard).run()
+    assert job.progress().done == 3
 
 
 def test_single_inferred_adds_never_stand_behind_imported_ones(services, client, other, model):

@@ -44,11 +44,11 @@ async def ask(table: Table, method: str, path: str, query: str = "", body: bytes
         for value in values.splitlines()
     ]
     scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": given}
-    begin(scope, "id")
+    begin(scope, "id").body = body
     sent: list[Any] = []
 
     async def receive():
-        return {"type": "http.request", "body": body}
+        return {"type": "http.disconnect"}
 
     async def send(message):
         sent.append(message)

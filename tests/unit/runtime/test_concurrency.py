@@ -25,6 +25,17 @@ def test_who_finds_no_slot_is_woken_when_one_is_free_the_longest_waiting_first(w
     assert (woken, slots.has_waiting) == (["inference-1", "inference-2"], False)
 
 
+def test_a_slot_is_handed_over_without_becoming_free(woken):
+    slots = ConcurrencyLimiter(woken.append, 1)
+    assert slots.try_acquire()
+    for shard in ("inference-i1", "bulk-2", "bulk-1"):
+        slots.notify_when_free(shard)
+    assert [slots.hand_over() for _ in range(3)] == ["bulk-2", "bulk-1", "inference-i1"]
+    assert not slots.try_acquire(), "nobody else may take it"
+    assert slots.hand_over() is None
+    assert (slots.try_acquire(), woken) == (True, [])
+
+
 def test_imported_conversations_come_after_single_ones(woken):
     slots = ConcurrencyLimiter(woken.append, 1)
     assert slots.try_acquire()

@@ -23,6 +23,7 @@ import itertools
 import logging
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 
 from redis.exceptions import RedisError
 
@@ -51,10 +52,26 @@ _counter = itertools.count(1)
 
 
 class Drain:
-    """One task's drain of its shard, and of the shards it receives meanwhile; call `run` once."""
+    """One task's drain of its shard, and of the shards it receives meanwhile; call `run` once.
 
-    def __init__(self, services: Services, shard: str, hostname: str | None = None) -> None:
+    Args:
+        services: the worker's.
+        shard: its first one.
+        hostname: the worker's, as Celery names it.
+        slot_until: the end of the time of the drain that handed its slot over; None for the first one of a task.
+
+    Attributes:
+        next_shard: the shard to which it handed its slot over, and which its thread must work now.
+    """
+
+    def __init__(
+        self, services: Services, shard: str, hostname: str | None = None, *, slot_until: float | None = None
+    ) -> None:
         self._services = services
+        self._hostname = hostname
+        self._has_slot = slot_until is not None
+        self._ends = time.monotonic() + services.settings.drain_budget if slot_until is None else slot_until
+        self.next_shard: str | None = None
         self._queue = queue = queue_of(shard)
         # Slow jobs come one at a time: a chunk is a batch already, and the chat model takes seconds for a job.
         is_slow = queue != INTERACTIVE and (queue != INFERENCE or services.chat is not None)
@@ -71,15 +88,23 @@ class Drain:
         self._runner = BatchRunner(services, shard, self._name, hostname)
 
     def run(self) -> int:
-        """Works the shard's inbox until it is empty or the time budget is over.
+        """Works the shard's inbox until it is empty or the time budget is over, and then shards that wait for its slot.
 
         Returns:
-            How many attempts at jobs were made, on all shards it worked. It is 0 when another drain has the shard, or
+            How many attempts at jobs were made, on all shards worked. It is 0 when another drain has the shard, or
             this process runs as many drains of this kind as it may. It is 0 while a worker's fault blocks the queue.
 
         Raises:
             RedisError: Redis failed; the lease runs out and the sweeper wakes the shard again.
         """
+        drain, count = self, self.work_shard()
+        while drain.next_shard is not None:
+            drain = Drain(self._services, drain.next_shard, self._hostname, slot_until=self._ends)
+            count += drain.work_shard()
+        return count
+
+    def work_shard(self) -> int:
+        """Does the same for the first shard alone."""
         try:
             return self._run()
         except RedisError as error:
@@ -91,24 +116,33 @@ class Drain:
             return 0
 
     def _run(self) -> int:
-        if not self._claims.claim(self._own):
-            return 0
-        if self._services.faults.blocks(self._queue):
-            self._claims.leave(self._own)
-            return 0
         with ExitStack() as slots:
-            for limiter in self._limiters:
+            if self._has_slot:
+                slots.push(partial(self._free, self._limiters[0]))
+            if not self._claims.claim(self._own):
+                return 0
+            if self._services.faults.blocks(self._queue):
+                self._claims.leave(self._own)
+                return 0
+            for limiter in self._limiters[self._has_slot :]:
                 if not limiter.try_acquire():
                     if self._claims.give_back(self._own):
                         limiter.notify_when_free(self._own.shard)
                     return 0
-                slots.callback(limiter.release)
+                slots.push(partial(self._free, limiter))
             return self._drain()
+
+    def _free(self, limiter: ConcurrencyLimiter, failed: type[BaseException] | None, *_: object) -> None:
+        """Hands a slot over to the shard that waits for it, while this thread has time."""
+        is_first = limiter is self._limiters[0]
+        if is_first and not failed and time.monotonic() < self._ends and not self._services.stopping.is_set():
+            self.next_shard = limiter.hand_over()
+        else:
+            limiter.release()
 
     def _drain(self) -> int:
         services, claims, pool, name = self._services, self._claims, self._pool, self._name
         store = services.store
-        ends = time.monotonic() + store.settings.drain_budget
         claims.hold(self._own)
         pool.register(name)
         try:
@@ -121,7 +155,7 @@ class Drain:
                 jobs = self._runner.run(entries)
                 count += jobs
                 is_fast = time.monotonic() - began < FAST_BATCH
-                if time.monotonic() >= ends or self._gives_up:
+                if time.monotonic() >= self._ends or self._gives_up:
                     claims.close(given_up=claims.held)
                 else:  # when the provider is slow, each shard waits for it in a thread of its own
                     claims.close(given_up=[] if is_fast else claims.held[1:])

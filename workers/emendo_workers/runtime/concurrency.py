@@ -14,8 +14,8 @@ MIN_LIMIT = 1
 class ConcurrencyLimiter:
     """Limits how many drains of one kind run at once; thread-safe.
 
-    A drain beyond the limit gives its shard back, and the next drain that ends wakes that shard. If the process dies
-    before, the shard's wake-up expires and the sweeper wakes it again.
+    A drain beyond the limit gives its shard back. The next drain that ends hands its slot over to that shard, or wakes
+    it. If the process dies before, the shard's wake-up expires and the sweeper wakes it again.
 
     Args:
         notify: wakes a shard.
@@ -59,8 +59,22 @@ class ConcurrencyLimiter:
         """Counts one drain less, and wakes the shard that has waited longest; imported conversations come last."""
         with self._lock:
             self._in_use -= 1
-            shard = min(self._waiting, key=is_imported, default=None)
-            if shard is not None:
-                del self._waiting[shard]
+            shard = self._take_first()
         if shard is not None:
             self._notify(shard)
+
+    def hand_over(self) -> str | None:
+        """The shard that `release` would wake. The slot is its now; the caller works it. If none waits, it is free.
+
+        A wake-up takes its time at the broker. Meanwhile another shard could take the slot.
+        """
+        with self._lock:
+            shard = self._take_first()
+            self._in_use -= shard is None
+            return shard
+
+    def _take_first(self) -> str | None:
+        shard = min(self._waiting, key=is_imported, default=None)
+        if shard is not None:
+            del self._waiting[shard]
+        return shard

@@ -66,12 +66,19 @@ for chunk, inbox, wakeup, chunk_id, shard, woken_by, lane, items, payload in chu
       redis.call('EXPIRE', open_jobs, open_ttl)
     end
     if enters_window(lane, project, shard, chunk_id) then
+      local emptier = emptiest(lane, shard)
+      if emptier ~= shard then
+        shard, inbox, wakeup = emptier, inbox_prefix .. emptier, wakeup_prefix .. emptier
+        redis.call('HSET', chunk, 'shard', shard)
+      end
       redis.call('XADD', inbox, '*', 'job', chunk_id)
       redis.call('SADD', shards, shard)
       if redis.call('SET', wakeup, woken_by, 'NX', 'PX', wakeup_ttl_ms) then reply[#reply + 1] = shard end
     end
-  elseif redis.call('GET', wakeup) == woken_by then
-    reply[#reply + 1] = shard  -- the first answer may have been lost
+  else
+    local taken = has_windows and redis.call('HGET', chunk, 'shard') or shard
+    local bell = taken == shard and wakeup or wakeup_prefix .. taken
+    if redis.call('GET', bell) == woken_by then reply[#reply + 1] = taken end  -- the first answer may have been lost
   end
 end
 if is_new and idempotency ~= '' then

@@ -168,7 +168,7 @@ local function read(record)
   return fields_of(record, 'attempt_token', 'status', 'weak', 'lane', 'project', 'behind', 'shard', 'submitted',
     'dead_of')
 end
-local to_end, is_known = {}, {}
+local to_end, is_known, ended_of = {}, {}, {}
 for record, job, conflicts, outcome, results in endings do
   outcome = cjson.decode(outcome)
   local fields = read(record)
@@ -205,7 +205,7 @@ for place, ending in ipairs(to_end) do
       put_aside(record, job, project, submitted, outcome)
     else
       finish(record, outcome, results, is_weak)
-      leave(lane, project, outcome.job, woken)
+      ended_of[#ended_of + 1] = {lane, project, outcome.job, shard}
       if job ~= record then
         account(job, outcome)
       else
@@ -225,4 +225,6 @@ if #entries > 0 then
   redis.call('XACK', inbox, 'workers', unpack(entries))
   redis.call('XDEL', inbox, unpack(entries))
 end
+-- Once their entries are gone, since the next chunk goes to the emptiest inbox.
+for _, left in ipairs(ended_of) do leave(left[1], left[2], left[3], woken, left[4]) end
 return ended

@@ -3,7 +3,7 @@
 -- The window is a set of record ids, and no counter. So a record that ended elsewhere can be found and taken out.
 -- A script that was not told the windows admits everything.
 local has_windows, inbox_prefix, wakeup_prefix, job_prefix, open_prefix, admitted_prefix, waiting_prefix, waiting_lanes,
-  all_shards, woken_by_window, window_wakeup_ttl_ms, windows_ttl, window_chunks, window_conversations
+  all_shards, woken_by_window, window_wakeup_ttl_ms, windows_ttl, window_chunks, window_conversations, chunk_shards
 local MOST_LOOKED_AT = 200  -- records of a waiting list in one step; most of those that ended meanwhile were cancelled
 local is_open = {queued = true, retrying = true, running = true}
 
@@ -34,7 +34,8 @@ local function admitted_to(name) return redis.call('SCARD', admitted_prefix .. n
 local function use_windows(from, to)
   has_windows = to >= from
   inbox_prefix, wakeup_prefix, job_prefix, open_prefix, admitted_prefix, waiting_prefix, waiting_lanes, all_shards,
-    woken_by_window, window_wakeup_ttl_ms, windows_ttl, window_chunks, window_conversations = unpack(ARGV, from, to)
+    woken_by_window, window_wakeup_ttl_ms, windows_ttl, window_chunks, window_conversations, chunk_shards =
+    unpack(ARGV, from, to)
 end
 
 local function window_of(lane)
@@ -59,6 +60,25 @@ local function guard_leaving(lane, project)
   redis.call('SCARD', all_shards)
 end
 
+local function chunk_place(shard) return tonumber(string.match(shard or '', '^bulk%-(%d+)$')) end
+
+-- The shard for a record that is admitted. A chunk goes to the one whose inbox has the fewest entries. Among equals it
+-- takes that of the ended chunk, else its own. Other records keep their shard, and with it their order.
+-- So a project's chunks stand side by side. Another project's chunk waits for one of them and not for several.
+local function emptiest(lane, own, freed)
+  local first = has_windows and lane == 'bulk' and chunk_place(own)
+  if not first then return own end  -- handed over to a shard that may ask the chat model
+  first = chunk_place(freed) or first
+  local found, least = own, math.huge
+  for step = 0, chunk_shards - 1 do
+    local shard = string.format('bulk-%d', (first + step) % chunk_shards)
+    local entries = allowed(redis.pcall('XLEN', inbox_prefix .. shard))
+    if type(entries) == 'number' and entries < least then found, least = shard, entries end
+    if least == 0 then break end
+  end
+  return found
+end
+
 local function take_place(name, record_id)
   redis.call('SADD', admitted_prefix .. name, record_id)
   redis.call('EXPIRE', admitted_prefix .. name, windows_ttl)
@@ -80,7 +100,7 @@ end
 
 -- Moves waiting records to their inboxes while the window has room. Appends shards that must be woken to `woken`;
 -- without it the sweeper wakes them. Returns the error of an inbox that is of another type: the rest goes on waiting.
-local function fill_window(lane, project, woken)
+local function fill_window(lane, project, woken, freed)
   local name = lane .. ':' .. project
   local room = window_of(lane) - admitted_to(name)
   for _ = 1, MOST_LOOKED_AT do
@@ -88,11 +108,14 @@ local function fill_window(lane, project, woken)
     if not member then return end
     local shard, record_id = string.match(member, '^([^:]*):(.*)$')
     local is_waiting = record_id and is_open[status_of(record_id)]
+    local own = shard
+    shard = is_waiting and emptiest(lane, own, freed) or own
     local added = is_waiting and allowed(redis.pcall('XADD', inbox_prefix .. shard, '*', 'job', record_id))
     if type(added) == 'table' and added.err then return added end
     redis.call('LPOP', waiting_prefix .. name)
     if is_waiting then
       room = room - 1
+      if shard ~= own then redis.call('HSET', job_prefix .. record_id, 'shard', shard) end
       take_place(name, record_id)
       redis.call('SADD', all_shards, shard)
       if woken and redis.call('SET', wakeup_prefix .. shard, woken_by_window, 'NX', 'PX', window_wakeup_ttl_ms) then
@@ -103,10 +126,10 @@ local function fill_window(lane, project, woken)
 end
 
 -- Takes an ended record out of what its project occupies, and admits the next one.
-local function leave(lane, project, record_id, woken)
+local function leave(lane, project, record_id, woken, shard)
   if not (has_windows and project) then return end
   redis.call('ZREM', open_prefix .. project, record_id)
   if lane and redis.call('SREM', admitted_prefix .. lane .. ':' .. project, record_id) == 1 then
-    fill_window(lane, project, woken)
+    fill_window(lane, project, woken, shard)
   end
 end
