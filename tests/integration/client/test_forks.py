@@ -119,6 +119,7 @@ def test_a_fork_that_runs_no_hooks_of_python_is_noticed_at_the_next_use(preloade
     """uWSGI forks in C. Here the process is the same; the client is told that it began in another one."""
     embedder = next(iter(preloaded._queries._embedders.values()))
     used = embedder._sync, preloaded._notifier._app, preloaded._connections.shared_senders["control"]._lock
+    producers = preloaded._notifier._producers
     monkeypatch.setattr(forks, "_process", os.getpid() + 1)
     preloaded.search("something new", user_id="ana")
     for number in range(50):  # one of them is the first of its shard, and is told to the broker
@@ -126,6 +127,9 @@ def test_a_fork_that_runs_no_hooks_of_python_is_noticed_at_the_next_use(preloade
     now = embedder._sync, preloaded._notifier._app, preloaded._connections.shared_senders["control"]._lock
     assert all(one is not None and one is not other for one, other in zip(now, used, strict=True))
     assert all(any(held is each for held in forks._of_the_parent) for each in used[:2])  # open, and unused
+    used[0].close()  # no parent does it
+    producers.force_close_all()
+    producers.connections.force_close_all()
 
 
 def test_the_parent_keeps_its_connections(preloaded, openai_server):
