@@ -152,8 +152,8 @@ def rotate(keys: Keys, key_id: str, *, grace: float) -> Exchange[tuple[str, ApiK
 
 
 def touch(keys: Keys, record: ApiKey, now: float) -> Exchange[None]:
-    """Notes that a key was used."""
-    yield RoundTrip("control", [scripts.note(hash=keys.gateway_key(record.id), fields=["last_used", now])])
+    """Notes that a key was used, unless its record has expired meanwhile."""
+    yield RoundTrip("control", [_note(keys, record, "last_used", now)])
 
 
 def _now() -> Exchange[float]:
@@ -177,8 +177,11 @@ def _writes(keys: Keys, record: ApiKey) -> list[Command]:
 
 def _changes(keys: Keys, record: ApiKey, field: str) -> list[Command]:
     # A script that also runs in a full Redis: a key must be revoked there, too.
-    changed = scripts.note(hash=keys.gateway_key(record.id), fields=[field, getattr(record, field)])
-    return [changed, *_end(keys, record)]
+    return [_note(keys, record, field, getattr(record, field)), *_end(keys, record)]
+
+
+def _note(keys: Keys, record: ApiKey, field: str, value: float) -> Command:
+    return scripts.note(hash=keys.gateway_key(record.id), must_exist=True, fields=[field, value])
 
 
 def _end(keys: Keys, record: ApiKey) -> list[Command]:

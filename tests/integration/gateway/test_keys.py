@@ -29,6 +29,12 @@ def bearer(key: str, scheme: str = "Bearer") -> dict[str, str]:
     return {"Authorization": f"{scheme} {key}"}
 
 
+def iter_of(record):
+    """The exchange that found the record before it expired."""
+    return record, record.created
+    yield
+
+
 def opens(http, key: str) -> bool:
     """True when the key is let in: to a job that is not there."""
     answer = http.get(JOB, headers=bearer(key))
@@ -61,6 +67,28 @@ def test_a_key_is_made_shown_once_and_opens_its_project(cli, emendo_settings):
         for scheme in ("Bearer", "Token", "bearer", "TOKEN"):
             assert http.get(JOB, headers=bearer(key, scheme)).json()["code"] == "JOB_NOT_FOUND"
     assert on_control(emendo_settings, records.find_all(Keys(emendo_settings.key_prefix)))[0][0].last_used > 0
+
+
+@pytest.mark.parametrize("change", ["touch", "revoke", "rotate"])
+def test_a_record_that_expires_meanwhile_does_not_come_back(emendo_settings, monkeypatch, change):
+    """It would have no end, and stand for no key."""
+    keys = Keys(emendo_settings.key_prefix)
+    _, record = on_control(emendo_settings, records.create(keys, project="acme", scope="read", expires_in=60))
+    name = keys.gateway_key(record.id)
+    with connect(emendo_settings.control_url, emendo_settings) as control:
+        if change == "touch":
+            on_control(emendo_settings, records.touch(keys, record, 1.0))
+            assert float(control.hget(name, "last_used")) == 1.0
+            assert control.ttl(name) > 0
+        control.delete(name)
+        monkeypatch.setattr(records, "find", lambda *_: iter_of(record))
+        calls = {
+            "touch": records.touch(keys, record, 2.0),
+            "revoke": records.revoke(keys, record.id),
+            "rotate": records.rotate(keys, record.id, grace=60),
+        }
+        on_control(emendo_settings, calls[change])
+        assert not control.exists(name)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from emendo_client.errors import JobTimeoutError, VectorStoreError
 from emendo_client.exchanges import jobs
 from emendo_client.testing.openai_server.faults import Fault
 from emendo_config.store import scripts
+from emendo_config.store.scripts import execution
 from emendo_workers.intake import dispatch, inbox
 from emendo_workers.intake.attempt import BatchRunner
 from emendo_workers.intake.drain import Drain
@@ -17,6 +18,7 @@ from emendo_workers.intake.shard_claims import ShardClaims
 from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.jobs.outcomes import ItemOutcome
 from emendo_workers.memories import apply
+from emendo_workers.runtime.shard_merging import ShardClaim
 from tests.support.deaths import DEATHS, Killed, die_at
 from tests.support.intake import (
     added,
@@ -139,6 +141,55 @@ def test_a_drain_that_lost_its_lease_does_not_touch_the_new_owners_wakeup(servic
     drain(services, job)
     assert wakeup_of(services, shard) == "drain:other:1"
     assert job.status() == "succeeded"
+
+
+@pytest.mark.parametrize("meets", ["closing", "closed"])
+def test_a_shard_that_is_given_back_is_not_called_lost(services, client, monkeypatch, caplog, meets):
+    """A renewal may be on its way while the drain closes the shard."""
+    shard = shard_of_job(services, client.add("hello", user_id="ana", infer=False))
+    wakeup, owner = services.keys.wakeup(shard), "drain:mine:1"
+    claim = ShardClaim(shard, services.keys.inbox(shard), wakeup, owner)
+    claims = ShardClaims(services.store, services.notifier, services.leases)
+    assert claims.claim(claim)
+    claims.hold(claim)
+    real, met = execution.round_trip, []
+
+    def meet(connection, commands, *kept):
+        is_renewal = scripts.renew.runs_in(commands[0])
+        if meets == "closed" and is_renewal and not met:
+            met.append(True)
+            claims.close(given_up=[claim])
+        replies = real(connection, commands, *kept)
+        if meets == "closing" and scripts.close.runs_in(commands[0]):
+            met.append(True)
+            services.leases.renew()
+        return replies
+
+    monkeypatch.setattr(execution, "round_trip", meet)
+    if meets == "closing":
+        claims.close(given_up=[claim])
+    else:
+        services.leases.renew()
+    assert met
+    assert wakeup_of(services, shard).startswith("rung:")
+    assert "a drain lost its shard" not in caplog.text
+    assert not services.leases.is_lost(owner)
+
+
+def test_a_shard_that_another_drain_has_is_called_lost(services, client, caplog):
+    shard = shard_of_job(services, client.add("hello", user_id="ana", infer=False))
+    claim = ShardClaim(shard, services.keys.inbox(shard), services.keys.wakeup(shard), "drain:mine:1")
+    claims = ShardClaims(services.store, services.notifier, services.leases)
+    assert claims.claim(claim)
+    claims.hold(claim)
+    services.leases.renew()
+    claims.close(given_up=[])
+    assert "a drain lost its shard" not in caplog.text
+    services.control.set(claim.wakeup, "drain:other:1", px=60_000)
+    services.leases.renew()
+    assert "a drain lost its shard" in caplog.text
+    claims.close(given_up=[])
+    assert claims.held == []
 
 
 @pytest.mark.parametrize("after", DEATHS)

@@ -60,9 +60,10 @@ class ShardClaims:
     def close(self, given_up: Collection[ShardClaim]) -> None:
         """Closes each shard whose inbox is empty, and those given up; a given-up shard that has jobs is woken again."""
         kept = [claim for claim in self.held if not self._leases.is_lost(claim.owner)]
-        replies = self._close(kept, given_up)
-        stay = [claim for claim, reply in zip(kept, replies, strict=True) if reply == "more"]
-        self._stop_renewing(set(self.held).difference(stay))
+        with self._leases.closing([claim.owner for claim in kept]):
+            replies = self._close(kept, given_up)
+            stay = [claim for claim, reply in zip(kept, replies, strict=True) if reply == "more"]
+            self._stop_renewing(set(self.held).difference(stay))
         self.held = stay
         for claim, reply in zip(kept, replies, strict=True):
             if reply == "notify":

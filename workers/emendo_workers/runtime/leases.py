@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from redis.exceptions import RedisError
@@ -41,6 +41,7 @@ class LeaseRenewer:
         self._locks: dict[str, Sequence[str]] = {}
         self._claims: dict[str, str] = {}
         self._lost: set[str] = set()
+        self._closing: set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="emendo-leases", daemon=True)
         self.fault = ""
@@ -85,6 +86,17 @@ class LeaseRenewer:
                 del self._claims[wakeup]
             self._lost.discard(owner)
 
+    @contextmanager
+    def closing(self, owners: Collection[str]) -> Iterator[None]:
+        """While the block runs, these claims may be given back: a lease that is not there any more is not lost."""
+        with self._guard:
+            self._closing.update(owners)
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._closing.difference_update(owners)
+
     def is_lost(self, owner: str) -> bool:
         """True when another worker may have the shard by now."""
         return owner in self._lost
@@ -109,12 +121,18 @@ class LeaseRenewer:
         kept = scripts.run(
             store.control, [scripts.renew(lease=wakeup, token=owner, ttl_ms=lease_ms) for wakeup, owner in claims]
         )
-        for (_, owner), renewed in zip(claims, kept, strict=True):
-            if not renewed:
+        for (wakeup, owner), renewed in zip(claims, kept, strict=True):
+            if not renewed and self._note_loss(wakeup, owner):
                 logger.warning("a drain lost its shard", extra={"owner": owner})
-                self._lost.add(owner)
         scripts.run(store.data, [scripts.renew(lease=lock, token=token, ttl_ms=lease_ms) for lock, token in locks])
         self.give_sign_of_life()
+
+    def _note_loss(self, wakeup: str, owner: str) -> bool:
+        with self._guard:
+            is_lost = self._claims.get(wakeup) == owner and owner not in self._closing
+            if is_lost:
+                self._lost.add(owner)
+            return is_lost
 
     def give_sign_of_life(self) -> None:
         """Puts the worker on the list of living ones, with its fault if it has one."""

@@ -129,11 +129,12 @@ def hurry(*, delayed: Key, members: Values) -> None:
 
 
 @script(reply=bool, at_limit=True)
-def note(*, hash: Key, fields: Values) -> None:  # noqa: A002  # the Lua file calls it so
-    """True: the hash has these fields, given as field, value, ….
+def note(*, hash: Key, must_exist: bool = False, fields: Values) -> None:  # noqa: A002  # the Lua file calls it so
+    """True: the hash has these fields, given as field, value, …. False: there is no such hash, and it must exist.
 
     Args:
         hash: what housekeeping remembers, or a key of the gateway.
+        must_exist: the hash may have expired, and must not come back.
         fields: at least one.
     """
 
