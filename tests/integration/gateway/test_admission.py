@@ -165,14 +165,37 @@ def test_every_answer_has_the_common_fields_and_no_page_runs_anything(emendo_set
         for path in ("/health/live", "/openapi.json", "/metrics", MEMORIES, "/errors/VALIDATION", "/nothing"):
             answer = http.get(path, headers={"X-Request-ID": "mine-1"})
             assert answer.headers["x-content-type-options"] == "nosniff"
-            assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+            policy = answer.headers["content-security-policy"]
+            assert policy.startswith("default-src 'none'")
+            assert "frame-ancestors 'none'" in policy
             assert answer.headers["cache-control"] == "no-store"
+            assert answer.headers["referrer-policy"] == "no-referrer"
+            assert answer.headers["cross-origin-resource-policy"] == "same-origin"
             assert (answer.headers["x-request-id"], "server" in answer.headers) == ("mine-1", False)
             assert "<script" not in answer.text
         for page in ("/docs", "/redoc"):
             assert http.get(page).status_code == 401
-        strange = http.get("/health/live", headers={"X-Request-ID": "a\tb"})
-        assert strange.headers["x-request-id"] != "a\tb"
+
+
+@pytest.mark.parametrize(
+    ("given", "is_kept"),
+    [
+        (["mine-1"], True),
+        (["A.b_c:9" + "x" * 57], True),
+        (["A.b_c:9" + "x" * 58], False),
+        (["a\tb"], False),
+        (["a b"], False),
+        (["a;b"], False),
+        ([""], False),
+        (["mine-1", "mine-1"], False),
+    ],
+)
+def test_an_id_of_the_callers_is_kept_if_a_log_can_show_it(emendo_settings, given, is_kept):
+    with browser(emendo_settings) as http:
+        answer = http.get("/health/live", headers=[("X-Request-ID", each) for each in given])
+    assert (answer.headers["x-request-id"] == given[0]) is is_kept
+    assert answer.headers.get_list("x-request-id") == [answer.headers["x-request-id"]]
+    assert answer.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(("who", "nobody", "known"), [("open", 200, 200), ("loopback", 200, 200), ("key", 401, 200)])

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from emendo_config import GatewaySettings
+from emendo_gateway.server import make_server
 from tests.support.gateway import RunningGateway, make_key
 from tests.support.patience import PATIENCE, until
 from tests.support.raw_http import raw, read
@@ -251,7 +252,7 @@ def test_clients_that_go_in_the_middle_leave_the_gateway_as_it_was(impatient, ca
 
 
 def test_requests_under_way_are_finished_when_the_gateway_stops(emendo_worker, openai_server):
-    openai_server.latency_ms = 300
+    openai_server.latency_ms = 1_500
     with (
         RunningGateway(emendo_worker, shutdown_timeout=60.0) as gateway,
         gateway.tenant() as http,
@@ -283,8 +284,8 @@ def test_a_connection_that_is_idle_for_too_long_ends(emendo_settings):
         assert is_closed(connection)
 
 
-def test_connections_are_kept_for_longer_than_load_balancers_keep_theirs():
-    assert GatewaySettings().idle_timeout > 60
+def test_connections_are_kept_for_longer_than_load_balancers_keep_theirs(emendo_settings):
+    assert make_server(emendo_settings, GatewaySettings(), 0).config.timeout_keep_alive > 60
 
 
 def test_the_connection_that_was_silent_longest_makes_room(emendo_settings):

@@ -10,9 +10,10 @@ from fastapi import Request
 
 from emendo_client.errors import TransientError, ValidationError
 from emendo_config import GatewaySettings
+from emendo_gateway.admission.asgi import CLOSE
 from emendo_gateway.admission.kinds import Kind, kind_of
 from emendo_gateway.admission.lanes import Lanes
-from emendo_gateway.callers import begin
+from emendo_gateway.callers import begin, state_of
 from emendo_gateway.native.parameters import _seconds_to_wait
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
@@ -131,29 +132,79 @@ async def test_an_answer_that_has_begun_takes_its_time():
     assert sent == [START, END]
 
 
+async def test_an_answer_gives_its_place_back_once():
+    ends = asyncio.Event()
+
+    async def app(scope, receive, send):
+        if scope["path"] == "/quick":
+            await send(START)
+            await send(END)
+        else:
+            await ends.wait()
+
+    async def at_once(message):
+        pass
+
+    gate = lanes(app)
+    for _ in range(2):
+        await gate(request("/quick"), nothing, at_once)
+    first = asyncio.create_task(gate(request(), nothing, None))
+    await asyncio.sleep(0)
+    with pytest.raises(TransientError):
+        await gate(request(), nothing, None)
+    ends.set()
+    await first
+
+
+async def test_who_asks_to_wait_has_the_time_for_it_beside_that_of_a_request():
+    sent = []
+
+    async def app(scope, receive, send):
+        later = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.05, later.set)
+        await later.wait()
+        await send(START)
+        await send(END)
+
+    async def silent():
+        await asyncio.Event().wait()
+
+    async def note(message):
+        sent.append(message)
+
+    asks = request(headers=[(b"prefer", b"wait=9")])
+    await lanes(app, request_timeout=0.01, max_wait=60.0)(asks, silent, note)
+    assert sent == [START, END]
+
+
 async def test_bodies_of_all_requests_have_room_together():
     works, ends = asyncio.Event(), asyncio.Event()
 
     async def app(scope, receive, send):
         works.set()
-        await ends.wait()
+        if scope["path"] != "/quick":
+            await ends.wait()
 
-    async def body():
-        return {"type": "http.request", "body": b"x" * 1_100, "more_body": False}
+    def post(size, path="/quick"):
+        async def body():
+            return {"type": "http.request", "body": b"x" * size, "more_body": False}
 
-    def post():
-        fields = [(b"content-length", b"1100"), (b"content-encoding", b"Identity")]
-        return request(method="POST", headers=fields)
+        fields = [(b"content-length", b"%d" % size), (b"content-encoding", b"Identity")]
+        scope = request(path, method="POST", headers=fields)
+        return scope, gate(scope, body, None)
 
     gate = Lanes(app, GatewaySettings(max_body_bytes=2_048, max_buffered_bytes=2_048))
-    first = asyncio.create_task(gate(post(), body, None))
+    first = asyncio.create_task(post(1_100, "/slow")[1])
     await works.wait()
-    with pytest.raises(TransientError) as refused:
-        await gate(post(), body, None)
-    assert refused.value.error_code == "OVERLOADED"
+    for _ in range(2):  # a refused body takes no room
+        scope, working = post(949)
+        with pytest.raises(TransientError) as refused:
+            await working
+        assert (refused.value.error_code, state_of(scope).headers) == ("OVERLOADED", [CLOSE])
+        await post(948)[1]
     ends.set()
     await first
-    await gate(post(), body, None)
+    await post(2_048)[1]
 
 
 async def test_no_more_wait_for_a_place_than_may(monkeypatch):
