@@ -46,6 +46,35 @@ def test_all_histories_of_a_project_are_exported(services, client, cli, tmp_path
     assert [entry["new_memory"] for entry in lines(out)] == ["of another project"]
 
 
+def test_an_export_of_many_memories_has_each_once(services, client, cli, monkeypatch):
+    """Redis hands their names out little by little, and first pages are read for some memories at once."""
+    monkeypatch.setattr(histories, "_SCAN_COUNT", 1)
+    monkeypatch.setattr(histories, "_AT_ONCE", 2)
+    ids = [added(services, client, f"text {number}") for number in range(7)]
+    code, out, err = cli(services.settings, "history", "export", "-")
+    assert (code, err) == (0, "7 entries of 7 memories\n")
+    assert sorted(entry["memory_id"] for entry in lines(out)) == sorted(ids)
+    code, out, err = cli(
+        services.settings, "history", "export", "-", *(word for each in ids for word in ("--memory", each))
+    )
+    assert (code, err) == (0, "7 entries of 7 memories\n")
+    assert [entry["memory_id"] for entry in lines(out)] == ids
+
+
+def test_another_projects_history_is_not_shown_or_exported(services, client, cli):
+    with MemoryClient(services.settings, project="another") as other:
+        job = other.add("of another project", user_id="ana", infer=False)
+        drain_all(services)
+        theirs = job.wait(1).results[0].memory_id
+    for words in (("show", theirs), ("export", "-", "--memory", theirs)):
+        code, out, err = cli(services.settings, "history", *words)
+        assert (code, out) == (1, "")
+        assert "no such memory" in err
+    code, out, err = cli(services.settings, "history", "export", "-", "--memory", "not an id")
+    assert (code != 0, out) == (True, "")
+    assert "not an id" not in err
+
+
 def test_single_memories_are_exported(services, client, cli):
     first, second = added(services, client, "first"), added(services, client, "second")
     added(services, client, "third")
