@@ -91,6 +91,10 @@ def test_a_head_that_is_too_large_is_refused(start_gateway):
     ):
         status, _, _ = raw(gateway, f"GET /health/live HTTP/1.1\nHost: localhost\nConnection: close\n{fields}")
         assert status == 431
+    for more, expected in ((98, 200), (99, 431)):  # beside the first two
+        fields = "\n".join(f"X-{n}: x" for n in range(more))
+        status, _, _ = raw(gateway, f"GET /health/live HTTP/1.1\nHost: localhost\nConnection: close\n{fields}")
+        assert status == expected
     with gateway.connection() as connection:  # in pieces, without an end
         connection.sendall(b"GET /health/live HTTP/1.1\r\n")
         for _ in range(5):
