@@ -252,7 +252,7 @@ def test_clients_that_go_in_the_middle_leave_the_gateway_as_it_was(impatient, ca
 
 
 def test_requests_under_way_are_finished_when_the_gateway_stops(emendo_worker, openai_server):
-    openai_server.latency_ms = 1_500
+    openai_server.latency_ms = 300
     with (
         RunningGateway(emendo_worker, shutdown_timeout=60.0) as gateway,
         gateway.tenant() as http,
