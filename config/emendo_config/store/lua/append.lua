@@ -37,7 +37,7 @@ redis.call('STRLEN', clock)
 if open_jobs ~= '' then redis.call('ZCARD', open_jobs) end
 local new = 0
 for key = chunks_first_key, #KEYS, KEYS_OF_CHUNK do
-  new = new + 1 - redis.call('EXISTS', KEYS[key])
+  if redis.call('HLEN', KEYS[key]) == 0 then new = new + 1 end
   redis.call('XLEN', KEYS[key + 1])
 end
 local count = new > 0 and open_jobs ~= '' and beyond_quota(open_jobs, new, max_open)
@@ -78,7 +78,8 @@ for chunk, inbox, wakeup, chunk_id, shard, woken_by, lane, items, payload in chu
   else
     local taken = has_windows and redis.call('HGET', chunk, 'shard') or shard
     local bell = taken == shard and wakeup or wakeup_prefix .. taken
-    if redis.call('GET', bell) == woken_by then reply[#reply + 1] = taken end  -- the first answer may have been lost
+    -- The first answer may have been lost.
+    if allowed(redis.pcall('GET', bell)) == woken_by then reply[#reply + 1] = taken end
   end
 end
 if is_new and idempotency ~= '' then
