@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 # The prefix of the hash fields that hold vectors, and of no others.
 VECTOR_PREFIX = "vector_"
@@ -34,6 +34,8 @@ class EmbeddingSpace:
 
     Attributes:
         passage, query: how memories and search queries are sent.
+        name: of the space in keys and fields, for instance `openai_text_embedding_3_small_1536_1`.
+        field: the hash field that holds its vectors: float32[dimensions], little-endian bytes.
     """
 
     provider: str
@@ -42,16 +44,13 @@ class EmbeddingSpace:
     generation: int = 1
     passage: InputForm = _PLAIN
     query: InputForm = _PLAIN
+    # Made once, since each change of a memory asks for them.
+    name: str = dataclasses.field(init=False, compare=False, repr=False)
+    field: str = dataclasses.field(init=False, compare=False, repr=False)
 
-    @property
-    def name(self) -> str:
-        """The space's name in keys and fields, for instance `openai_text_embedding_3_small_1536_1`."""
-        return _name(self)
-
-    @property
-    def field(self) -> str:
-        """The hash field that holds this space's vector: float32[dimensions], little-endian bytes."""
-        return f"{VECTOR_PREFIX}{self.name}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", _name(self))
+        object.__setattr__(self, "field", f"{VECTOR_PREFIX}{self.name}")
 
     @property
     def has_plain_texts(self) -> bool:
@@ -84,7 +83,6 @@ class EmbeddingSpace:
         )
 
 
-@lru_cache(maxsize=64)
 def _name(space: EmbeddingSpace) -> str:
     slug = re.sub(r"[^a-z0-9]+", "_", space.model.lower()).strip("_")
     name = f"{space.provider}_{slug}_{space.dimensions}"
