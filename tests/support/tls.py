@@ -52,7 +52,7 @@ class TLSProxy:
     If nothing listens there, it hears the client out once and hangs up.
 
     Attributes:
-        encrypted, plain: how many connections there were of each kind.
+        encrypted, plain: how many connections there were of each kind; one that ends in silence is of neither.
         heard: what clients said on encrypted connections.
     """
 
@@ -108,9 +108,10 @@ class TLSProxy:
                 await readable.wait()
             finally:
                 self._loop.remove_reader(connection)
-            is_encrypted = connection.recv(1, socket.MSG_PEEK) == _HANDSHAKE
+            first = connection.recv(1, socket.MSG_PEEK)
+            is_encrypted = first == _HANDSHAKE
             self.encrypted += is_encrypted
-            self.plain += not is_encrypted
+            self.plain += bool(first) and not is_encrypted
             reader = asyncio.StreamReader()
             protocol = asyncio.StreamReaderProtocol(reader)
             transport, _ = await self._loop.connect_accepted_socket(
