@@ -35,9 +35,10 @@ class EnvironmentSettings(BaseSettings):
     @classmethod
     def _check_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         """Python reads `1_0` as ten, where a slip was meant to be 1.0 or 10."""
-        kinds = {(field := cls.model_fields[str(info.field_name)]).annotation, *get_args(field.annotation)}
-        if isinstance(value, str) and "_" in value and kinds & {int, float}:
-            raise ValueError("a number has no underscore")
+        if isinstance(value, str) and "_" in value:
+            kind = cls.model_fields[str(info.field_name)].annotation
+            if {kind, *get_args(kind)} & {int, float}:
+                raise ValueError("a number has no underscore")
         return value
 
     @classmethod
