@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
@@ -16,7 +15,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from emendo_client.testing.ports import LOOPBACK
 from emendo_config import traces
-from tests.support.patience import PATIENCE, until
+from tests.support.patience import until
+from tests.support.serving import Serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def recording() -> Iterator[Recorded]:
         recorded.provider.shutdown()
 
 
-class Collector:
+class Collector(Serving):
     """A collector of OTLP over HTTP, to which other processes export; a context manager.
 
     Args:
@@ -128,23 +128,14 @@ class Collector:
             def log_message(self, *_: object) -> None:
                 """Says nothing."""
 
-        self._server = ThreadingHTTPServer((host, 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(PATIENCE)
+        self._http = ThreadingHTTPServer((host, 0), Handler)
+        super().__init__(self._http)
 
     @property
     def variables(self) -> dict[str, str]:
         """The environment of a process that exports here."""
         return {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self._name}:{self._server.server_port}",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self._name}:{self._http.server_port}",
             "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
             "OTEL_BSP_SCHEDULE_DELAY": "100",
         }

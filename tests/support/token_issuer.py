@@ -9,11 +9,13 @@ import time
 import uuid
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from tests.support.serving import Serving
 
 NAME, AUDIENCE = "https://issuer.example", "emendo"
 _MAKERS: dict[str, Any] = {
@@ -24,7 +26,7 @@ _MAKERS: dict[str, Any] = {
 _FORMS: dict[str, Any] = {"RS256": RSAAlgorithm, "ES256": ECAlgorithm, "EdDSA": OKPAlgorithm}
 
 
-class Issuer:
+class Issuer(Serving):
     """A context manager.
 
     Attributes:
@@ -37,22 +39,17 @@ class Issuer:
         self.asked = 0
         self.private: dict[str, tuple[str, Any]] = {}
         self._released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        super().__init__(self._http)
 
     def __exit__(self, *_: object) -> None:
         self._released.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().__exit__()
 
     @property
     def url(self) -> str:
         """Where the keys are."""
-        return f"http://127.0.0.1:{self._server.server_port}/jwks"
+        return f"http://127.0.0.1:{self._http.server_port}/jwks"
 
     @property
     def settings(self) -> dict[str, Any]:

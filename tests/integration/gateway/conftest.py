@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 from typing import Any
 
@@ -42,3 +43,22 @@ def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
     assert (document["status"], document["type"]) == (status, f"/errors/{code}")
     assert document["request_id"] == answer.headers["x-request-id"]
     return document
+
+
+def hold_a_wait(http: httpx.Client, url: str, pool: Executor) -> tuple[Future[httpx.Response], httpx.Response]:
+    """Waits for a job that nobody works, until a second wait of the same client is refused.
+
+    Returns:
+        The wait, which goes on in the pool, and the refusal.
+    """
+
+    def wait() -> httpx.Response:
+        answer = http.get(url, headers={"Prefer": "wait=60"})
+        return wait() if answer.status_code == 503 else answer  # a look below was in its place
+
+    waiting = pool.submit(wait)
+    refused = http.get(url, headers={"Prefer": "wait=0"})
+    while refused.status_code == 200:  # the other request is not there yet
+        assert not waiting.done()
+        refused = http.get(url, headers={"Prefer": "wait=0"})
+    return waiting, refused

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from emendo_client.testing.fixtures import settings_for
-from tests.integration.gateway.conftest import problem
+from tests.integration.gateway.conftest import hold_a_wait, problem
 from tests.support.gateway import browser, make_key
 from tests.support.raw_http import raw, read
 
@@ -142,16 +142,7 @@ def test_a_lane_that_is_full_is_told_at_once_and_the_others_go_on(start_gateway)
     gateway = start_gateway(max_waits=1, max_queue_seconds=0.05, shutdown_timeout=30.0)
     with gateway.tenant() as http, ThreadPoolExecutor(1) as pool:
         job = http.post(MEMORIES, json=BODY).json()
-
-        def wait():
-            answer = http.get(job["url"], headers={"Prefer": "wait=60"})
-            return wait() if answer.status_code == 503 else answer  # a look below was in its place
-
-        waiting = pool.submit(wait)
-        refused = http.get(job["url"], headers={"Prefer": "wait=0"})
-        while refused.status_code == 200:  # the other request is not there yet
-            assert not waiting.done()
-            refused = http.get(job["url"], headers={"Prefer": "wait=0"})
+        waiting, refused = hold_a_wait(http, job["url"], pool)
         problem(refused, 503, "OVERLOADED")
         assert int(refused.headers["retry-after"]) >= 1
         assert http.get(job["url"]).status_code == 200, "a read has a lane of its own"

@@ -6,7 +6,7 @@ import json
 import select
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.integration.gateway.conftest import problem
+from tests.integration.gateway.conftest import hold_a_wait, problem
 from tests.support.gateway import make_key
 from tests.support.raw_http import read
 
@@ -20,16 +20,7 @@ def test_one_project_does_not_hold_all_waits(start_gateway):
         job = greedy.post(MEMORIES, json=BODY).json()
         assert greedy.get(job["url"], headers={"Prefer": "wait=0"}).status_code == 200
         other = neighbour.post(MEMORIES, json=BODY).json()
-
-        def wait():
-            answer = greedy.get(job["url"], headers={"Prefer": "wait=60"})
-            return wait() if answer.status_code == 503 else answer  # a look below was in its place
-
-        waiting = pool.submit(wait)
-        refused = greedy.get(job["url"], headers={"Prefer": "wait=0"})
-        while refused.status_code == 200:  # the other request is not there yet
-            assert not waiting.done()
-            refused = greedy.get(job["url"], headers={"Prefer": "wait=0"})
+        waiting, refused = hold_a_wait(greedy, job["url"], pool)
         assert "half of the waits" in problem(refused, 503, "OVERLOADED")["detail"]
         assert neighbour.get(other["url"], headers={"Prefer": "wait=0"}).status_code == 200
         gateway.stop()

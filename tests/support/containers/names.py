@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import socket
 import struct
-import threading
 from socketserver import BaseRequestHandler, UDPServer
-from typing import Self
 
-from tests.support.patience import PATIENCE
+from tests.support.serving import Serving
 
 # An address of this machine alone, where nobody else answers. The port of a name server cannot be chosen.
 ADDRESS = "127.53.53.53"
@@ -18,7 +16,7 @@ _IS_ANSWER = 0x8180
 _IPV4 = 1
 
 
-class LossyNames:
+class LossyNames(Serving):
     """A context manager: every name is this machine's, and each question is answered when it is asked again.
 
     Attributes:
@@ -47,14 +45,4 @@ class LossyNames:
                     self.client_address,
                 )
 
-        self._server = UDPServer((ADDRESS, _PORT), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(PATIENCE)
+        super().__init__(UDPServer((ADDRESS, _PORT), Handler))
