@@ -6,11 +6,10 @@ from typing import Any
 
 from emendo_client.errors import ValidationError
 from emendo_client.exchanges.exchange import Exchange, RoundTrip
-from emendo_client.records.memories import filtered_fields
+from emendo_client.records.memories import admitted_id
 from emendo_client.requests.filters import Filter
 from emendo_config import Keys
 from emendo_config.error_codes import ErrorCode
-from emendo_config.store.pipeline import as_text
 
 # Memories that one read looks at, at most: about a second of one core.
 MAX_CANDIDATES = 200_000
@@ -44,9 +43,9 @@ def narrowed(keys: Keys, wanted: Filter, query: str) -> Exchange[Filter]:
         ((rows, cursor),) = yield RoundTrip("data", [command])
         looked_at += len(rows) - 1
         for row in rows[1:]:
-            memory = filtered_fields(row)
-            if memory is not None and wanted.admits(memory):
-                found.append(keys.memory(as_text(memory["id"])))
+            admitted = admitted_id(row, wanted.admits)
+            if admitted is not None:
+                found.append(keys.memory(admitted))
         if not cursor:
             return wanted.limited_to(found)
         if looked_at >= MAX_CANDIDATES:

@@ -15,7 +15,7 @@ from emendo_client.exchanges.candidates import narrowed
 from emendo_client.exchanges.exchange import Exchange, RoundTrip, time_of_data
 from emendo_client.exchanges.memories import DIALECT
 from emendo_client.models import SearchHit
-from emendo_client.records.memories import visible_memory
+from emendo_client.records.memories import readable_memory
 from emendo_client.requests.filters import Filter
 from emendo_config import Keys
 from emendo_config.spaces.index import describe
@@ -75,7 +75,7 @@ def search(
     best = sorted(scores, key=lambda key: -scores[key])[:limit]
     read = (yield RoundTrip("data", [("HMGET", key, *MEMORY_FIELDS) for key in best])) if best else []
     found = (
-        (key, visible_memory(values, project, now, include_deleted=False))
+        (key, readable_memory(values, project, now, include_deleted=False))
         for key, values in zip(best, read, strict=True)
     )
     return [SearchHit(**memory.model_dump(), score=scores[key]) for key, memory in found if memory is not None]

@@ -13,7 +13,7 @@ from typing import Any
 from emendo_client.exchanges.candidates import narrowed
 from emendo_client.exchanges.exchange import Exchange, RoundTrip, time_of_data
 from emendo_client.models import Memory, Owner, OwnerPage, Page
-from emendo_client.records.memories import memories_found, visible_memory
+from emendo_client.records.memories import memories_found, readable_memory
 from emendo_client.requests.filters import Filter
 from emendo_client.requests.listings import Listing, OwnerListing
 from emendo_client.times import iso, microseconds_of
@@ -45,7 +45,7 @@ def get_all(keys: Keys, clock: RedisClock, asked: Listing) -> Exchange[Page]:
     places, has_more = yield from listed
     reads: list[Command] = [("HMGET", keys.memory(memory_id), *MEMORY_FIELDS) for _, memory_id in places]
     counted, *read = yield RoundTrip("data", [_count(keys, asked.wanted, query), *reads])
-    seen = (visible_memory(values, asked.project, now, include_deleted=asked.include_deleted) for values in read)
+    seen = (readable_memory(values, asked.project, now, include_deleted=asked.include_deleted) for values in read)
     return Page(
         results=[memory for memory in seen if memory is not None],
         total=int(counted[0]),
@@ -139,11 +139,11 @@ def _places(keys: Keys, asked: Listing, after: Place, query: str) -> Exchange[tu
 
     def of_one_time(moment: str, behind: str = "") -> Command:
         rest = ("FILTER", f"@id {before} '{behind}'") if behind else ()
-        loaded = ("FILTER", f"{name} == '{moment}'", "LOAD", 1, "@id", *rest)
+        loaded = ("FILTER", f"exists({name}) && {name} == '{moment}'", "LOAD", 1, "@id", *rest)
         return _aggregate(keys, wanted, query, *loaded, "SORTBY", 2, "@id", direction, "MAX", needed)
 
     most = needed + _SLACK
-    limited = ("FILTER", f"{name} {before} '{time}'")
+    limited = ("FILTER", f"exists({name}) && {name} {before} '{time}'")  # a damaged memory may have no time
     window = _aggregate(keys, wanted, query, *limited, "SORTBY", 2, name, direction, "MAX", most, "LOAD", 1, "@id")
     ties, following = yield RoundTrip("data", [of_one_time(time, last_id), window])
     found = [(time, memory_id) for memory_id in _ids(ties)]

@@ -8,7 +8,7 @@ from emendo_client.errors import MemoryNotFoundError
 from emendo_client.exchanges.candidates import narrowed
 from emendo_client.exchanges.exchange import Exchange, RoundTrip, time_of_data
 from emendo_client.models import Memory, SearchHit
-from emendo_client.records.memories import memories_found, visible_memory
+from emendo_client.records.memories import memories_found, readable_memory, visible_memory
 from emendo_client.requests.filters import Filter
 from emendo_config import Keys, Settings
 from emendo_config.spaces.index import find_active, vector_field
@@ -47,7 +47,7 @@ def get_each(keys: Keys, project: str, memory_ids: Sequence[str]) -> Exchange[di
         part = memory_ids[first : first + _READ_AT_A_TIME]
         replies = yield RoundTrip("data", [("HMGET", keys.memory(each), *MEMORY_FIELDS) for each in part])
         for memory_id, values in zip(part, replies, strict=True):
-            memory = visible_memory(values, project, 0.0, include_deleted=True)
+            memory = readable_memory(values, project, 0.0, include_deleted=True)
             if memory is not None:
                 found[memory_id] = memory
     return found

@@ -12,7 +12,7 @@ from emendo_client.exchanges.exchange import Exchange, RoundTrip
 from emendo_client.models import ItemResult, JobInfo, Memory
 from emendo_client.records.history import history_entries
 from emendo_client.records.jobs import require_record, stored_items
-from emendo_client.records.memories import visible_memory
+from emendo_client.records.memories import DAMAGES, note_damage, readable_memory
 from emendo_config import Keys
 from emendo_config.error_codes import ErrorCode
 from emendo_config.store.clock import seconds_of
@@ -93,12 +93,16 @@ def _completed(item: ItemResult, replies: list[Any], project: str, now: float) -
     if not replies:
         return item
     if item.error is not None:
-        memory = visible_memory(replies[0], project, now, include_deleted=False)
+        memory = readable_memory(replies[0], project, now, include_deleted=False)
         return item.model_copy(update={"error": _showing(item.error, memory)})
     owner, entries = replies
     if as_text(owner) != project:  # a record that names another project's memory is damaged
         return item
-    *_, entry = [None, *history_entries(item.memory_id, entries)]
+    try:
+        *_, entry = [None, *history_entries(item.memory_id, entries)]
+    except DAMAGES:  # the other items must not notice
+        note_damage(item.memory_id)
+        return item
     if entry is not None and entry.version == item.version:
         shown = None if entry.is_deleted else entry.new_memory
         return item.model_copy(update={"memory": shown, "previous_memory": entry.old_memory})

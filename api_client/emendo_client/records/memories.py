@@ -13,6 +13,8 @@ from emendo_config.store.pipeline import as_text
 
 logger = logging.getLogger(__name__)
 
+# The errors that a damaged memory, or a damaged entry of its history, can raise when it is read.
+DAMAGES = (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
 # Each reply repeats every field name for every memory; a look-up is faster than decoding the name each time.
 _FOUND = {name.encode(): name for name in (*MEMORY_FIELDS, "distance")}
 
@@ -50,13 +52,31 @@ def visible_memory(values: Sequence[Any], project: str, now: float, *, include_d
     return None if gone and not include_deleted else memory
 
 
-def filtered_fields(row: Sequence[Any]) -> dict[str, Any] | None:
-    """A row of FT.AGGREGATE (name, value, …) as a memory that a filter is held against; None without an id."""
-    fields = {as_text(name): as_text(value) for name, value in zip(row[::2], row[1::2], strict=True)}
+def readable_memory(values: Sequence[Any], project: str, now: float, *, include_deleted: bool) -> Memory | None:
+    """One memory of many, as `visible_memory` gives it; None for a damaged one, which must not hide the others."""
+    try:
+        return visible_memory(values, project, now, include_deleted=include_deleted)
+    except DAMAGES:
+        note_damage(as_text(values[0]))
+        return None
+
+
+def note_damage(name: str) -> None:
+    """Logs that a damaged memory is left out; the name is its id or its key."""
+    logger.warning("a damaged memory is left out; emendo doctor --deep names it", extra={"memory": name})
+
+
+def admitted_id(row: Sequence[Any], admits: Callable[[Mapping[str, Any]], bool]) -> str | None:
+    """The id of a memory that a filter admits, from a row of FT.AGGREGATE (name, value, …); else None."""
+    fields: dict[str, Any] = {as_text(name): as_text(value) for name, value in zip(row[::2], row[1::2], strict=True)}
     if "id" not in fields:  # removed, or erased, after the index found it
         return None
-    fields["metadata"] = read_json(fields.get("metadata") or "{}")
-    return fields
+    try:
+        fields["metadata"] = read_json(fields.get("metadata") or "{}")
+        return str(fields["id"]) if admits(fields) else None
+    except DAMAGES:
+        note_damage(fields["id"])
+        return None
 
 
 def memories_found(
@@ -78,9 +98,8 @@ def memories_found(
     for key, flat in zip(reply[1::2], reply[2::2], strict=True):
         try:
             memory = _found(flat, scored=scored, metric=metric, admits=admits)
-        except (ValueError, TypeError, AttributeError, KeyError, OverflowError):
-            # One damaged memory must not hide the others.
-            logger.warning("a damaged memory is left out; emendo doctor --deep names it", extra={"key": as_text(key)})
+        except DAMAGES:
+            note_damage(as_text(key))
             continue
         if memory is not None:
             found.append(memory)

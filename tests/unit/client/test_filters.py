@@ -30,7 +30,9 @@ def test_no_value_ever_reaches_the_query_text(user_id, role, metadata):
     assert wanted.parameters[:4] == ["p0", "p", "p1", user_id.replace("\\", "\\\\")]
 
 
-TIME_LIMIT = re.compile(r"@(created|updated)_at [<>]=? '\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00'")
+TIME_LIMIT = re.compile(
+    r"@(created|updated)_at [<>]=? '\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00'|exists\(@(created|updated)_at\)"
+)
 CLAUSES = re.compile(r"(@[a-z_]+:(\{\$p\d+(\|\$p\d+)*\}|\[(-inf|\$p\d+) (\+inf|\$p\d+)\])|[()|\- ])*")
 
 

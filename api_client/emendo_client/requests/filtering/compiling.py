@@ -72,12 +72,13 @@ def time_limits(node: Node) -> list[str]:
         return []
     first, last = iso(node.operand.first), iso(node.operand.last)
     field = f"@{node.field}"
-    return {
+    limits = {
         "gt": [f"{field} > '{last}'"],
         "gte": [f"{field} >= '{first}'"],
         "lt": [f"{field} < '{first}'"],
         "lte": [f"{field} <= '{last}'"],
     }.get(node.operator, [f"{field} >= '{first}'", f"{field} <= '{last}'"])
+    return [f"exists({field})", *limits]  # a damaged memory may have no time
 
 
 def _group(node: Group, parameters: Parameters, *, negated: bool) -> Compiled:
