@@ -9,13 +9,13 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 
 from emendo_client._async.job import AsyncJob
-from emendo_client.errors import TransientError, ValidationError, from_document
+from emendo_client.errors import TransientError, ValidationError
 from emendo_client.models import JobResult, JobStatus
 from emendo_config.error_codes import ErrorCode
 from emendo_gateway.callers import state_of
 from emendo_gateway.gateway import gateway_of, service_of
 from emendo_gateway.mem0 import documents, schemas
-from emendo_gateway.problems.refusals import refusal
+from emendo_gateway.problems.refusals import error_of, refusal
 from emendo_gateway.queries import checked_query
 from emendo_gateway.service import Service
 
@@ -110,15 +110,15 @@ async def ended(request: Request, calls: Service, job: AsyncJob) -> JobResult | 
     """The result of a job; None if it has none within `EMENDO_GATEWAY_MAX_WAIT` seconds.
 
     Raises:
-        Refusal: the job failed, at least in part: the error of the first item that did. `event_id` leads to the rest.
+        Refusal: the job was cancelled, or failed at least in part: the error of the first item that did. `event_id` leads to the rest.
     """
     found = await calls.wait(job, gateway_of(request).own.max_wait)
     if found is None or found.status is JobStatus.SUCCEEDED:
         return found
     failed = [item for item in found.results if item.error is not None]
-    error = from_document(found.error or (failed[0].error if failed else None) or {})
     told = [documents.result(item) for item in failed[:MOST_FAILURES]]
-    raise refusal(error, event_id=job.id, succeeded=len(found.results) - len(failed), failed=len(failed), results=told)
+    counts = {"succeeded": len(found.results) - len(failed), "failed": len(failed)}
+    raise refusal(error_of(found), event_id=job.id, **counts, results=told)
 
 
 def not_yet(job: AsyncJob) -> Exception:

@@ -8,11 +8,11 @@ from fastapi import Response
 from pydantic import BaseModel
 
 from emendo_client._async.job import AsyncJob
-from emendo_client.errors import ConflictError, from_document
+from emendo_client.errors import ConflictError
 from emendo_client.models import JobResult, JobStatus
 from emendo_config.error_codes import ErrorCode
 from emendo_gateway.native.schemas import AcceptedJob, FinishedJob, ProblemDetails
-from emendo_gateway.problems.refusals import refusal
+from emendo_gateway.problems.refusals import error_of, refusal
 from emendo_gateway.service import Service
 
 JOBS = "/api/v1/jobs/"
@@ -22,7 +22,7 @@ _LOCATION = {"Location": {"description": "Where the job's state is.", "schema": 
 JOB_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": FinishedJob, "description": "The job has ended (with `Prefer: wait`).", "headers": _LOCATION},
     202: {"model": AcceptedJob, "description": "The job is accepted.", "headers": _LOCATION},
-    409: {"model": ProblemDetails, "description": "The job of this idempotency key is still running, or it failed."},
+    409: {"model": ProblemDetails, "description": "The job of this idempotency key is still running; or the job was cancelled."},
     412: {"model": ProblemDetails, "description": "The memory does not have the version of `If-Match`."},
     422: {"model": ProblemDetails, "description": "The idempotency key was used for another request."},
 }
@@ -67,11 +67,6 @@ def finished(result: JobResult, url: str) -> Response:
         Refusal: the job failed or was cancelled; a success in part is told as it is.
     """
     if result.status in (JobStatus.FAILED, JobStatus.CANCELLED):
-        error = from_document(result.error or {})
-        raise refusal(
-            error,
-            headers=((b"location", url.encode()),),
-            job_id=result.job_id,
-        )
+        raise refusal(error_of(result), headers=((b"location", url.encode()),), job_id=result.job_id)
     body = FinishedJob.model_validate(result.model_dump())
     return document(body, location=url, preference_applied="wait")

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from emendo_client.errors import ValidationError
+from emendo_client.errors import EmendoError, ValidationError, from_document
+from emendo_client.models import JobResult, JobStatus
 from emendo_config.error_codes import ErrorCode
-from emendo_config.errors import EmendoError
 from emendo_gateway.problems.problem import FieldProblem, Header, Problem, problem_of
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,19 @@ class Refusal(Exception):  # noqa: N818  # it carries a whole answer
 def refusal(error: EmendoError, /, *, headers: tuple[Header, ...] = (), **extra: Any) -> Refusal:
     """An error to raise, with further fields of the answer or members of its document."""
     return Refusal(problem_of(error, headers=headers, **extra))
+
+
+def error_of(result: JobResult) -> EmendoError:
+    """The error of a job that failed, at least in part, or was cancelled: then its record has none."""
+    failed = [item.error for item in result.results if item.error is not None]
+    document = result.error or (failed[0] if failed else None)
+    if document is None and result.status is JobStatus.CANCELLED:
+        return EmendoError(
+            "the job was cancelled",
+            error_code=ErrorCode.CANCELLED,
+            suggestion="to do it after all, send the request again, with a new Idempotency-Key if it has one",
+        )
+    return from_document(document or {})
 
 
 def unexpected(error: BaseException) -> Problem:

@@ -11,6 +11,7 @@ from emendo_config.errors import ConfigurationError, EmendoError
 _BY_CODE: dict[str, HTTPStatus] = {
     ErrorCode.BODY_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ErrorCode.BODY_TOO_SLOW: HTTPStatus.REQUEST_TIMEOUT,
+    ErrorCode.CANCELLED: HTTPStatus.CONFLICT,
     ErrorCode.EMBEDDING_TOO_LONG: HTTPStatus.BAD_REQUEST,
     ErrorCode.HEAD_TOO_LARGE: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     ErrorCode.HOST_REFUSED: HTTPStatus.BAD_REQUEST,

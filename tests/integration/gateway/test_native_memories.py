@@ -259,8 +259,13 @@ def test_a_deleted_memory_is_hidden_and_comes_back(tenant):
 def test_jobs_are_listed_and_one_that_waits_is_cancelled(start_gateway):
     with start_gateway().tenant() as tenant:
         body = {"messages": "x", "user_id": "ana", "infer": False}
-        job = tenant.post(MEMORIES, json=body).json()
+        key = {"Idempotency-Key": "k"}
+        job = tenant.post(MEMORIES, json=body, headers=key).json()
         assert tenant.post(f"{job['url']}/cancel").json() == {"job_id": job["job_id"], "cancelled": True}
+        again = tenant.post(MEMORIES, json=body, headers=key)
+        assert problem(again, 409, "CANCELLED")["job_id"] == job["job_id"]
+        of_mem0 = tenant.post("/v3/memories/add/", json=body, headers=key)
+        assert (of_mem0.status_code, of_mem0.json()["code"]) == (409, "CANCELLED")
         (listed,) = tenant.get(JOBS, params={"status": "cancelled"}).json()["results"]
         assert (listed["job_id"], listed["kind"]) == (job["job_id"], "add")
         assert tenant.get(JOBS, params={"status": "queued"}).json() == {"results": []}
