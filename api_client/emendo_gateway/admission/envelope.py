@@ -6,7 +6,7 @@ import re
 
 from emendo_config.errors import EmendoError
 from emendo_gateway.admission.asgi import App, Message, Receive, Scope, Send, header_values
-from emendo_gateway.admission.kinds import Kind, kind_of
+from emendo_gateway.admission.kinds import Kind, is_stream, kind_of
 from emendo_gateway.admission.turns import Turns
 from emendo_gateway.callers import RequestState, begin, new_request_id
 from emendo_gateway.problems.problem import Problem, problem_of
@@ -47,7 +47,7 @@ class Envelope:
         started = False
         is_head = scope["method"] == "HEAD"
         kind = kind_of(scope)
-        if is_head and kind is not Kind.WAIT:  # a stream has no answer without a body
+        if is_head and not is_stream(scope["path"]):
             scope = {**scope, "method": "GET"}
 
         async def completed(message: Message) -> None:

@@ -39,9 +39,14 @@ def kind_of(scope: Scope) -> Kind:
         return Kind.HEALTH
     if dialect_of(path) == "mem0":  # mem0's clients expect that a write is done when it is answered
         return Kind.READ if is_reading(scope) else Kind.WAIT
-    if _STREAM.fullmatch(path) or any(_WAIT.search(value) for value in header_values(scope, b"prefer")):
+    if is_stream(path) or any(_WAIT.search(value) for value in header_values(scope, b"prefer")):
         return Kind.WAIT
     return Kind.READ if is_reading(scope) else Kind.WRITE
+
+
+def is_stream(path: str) -> bool:
+    """True for the address of a stream of events, which has no answer without a body."""
+    return dialect_of(path) == "native" and _STREAM.fullmatch(path) is not None
 
 
 def is_reading(scope: Scope) -> bool:

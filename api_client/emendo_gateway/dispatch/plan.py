@@ -110,6 +110,12 @@ class Plan:
         for each in self._before:
             yield from each.query_names()
 
+    def field_names(self) -> Iterator[bytes]:
+        """The names of all fields of a head, in lower case."""
+        yield from (each.raw_name for each in self._headers)
+        for each in self._before:
+            yield from each.field_names()
+
 
 def _in_query(request: Request, parameter: _Parameter) -> Any:
     if not request.scope["query_string"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
@@ -15,6 +16,7 @@ from starlette.routing import BaseRoute
 from emendo_client.errors import NotFoundError, ValidationError
 from emendo_config.error_codes import ErrorCode
 from emendo_gateway.admission.asgi import App, Receive, Scope, Send
+from emendo_gateway.admission.kinds import is_stream
 from emendo_gateway.callers import state_of
 from emendo_gateway.dispatch.plan import ABSENT, Plan
 from emendo_gateway.problems.refusals import malformed_body, refusal, unfit
@@ -23,6 +25,9 @@ from emendo_gateway.strict_json import loads
 # The kinds of segments that routes have. Both are taken as the text that they are.
 _SEGMENT = re.compile(r"\{[a-z0-9_]+(:path)?\}")
 _KNOWN_TYPES = 256
+# Fields that say when a request may be done, or be done again. To do it without a look at them would break that.
+_CONDITIONS = frozenset({b"if-match", b"if-none-match"})
+_KEY = frozenset({b"idempotency-key"})
 
 
 class _Route:
@@ -39,6 +44,9 @@ class _Route:
         self._plan = Plan(found.dependant)
         self._reads_body = self._plan.reads_body
         self._query_names = frozenset(self._plan.query_names())
+        conditions = frozenset() if "GET" in self.methods else _CONDITIONS
+        makes_job = found.status_code == HTTPStatus.ACCEPTED
+        self._unkept = (conditions | (_KEY if makes_job else frozenset())) - set(self._plan.field_names())
 
     async def answer(self, scope: Scope, values: dict[str, str]) -> Response:
         """The answer of the route.
@@ -47,10 +55,17 @@ class _Route:
             values: of the path's segments.
 
         Raises:
+            ValidationError: the request has a condition that the route does not look at.
             EmendoError: see the route.
             Refusal: the request does not fit the route's parameters.
         """
         _route_selected(scope=scope, path=self.path)  # the route's name in the request's span
+        for name, _ in scope["headers"] if self._unkept else ():
+            if name in self._unkept:
+                raise ValidationError(
+                    f"this call does not take {name.decode().title()}",
+                    suggestion="leave it out, if the request may be done whatever it says",
+                )
         scope["path_params"] = values
         state = state_of(scope)
         state.query_names = self._query_names
@@ -116,7 +131,7 @@ class Table:
         allowed = set().union(*(route.methods for route in self._fixed.get(path, ()))) or allowed
         if not allowed:
             raise NotFoundError("there is nothing at this path", error_code=ErrorCode.UNKNOWN_PATH)
-        told = sorted(allowed | ({"HEAD"} if "GET" in allowed else set()))
+        told = sorted(allowed | ({"HEAD"} if "GET" in allowed and not is_stream(path) else set()))
         error = ValidationError("the path does not take this method", error_code=ErrorCode.METHOD_NOT_ALLOWED)
         raise refusal(error, headers=((b"allow", ", ".join(told).encode()),))
 

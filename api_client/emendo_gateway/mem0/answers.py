@@ -110,15 +110,16 @@ async def ended(request: Request, calls: Service, job: AsyncJob) -> JobResult | 
     """The result of a job; None if it has none within `EMENDO_GATEWAY_MAX_WAIT` seconds.
 
     Raises:
-        Refusal: the job was cancelled, or failed at least in part: the error of the first item that did. `event_id` leads to the rest.
+        Refusal: the job was cancelled, or failed at least in part: the error of the first item that did. `event_id`
+            leads to the rest.
     """
     found = await calls.wait(job, gateway_of(request).own.max_wait)
     if found is None or found.status is JobStatus.SUCCEEDED:
         return found
     failed = [item for item in found.results if item.error is not None]
     told = [documents.result(item) for item in failed[:MOST_FAILURES]]
-    counts = {"succeeded": len(found.results) - len(failed), "failed": len(failed)}
-    raise refusal(error_of(found), event_id=job.id, **counts, results=told)
+    error, succeeded = error_of(found), len(found.results) - len(failed)
+    raise refusal(error, event_id=job.id, succeeded=succeeded, failed=len(failed), results=told)
 
 
 def not_yet(job: AsyncJob) -> Exception:

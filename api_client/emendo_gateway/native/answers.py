@@ -22,10 +22,16 @@ _LOCATION = {"Location": {"description": "Where the job's state is.", "schema": 
 JOB_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": FinishedJob, "description": "The job has ended (with `Prefer: wait`).", "headers": _LOCATION},
     202: {"model": AcceptedJob, "description": "The job is accepted.", "headers": _LOCATION},
-    409: {"model": ProblemDetails, "description": "The job of this idempotency key is still running; or the job was cancelled."},
+    409: {
+        "model": ProblemDetails,
+        "description": "The job of this idempotency key is still running, or it was cancelled.",
+    },
     412: {"model": ProblemDetails, "description": "The memory does not have the version of `If-Match`."},
     422: {"model": ProblemDetails, "description": "The idempotency key was used for another request."},
 }
+
+# Of a request that has no version and no idempotency key.
+JOB_ALONE = {status: JOB_ANSWERS[status] for status in (200, 202, 409)}
 
 
 def document(model: BaseModel, status: int = 200, **headers: str) -> Response:
@@ -43,7 +49,7 @@ async def of_job(service: Service, job: AsyncJob, seconds: float) -> Response:
     url = f"{JOBS}{job.id}"
     result = await service.wait(job, seconds) if seconds or job.is_repeat else None
     if result is not None:
-        return finished(result, url)
+        return finished(result, url, has_waited=seconds > 0)
     if job.is_repeat:
         running = ConflictError(
             "the job that this idempotency key began is still running",
@@ -60,7 +66,7 @@ async def of_maybe(service: Service, job: AsyncJob | None, seconds: float) -> Re
     return Response(status_code=204) if job is None else await of_job(service, job, seconds)
 
 
-def finished(result: JobResult, url: str) -> Response:
+def finished(result: JobResult, url: str, *, has_waited: bool) -> Response:
     """The answer that tells a job's result.
 
     Raises:
@@ -69,4 +75,5 @@ def finished(result: JobResult, url: str) -> Response:
     if result.status in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise refusal(error_of(result), headers=((b"location", url.encode()),), job_id=result.job_id)
     body = FinishedJob.model_validate(result.model_dump())
-    return document(body, location=url, preference_applied="wait")
+    applied = {"preference_applied": "wait"} if has_waited else {}
+    return document(body, 200, location=url, **applied)

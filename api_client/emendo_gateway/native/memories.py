@@ -166,6 +166,8 @@ async def replace(
             "Idempotency-Key without If-Match: a repeated request could not be told from another one",
             suggestion="send the version that the replacement is based on in If-Match",
         )
+    if key is not None:
+        preconditions.require_one_base(if_match)
     if any(value is None for value in body.metadata.values()):
         raise ValidationError("metadata has a null", suggestion="leave the key out to remove it")
     is_repeat = await calls.has_begun(key)

@@ -18,11 +18,13 @@ from emendo_config.error_codes import ErrorCode
 from emendo_gateway.idempotency import as_text
 from emendo_gateway.service import Service
 
-_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
+# A list may have empty places, and a tag may have a comma.
+_PLACE = re.compile(rf"[ \t]*+(?:{_TAG}[ \t]*+)?(?:,|$)")
 # The same for the documentation: one tag, or any.
 _TAG_FORM = r'^(\*|(W/)?"[\x23-\x7e]*")$'
 _MOST_TAGS = 100
-_LONGEST_NUMBER = 18  # digits
+_VERSION = re.compile(r"[1-9][0-9]{0,16}")
 Condition = Literal["*"] | frozenset[str] | None
 
 
@@ -35,13 +37,21 @@ def _tags(values: Sequence[str] | None, name: str, *, weak: bool) -> Condition:
     """The tags of a field; weak ones only if they may match."""
     if not values:
         return None
-    parts = [part.strip() for value in values for part in value.split(",")]
-    if parts == ["*"]:
+    text = ",".join(values)
+    if text.strip() == "*":
         return "*"
-    found = [_TAG.fullmatch(part) for part in parts[: _MOST_TAGS + 1]]
-    if len(found) > _MOST_TAGS or not all(found):
+    found: list[re.Match[str]] = []
+    end = 0
+    while end < len(text) and len(found) <= _MOST_TAGS:
+        place = _PLACE.match(text, end)
+        if place is None:
+            break
+        end = place.end()
+        if place[2] is not None:
+            found.append(place)
+    if end < len(text) or not 1 <= len(found) <= _MOST_TAGS:
         raise ValidationError(f"{name} is malformed", suggestion='send the ETag of the memory, such as "3", or *')
-    return frozenset(match[2] for match in found if match and (weak or not match[1]))
+    return frozenset(tag[2] for tag in found if weak or not tag[1])
 
 
 async def _if_match(
@@ -89,8 +99,7 @@ async def expected_version(
     if if_match is None:
         return None
     if is_repeat:
-        numbers = [int(tag) for tag in if_match if tag.isdecimal() and len(tag) < _LONGEST_NUMBER]
-        return max(numbers, default=None)
+        return next(iter(_versions(if_match)), None)
     try:
         memory = await read()
     except MemoryNotFoundError:
@@ -109,9 +118,36 @@ async def base_of_write(
 
     Args:
         key: the request's idempotency key.
+
+    Raises:
+        ValidationError: see `require_one_base`.
+        ConflictError: see `expected_version`.
     """
+    if key is not None:
+        require_one_base(if_match)
     is_repeat = if_match is not None and await calls.has_begun(key)
     return await expected_version(read, if_match, is_repeat=is_repeat)
+
+
+def require_one_base(if_match: Condition) -> None:
+    """Refuses several versions in `If-Match` of a request that may be repeated.
+
+    The first attempt would be based on the one that was current. A repeat could not tell which that was, and would be
+    taken for another request.
+
+    Raises:
+        ValidationError
+    """
+    if len(_versions(if_match)) > 1:
+        raise ValidationError(
+            "If-Match has several versions beside Idempotency-Key",
+            suggestion="send the one version that the change is based on",
+        )
+
+
+def _versions(if_match: Condition) -> list[int]:
+    """The tags that a memory's version can have, as numbers."""
+    return [int(tag) for tag in if_match or () if _VERSION.fullmatch(tag)]
 
 
 def must_not_exist() -> ConflictError:

@@ -20,9 +20,13 @@ Cursor = Annotated[str | None, Query(max_length=4_096, description="The `next_cu
 MAYBE_JOB: dict[str, Any] = {
     "status_code": 202,
     "response_model": schemas.AcceptedJob,
-    "responses": {**answers.JOB_ANSWERS, 204: {"description": "Nothing matches, so there is no job."}},
+    "responses": {**answers.JOB_ALONE, 204: {"description": "Nothing matches, so there is no job."}},
 }
-_JOB: dict[str, Any] = {"status_code": 202, "response_model": schemas.AcceptedJob, "responses": answers.JOB_ANSWERS}
+_JOB: dict[str, Any] = {
+    "status_code": 202,
+    "response_model": schemas.AcceptedJob,
+    "responses": answers.JOB_ALONE,
+}
 
 
 class Rules(schemas.Body):

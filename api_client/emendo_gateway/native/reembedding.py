@@ -16,7 +16,11 @@ from emendo_gateway.service import Service
 
 router = APIRouter(prefix="/reembedding", tags=["re-embedding"])
 Calls = Annotated[Service, Depends(service_of)]
-_JOB: dict[str, Any] = {"status_code": 202, "response_model": schemas.AcceptedJob, "responses": answers.JOB_ANSWERS}
+_JOB: dict[str, Any] = {
+    "status_code": 202,
+    "response_model": schemas.AcceptedJob,
+    "responses": answers.JOB_ALONE,
+}
 _NONE: dict[int | str, dict[str, Any]] = {
     409: {"model": schemas.ProblemDetails, "description": "No re-embedding is in a state for this."}
 }
