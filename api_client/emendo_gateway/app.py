@@ -56,7 +56,7 @@ def create_app(settings: Settings, own: GatewaySettings | None = None) -> FastAP
         generate_unique_id_function=operation_id,
         telemetry=telemetry(settings),
         middleware=[
-            Middleware(Envelope),
+            Middleware(Envelope, gateway.outages.notice),
             Middleware(Heads, own),
             Middleware(Access, own, gateway.authenticator, gateway.rates, settings.project),
             Middleware(Lanes, own),

@@ -14,6 +14,7 @@ from emendo_gateway.callers import caller_of
 from emendo_gateway.clients import ProjectClients
 from emendo_gateway.keys.authentication import Authenticator
 from emendo_gateway.keys.tokens import Tokens
+from emendo_gateway.outages import Outages
 from emendo_gateway.rates import Rates
 from emendo_gateway.service import Service
 from emendo_gateway.shared_answers import Shared
@@ -30,6 +31,7 @@ class Gateway:
         planes: what sends to each Redis, for looks at the whole installation.
         watch: listens for the ends of jobs, for all requests.
         backlog: of each queue, for all who ask.
+        outages: of Redis, for the log.
     """
 
     def __init__(self, settings: Settings, own: GatewaySettings) -> None:
@@ -50,6 +52,7 @@ class Gateway:
         listening = connect_listening_async(settings.control_url, settings)
         self.watch = Watch(listening, self._connections["control"], self.keys)
         self.backlog = Shared(lambda: backlog_async(self.planes, self.keys), BACKLOG_KEPT)
+        self.outages = Outages(self.planes)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -64,6 +67,7 @@ class Gateway:
     async def close(self) -> None:
         """Closes all connections."""
         await self.watch.close()
+        await self.outages.close()
         await self.clients.close()
         if self._tokens is not None:
             await self._tokens.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from emendo_config.errors import EmendoError
 from emendo_gateway.admission.asgi import App, Message, Receive, Scope, Send, header_values
@@ -27,10 +28,14 @@ class Envelope:
     """Gives each request an id, and each answer its common fields. An error becomes a problem.
 
     HEAD is worked as GET, and answered without the body.
+
+    Args:
+        notice: called with each error.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, notice: Callable[[EmendoError], None]) -> None:
         self._app = app
+        self._notice = notice
         self._turns = Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,6 +69,7 @@ class Envelope:
                 await self._turns.take()
             await self._app(scope, receive, completed)
         except EmendoError as error:
+            self._notice(error)
             problem = problem_of(error)
         except Refusal as refused:
             problem = refused.problem

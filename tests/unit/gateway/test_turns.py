@@ -59,7 +59,7 @@ async def test_health_begins_at_once_and_other_requests_in_turns():
     async def app(scope, receive, send):
         begun.append(scope["path"])
 
-    envelope = Envelope(app)
+    envelope = Envelope(app, lambda _: None)
     paths = ["/api/v1/memories"] * (BEGIN_AT_ONCE + 5) + ["/health/live"]
     scopes = [{"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []} for path in paths]
     tasks = [asyncio.ensure_future(envelope(scope, None, None)) for scope in scopes]
