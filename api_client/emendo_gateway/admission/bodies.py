@@ -6,8 +6,9 @@ import asyncio
 
 from emendo_client.errors import NetworkError, TransientError, ValidationError
 from emendo_config.error_codes import ErrorCode
+from emendo_config.errors import EmendoError
 from emendo_config.gateway_settings import GatewaySettings
-from emendo_gateway.admission.asgi import CLOSE, Receive, Scope, header_values
+from emendo_gateway.admission.asgi import CLOSE, Message, Receive, Scope, header_values
 from emendo_gateway.admission.shares import Neighbours, Shares
 from emendo_gateway.callers import project_of, state_of
 from emendo_gateway.problems.refusals import malformed_body
@@ -41,30 +42,17 @@ class Bodies:
         declared = _declared(scope)
         if declared is None:
             return b""
-        _require_plain(scope)
-        if declared > self._settings.max_body_bytes:
-            raise self._too_large(scope)
-        parts: list[bytes] = []
-        held = 0
         try:
-            try:
-                async with asyncio.timeout(self._settings.body_timeout):
-                    is_more = True
-                    while is_more:
-                        message = await receive()
-                        if message["type"] == "http.disconnect":
-                            raise ClientGone
-                        parts.append(message.get("body", b""))
-                        is_more = message.get("more_body", False)
-                        held += len(parts[-1])
-                        self._take(len(parts[-1]), held, scope)
-            except TimeoutError:
-                raise self._too_slow(scope) from None
-            body = b"".join(parts)
-            _require_utf8(body)
-        except BaseException:
-            self._give_back(project_of(scope), held)
+            _require_plain(scope)
+            if declared > self._settings.max_body_bytes:
+                raise self._too_large()
+            body = await self._arrived(project_of(scope), receive)
+        except EmendoError:
+            state_of(scope).headers.append(CLOSE)  # the rest of the body would still come
             raise
+        if not _is_utf8(body):
+            self.forget(project_of(scope), body)
+            raise malformed_body()
         return body
 
     def forget(self, project: str, body: bytes) -> None:
@@ -72,39 +60,58 @@ class Bodies:
         if body:
             self._give_back(project, len(body))
 
+    async def _arrived(self, project: str, receive: Receive) -> bytes:
+        parts: list[bytes] = []
+        held = 0
+        try:
+            async with asyncio.timeout(self._settings.body_timeout):
+                is_more = True
+                while is_more:
+                    message = await _next_part(receive)
+                    parts.append(message.get("body", b""))
+                    is_more = message.get("more_body", False)
+                    held += len(parts[-1])
+                    self._take(len(parts[-1]), held, project)
+        except BaseException as error:
+            self._give_back(project, held)
+            if isinstance(error, TimeoutError):
+                raise self._too_slow() from None
+            raise
+        return b"".join(parts)
+
     def _give_back(self, project: str, held: int) -> None:
         self._buffered -= held
         self._shares.give_back(project, held)
 
-    def _take(self, more: int, held: int, scope: Scope) -> None:
+    def _take(self, more: int, held: int, project: str) -> None:
         self._buffered += more
-        self._shares.take(project_of(scope), more)
+        self._shares.take(project, more)
         if held > self._settings.max_body_bytes:
-            raise self._too_large(scope)
+            raise self._too_large()
         if self._buffered > self._settings.max_buffered_bytes:
-            state_of(scope).headers.append(CLOSE)
             raise TransientError(
                 "the bodies of other requests take all the room there is",
                 error_code=ErrorCode.OVERLOADED,
                 suggestion="send it again in some seconds",
             )
-        try:
-            self._shares.require_room(project_of(scope), asyncio.get_running_loop().time())
-        except TransientError:
-            state_of(scope).headers.append(CLOSE)
-            raise
+        self._shares.require_room(project, asyncio.get_running_loop().time())
 
-    def _too_large(self, scope: Scope) -> ValidationError:
-        state_of(scope).headers.append(CLOSE)
+    def _too_large(self) -> ValidationError:
         return ValidationError(
             f"the body is larger than {self._settings.max_body_bytes} bytes", error_code=ErrorCode.BODY_TOO_LARGE
         )
 
-    def _too_slow(self, scope: Scope) -> NetworkError:
-        state_of(scope).headers.append(CLOSE)
+    def _too_slow(self) -> NetworkError:
         return NetworkError(
             f"the body did not arrive within {self._settings.body_timeout:g} s", error_code=ErrorCode.BODY_TOO_SLOW
         )
+
+
+async def _next_part(receive: Receive) -> Message:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message
 
 
 def _declared(scope: Scope) -> int | None:
@@ -117,7 +124,6 @@ def _declared(scope: Scope) -> int | None:
 
 def _require_plain(scope: Scope) -> None:
     if any(value.strip().lower() not in (b"", b"identity") for value in header_values(scope, b"content-encoding")):
-        state_of(scope).headers.append(CLOSE)
         raise ValidationError(
             "the body is compressed, which the gateway does not read",
             error_code=ErrorCode.UNSUPPORTED_MEDIA_TYPE,
@@ -125,9 +131,10 @@ def _require_plain(scope: Scope) -> None:
         )
 
 
-def _require_utf8(body: bytes) -> None:
+def _is_utf8(body: bytes) -> bool:
     """JSON between systems is UTF-8; Python's reader would understand UTF-16 and UTF-32 as well."""
     try:
         body.decode()
     except UnicodeDecodeError:
-        raise malformed_body() from None
+        return False
+    return True
