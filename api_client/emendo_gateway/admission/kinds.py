@@ -16,10 +16,10 @@ DOCUMENT, MEM0_DOCUMENT = "/openapi.json", "/v1/openapi.json"
 OPEN_PATHS = frozenset({"/health", "/health/live", DOCUMENT, MEM0_DOCUMENT})
 METRICS = "/metrics"
 SCALING = "/api/v1/scaling"
-# A POST that reads: searches, counts and lists, whose filters do not fit into a query.
-_READING_POST = re.compile(r"/v3/memories/|.*/(search|query|count|list)/?")
+# A POST that reads: searches, counts and mem0's lists, whose filters do not fit into a query.
+_READING_POST = re.compile(r"/v3/memories/|.*/(search|count)/?")
 # A request that waits by its nature: a stream of events.
-_STREAM = re.compile(r".*/(events|stream)/?")
+_STREAM = re.compile(r".*/events/?")
 _WAIT = re.compile(rb"(?:^|[\s,;])wait\s*=", re.IGNORECASE)
 
 
