@@ -110,7 +110,7 @@ def _require_utf8(scope: Scope) -> None:
 
 def _is_address(name: str) -> bool:
     try:
-        ipaddress.ip_address(name.strip("[]").partition("%")[0])
+        ipaddress.ip_address(name.strip("[]"))
     except ValueError:
         return False
     return True
