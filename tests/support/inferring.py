@@ -11,9 +11,11 @@ from emendo_client.testing import OpenAIServer, Request
 from emendo_config import Settings
 from emendo_config.celery_app import create_app
 from emendo_config.spaces.bootstrap import ensure_index
+from emendo_config.spaces.indexes import described
 from emendo_workers.intake.sweeper import Sweeper
 from emendo_workers.services import Services
 from tests.support.intake import drain_all
+from tests.support.patience import until
 
 EXTRACT, DECIDE = "ExtractedFacts", "FactDecisions"
 # Asked by a worker whose key was refused, until it is accepted again.
@@ -120,10 +122,17 @@ def with_chat(settings: Settings, server: OpenAIServer, **more: Any) -> Settings
 
 
 def started(settings: Settings) -> Services:
-    """A worker's services, without a worker."""
+    """A worker's services, without a worker; Redis has looked for what belongs to the index."""
     made = Services(settings, create_app(settings))
     ensure_index(made.data, settings)
+    until(lambda: not is_filling(made))
     return made
+
+
+def is_filling(services: Services) -> bool:
+    """True while Redis fills the index that searches use."""
+    index = described(services.data, services.keys.index_alias)
+    return index is not None and index.is_filling
 
 
 def told(services: Services, client: MemoryClient, messages: Any, **more: Any) -> JobResult:

@@ -221,6 +221,7 @@ class Writes(BaseClient):
 
         Raises:
             ValidationError: the moment has no time zone.
+            VectorStoreError: (NO_INDEX) there is no index yet, or Redis still fills it.
         """
         limit = validation.moment(deleted_before, "deleted_before")
         found = self._run(purge.deleted_ids(self._keys, self._clock, self.project, limit))
@@ -246,6 +247,7 @@ class Writes(BaseClient):
 
         Raises:
             ValidationError: no scope, or a filter that cannot be read or has no condition.
+            VectorStoreError: (NO_INDEX) there is no index yet, or Redis still fills it.
         """
         validation.flag(hard, "hard")
         wanted = scoped(self.project, user_id, agent_id, run_id, filters, all_users=False, may_be_empty=False)

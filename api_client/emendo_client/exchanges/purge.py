@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from emendo_client.errors import VectorStoreError
 from emendo_client.exchanges.candidates import narrowed
 from emendo_client.exchanges.exchange import Exchange, RoundTrip, time_of_data
 from emendo_client.requests.filters import Filter
 from emendo_client.requests.jobs import JobRequest
 from emendo_client.requests.operations import Document, new_job_id
 from emendo_config import Keys
+from emendo_config.error_codes import ErrorCode
 from emendo_config.json_codec import compact_json
 from emendo_config.queues import MAINTENANCE
+from emendo_config.spaces.index import describe
 from emendo_config.store.clock import RedisClock
 from emendo_config.store.pipeline import as_text
 
@@ -39,16 +42,28 @@ def ids_in(keys: Keys, clock: RedisClock, wanted: Filter, *, include_deleted: bo
 
 
 def _all_ids(keys: Keys, wanted: Filter, query: str) -> Exchange[list[str]]:
-    (reply,) = yield RoundTrip(
+    """The ids of all memories that the query finds.
+
+    Raises:
+        VectorStoreError: (NO_INDEX) Redis still fills the index.
+    """
+    info, reply = yield RoundTrip(
         "data",
         [
+            ("FT.INFO", keys.index_alias),
             (
                 *("FT.AGGREGATE", keys.index_alias, query, *wanted.only),
                 *("PARAMS", len(wanted.parameters), *wanted.parameters),
                 *("LOAD", 1, "@id", "WITHCURSOR", "COUNT", _PAGE, "DIALECT", 2),
-            )
+            ),
         ],
     )
+    if describe(info).is_filling:  # some of the memories would stay
+        raise VectorStoreError(
+            "the search index is being rebuilt, and does not have all memories yet",
+            error_code=ErrorCode.NO_INDEX,
+            suggestion=f"try again when Redis has filled it: FT.INFO {keys.index_alias} says how far it is",
+        )
     # A memory that changes meanwhile may be shown twice.
     found: dict[str, None] = {}
     while True:

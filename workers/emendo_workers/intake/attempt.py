@@ -13,7 +13,6 @@ from emendo_client.exchanges.redis_errors import translate
 from emendo_client.models import JobStatus
 from emendo_config import metric_families as metrics
 from emendo_config import project_limits
-from emendo_config.error_codes import ErrorCode
 from emendo_config.queues import INFERENCE, INTERACTIVE
 from emendo_config.shards import queue_of
 from emendo_config.store import scripts
@@ -254,12 +253,7 @@ class BatchRunner:
         """The outcome of a job that the store failed, or that met a defect of ours: logged, retried, dead-lettered."""
         if not is_away(error) and not (isinstance(error, EmendoError) and retry.is_worker_fault(error)):
             logger.error("a job failed unexpectedly", extra={"job": work.record_id}, exc_info=error)
-        if isinstance(error, RedisError):
-            failure = failure_of(error)
-        elif isinstance(error, EmendoError):
-            failure = error
-        else:
-            failure = EmendoError(f"unexpected {type(error).__name__}", error_code=ErrorCode.UNEXPECTED)
+        failure = failure_of(error)
         items = [ItemOutcome(operation, error=failure) for operation in work.waiting]
         return settle(work, items, self._store.settings, self._services.rng)
 

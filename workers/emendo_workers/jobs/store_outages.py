@@ -34,8 +34,12 @@ def is_away(error: Exception) -> bool:
     return isinstance(error, RedisError) and not isinstance(error, DataError)  # a DataError is a defect of ours
 
 
-def failure_of(error: RedisError) -> EmendoError:
-    """The Redis error as one of Emendo's."""
+def failure_of(error: Exception) -> EmendoError:
+    """The error that stopped an attempt, as one of Emendo's."""
+    if isinstance(error, EmendoError):
+        return error
+    if not isinstance(error, RedisError):  # most likely a defect of ours
+        return EmendoError(f"unexpected {type(error).__name__}", error_code=ErrorCode.UNEXPECTED)
     known = translate(error)
     if not is_away(error) or isinstance(error, OutOfMemoryError) or is_refused(error):
         return known

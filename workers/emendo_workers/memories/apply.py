@@ -8,16 +8,21 @@ memories are done.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
+from redis.exceptions import ResponseError
+
 from emendo_client.errors import from_document
+from emendo_client.records.memories import DAMAGES
 from emendo_config import metric_families as metrics
 from emendo_config.spaces.registry import SpaceRecord
 from emendo_config.store import scripts
 from emendo_workers.jobs.operations import Invalid, Operation
 from emendo_workers.jobs.outcomes import ItemOutcome
+from emendo_workers.jobs.store_outages import failure_of, is_away
 from emendo_workers.memories.space_catch_up import SpaceCatchUp
 from emendo_workers.memories.steps.committing import commit_changes
 from emendo_workers.memories.steps.deciding import Decider
@@ -28,6 +33,8 @@ from emendo_workers.memories.text_vectors import TextVectors
 from emendo_workers.providers.text_merger import TextMerger
 from emendo_workers.runtime.memory_limit import no_room
 from emendo_workers.services import Services
+
+logger = logging.getLogger(__name__)
 
 # Rounds a memory gets while others keep changing it, before its jobs are put aside for a moment.
 MAX_ROUNDS = 10
@@ -85,6 +92,32 @@ class _Rounds:
 
     def run(self, memories: Sequence[MemoryChanges]) -> None:
         """Gives every waiting operation its outcome."""
+        self._isolate(memories)
+        delayed = self._catch_up.run(self._spaces)
+        for memory in memories if delayed else ():
+            if memory.memory_id in delayed:
+                memory.delay_changes(delayed[memory.memory_id])
+
+    def _isolate(self, memories: Sequence[MemoryChanges]) -> None:
+        """Takes the rounds; of many memories, one that cannot be read or written fails alone.
+
+        Halves are tried until it is found. A commit whose answer was lost is found by its applied key.
+        """
+        try:
+            self._take_rounds(memories)
+        except (ResponseError, *DAMAGES) as error:
+            left = [memory for memory in memories if memory.waiting]
+            if is_away(error) or not left:
+                raise
+            if len(left) == 1:
+                logger.exception("a memory cannot be read or written", extra={"memory": left[0].memory_id})
+                left[0].end_failed(failure_of(error))
+                return
+            middle = len(left) // 2
+            for half in (left[:middle], left[middle:]):
+                self._isolate(half)
+
+    def _take_rounds(self, memories: Sequence[MemoryChanges]) -> None:
         services = self._services
         with services.leases.renewing([services.keys.lock(memory.memory_id) for memory in memories], self._token):
             try:
@@ -99,10 +132,6 @@ class _Rounds:
                 # A commit releases its own lock.
                 held = [services.keys.lock(memory.memory_id) for memory in memories if not memory.is_committed]
                 scripts.run(services.data, [scripts.release(lease=lock, token=self._token) for lock in held])
-        delayed = self._catch_up.run(self._spaces)
-        for memory in memories if delayed else ():
-            if memory.memory_id in delayed:
-                memory.delay_changes(delayed[memory.memory_id])
 
     def _round(self, memories: Sequence[MemoryChanges]) -> list[MemoryChanges]:
         """One pass over memories with operations waiting; returns those that need another."""

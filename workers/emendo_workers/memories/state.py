@@ -9,6 +9,7 @@ from typing import Any
 
 from emendo_client.times import microseconds_of
 from emendo_config.json_codec import compact_json, read_json
+from emendo_config.store.memory_fields import COMMIT_FIELD, OPENED_FIELDS, SPACE_FIELD
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Snapshot:
     metadata: dict[str, Any]
 
 
+# The fields without which no commit erases a memory.
+_ERASURE_NEEDS = ("project", "version", COMMIT_FIELD, SPACE_FIELD)
 # The end of write times without any metadata key.
 _NO_KEYS = ",{}]"
 
@@ -163,6 +166,21 @@ def parse_state(memory_id: str, values: Sequence[bytes | None]) -> MemoryState:
         commit_id,
         metadata,
     )
+
+
+def parse_damaged(memory_id: str, values: Sequence[bytes | None]) -> MemoryState:
+    """The part of a damaged memory that an erasure needs; version 0 if that cannot be read either.
+
+    Args:
+        memory_id: the memory's.
+        values: of OPENED_FIELDS.
+    """
+    found = dict(zip(OPENED_FIELDS, values, strict=True))
+    try:
+        project, version, commit_id, _ = ((found[name] or b"").decode() for name in _ERASURE_NEEDS)
+        return MemoryState(memory_id, project, version=int(version), commit_id=commit_id)
+    except ValueError:
+        return MemoryState(memory_id)
 
 
 def metadata_json(metadata: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from emendo_client.models import Event, JobStatus
 from emendo_client.requests.filters import Filter
 from emendo_config.json_codec import compact_json
+from emendo_config.spaces.indexes import described
 from emendo_config.store import scripts
 from emendo_config.store.pipeline import as_text
 from emendo_workers.jobs.dead_letter_erasure import redact_dead_letters
@@ -59,7 +60,8 @@ def erase_user(work: Work, services: Services) -> Outcome:
         is_stuck = bool(found) and not _erase(work, operation, found, services)
         if not found:
             operation.watched = still_open(services.store, work.project, operation.user_id, operation.watched)
-            if not operation.watched and not _memories(services.store, work.project, operation):
+            is_clear = not operation.watched and not _is_filling(services.store)
+            if is_clear and not _memories(services.store, work.project, operation):
                 return _done(work, operation)
         if is_stuck or not found or time.monotonic() > ends:
             return _put_aside(work, operation, _POLL if is_stuck or not found else 0.0)
@@ -73,11 +75,18 @@ def _memories(store: Store, project: str, operation: EraseUser) -> list[str]:
     reply: Any = store.data.execute_command(
         *("FT.SEARCH", store.keys.index_alias, wanted.clauses_only),
         *("PARAMS", len(wanted.parameters), *wanted.parameters),
-        *("LIMIT", 0, _MEMORIES + len(operation.failed), "RETURN", 1, "id", "DIALECT", 2),
+        *("LIMIT", 0, _MEMORIES + len(operation.failed), "RETURN", 1, "id"),
+        *("TIMEOUT", 0, "DIALECT", 2),  # by default a search ends after half a second, with what it has found
     )
     ids = [as_text(flat[1]) for flat in reply[2::2] if flat]
     ids = [each for each in dict.fromkeys([*operation.unfinished, *ids]) if each not in operation.failed]
     return ids or _abandoned(store, project, operation.user_id)
+
+
+def _is_filling(store: Store) -> bool:
+    """True while Redis fills the index, as after a loss of it: a search does not find all memories then."""
+    index = described(store.data, store.keys.index_alias)
+    return index is None or index.is_filling
 
 
 def _abandoned(store: Store, project: str, user_id: str) -> list[str]:

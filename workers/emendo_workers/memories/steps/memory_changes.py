@@ -9,7 +9,7 @@ from typing import Any
 
 from emendo_client.errors import EmendoError
 from emendo_config.spaces.registry import SpaceRecord
-from emendo_workers.jobs.operations import Operation, PendingDelete, PendingUpdate, Resolve
+from emendo_workers.jobs.operations import Delete, Operation, PendingDelete, PendingUpdate, Resolve
 from emendo_workers.jobs.outcomes import ItemOutcome
 from emendo_workers.memories.change import Change
 from emendo_workers.memories.state import MemoryState
@@ -61,6 +61,18 @@ class MemoryChanges:
         """Gives all waiting operations to a later attempt, because another worker changes the memory."""
         for operation in list(self.waiting):
             self.end(ItemOutcome(operation, busy=True))
+
+    def end_failed(self, error: EmendoError) -> None:
+        """Ends all waiting operations with an error of the memory."""
+        for operation in list(self.waiting):
+            self.end(ItemOutcome(operation, error=error))
+
+    def end_unreadable(self, error: EmendoError) -> None:
+        """Ends the operations that need a content which cannot be read; an erasure needs none."""
+        known = self.state is not None and bool(self.state.version)
+        for operation in list(self.waiting):
+            if not (known and isinstance(operation, Delete) and operation.hard and operation.deleted_before is None):
+                self.end(ItemOutcome(operation, error=error))
 
     def drop_cancelled(self, job_ids: AbstractSet[str]) -> None:
         """Ends the waiting operations of these jobs; the others are decided again."""

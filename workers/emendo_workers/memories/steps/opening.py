@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from emendo_client.exchanges.redis_errors import without_content
+from emendo_client.records.memories import DAMAGES
 from emendo_config.json_codec import read_json
 from emendo_config.spaces.registry import SpaceRecord, registered_spaces
 from emendo_config.store import scripts
@@ -15,7 +17,7 @@ from emendo_workers.jobs.outcomes import ItemOutcome, cancelled_error
 from emendo_workers.memories.change import applied_result
 from emendo_workers.memories.history import effect_of
 from emendo_workers.memories.space_catch_up import SpaceCatchUp
-from emendo_workers.memories.state import MemoryState, parse_state
+from emendo_workers.memories.state import MemoryState, parse_damaged, parse_state
 from emendo_workers.memories.steps.memory_changes import MemoryChanges
 from emendo_workers.memories.three_way_merge import repeats
 from emendo_workers.store import Store
@@ -69,17 +71,24 @@ def open_memories(store: Store, memories: Sequence[MemoryChanges], token: str, c
             memory.end_busy()
             continue
         *values, listed = read.values
-        memory.state = state = parse_state(memory.memory_id, values)
-        memory.listed = as_text(listed)
+        damage = None
+        try:
+            memory.listed = listed.decode() if listed else ""
+            memory.state = state = parse_state(memory.memory_id, values)
+        except DAMAGES as error:
+            memory.state = state = parse_damaged(memory.memory_id, read.values)
+            damage = without_content(error)
         for operation, stored in zip(list(memory.waiting), read.applied, strict=True):
             text = as_text(stored)
             applied = parse_applied(text) if text else _forgotten_effect(store, operation, state)
             if applied is not None and applied.is_cancelled:
                 memory.end(ItemOutcome(operation, error=cancelled_error()))
             elif applied is not None:
-                # The attempt that applied it may have died before it saw the spaces there are now.
-                catch_up.note(state, listed_spaces(memory.listed), spaces)
+                if damage is None:  # the attempt may have died before it saw the spaces there are now
+                    catch_up.note(state, listed_spaces(memory.listed), spaces)
                 memory.end(ItemOutcome(operation, result=applied_result(operation, applied)))
+        if damage is not None:
+            memory.end_unreadable(damage)
     opened = [memory for memory in memories if memory.waiting]
     _read_pending(store, opened)
     return Opened(spaces, opened)
