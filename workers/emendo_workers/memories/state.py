@@ -63,7 +63,12 @@ class WriteTimes:
         if text.endswith(_NO_KEYS):  # the usual case; a decoder takes three times as long
             base, of_text, deleted = text[1 : -len(_NO_KEYS)].split(",")
             return cls(int(base), int(of_text), int(deleted))
-        return cls(*read_json(text)[:4]) if text else cls()  # a newer release may have added some
+        if not text:
+            return cls()
+        base, of_text, deleted, metadata = read_json(text)[:4]  # a newer release may have added some
+        if not {type(base), type(of_text), type(deleted), *map(type, metadata.values())} <= {int}:
+            raise TypeError("stamps")
+        return cls(base, of_text, deleted, metadata)
 
 
 @dataclass(slots=True)
@@ -140,7 +145,11 @@ class MemoryState:
 
 
 def parse_state(memory_id: str, values: Sequence[bytes | None]) -> MemoryState:
-    """The values of STATE_FIELDS; absent ones are empty."""
+    """The values of STATE_FIELDS; absent ones are empty.
+
+    Raises:
+        ValueError, TypeError, AttributeError: the memory is damaged.
+    """
     _, project, memory, user_id, agent_id, run_id, actor_id, role, metadata, digest, version, *rest = [
         "" if value is None else value.decode() for value in values
     ]
@@ -154,7 +163,7 @@ def parse_state(memory_id: str, values: Sequence[bytes | None]) -> MemoryState:
         run_id,
         actor_id,
         role,
-        read_json(metadata) if metadata not in ("", "{}") else {},
+        _object(metadata) if metadata not in ("", "{}") else {},
         digest,
         int(version or 0),
         created_at,
@@ -181,6 +190,13 @@ def parse_damaged(memory_id: str, values: Sequence[bytes | None]) -> MemoryState
         return MemoryState(memory_id, project, version=int(version), commit_id=commit_id)
     except ValueError:
         return MemoryState(memory_id)
+
+
+def _object(text: str) -> dict[str, Any]:
+    found = read_json(text)
+    if not isinstance(found, dict):
+        raise TypeError("metadata")
+    return found
 
 
 def metadata_json(metadata: dict[str, Any]) -> str:
