@@ -13,7 +13,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from emendo_client.errors import EmendoError, NetworkError, VectorStoreError
+from emendo_client.errors import EmendoError, NetworkError, ValidationError, VectorStoreError
 from emendo_config.error_codes import ErrorCode
 from emendo_config.store.connections import are_all_in_use
 from emendo_config.store.refusals import is_refused, refusal_of
@@ -26,11 +26,6 @@ _REFUSALS = (
         "unknown command",
         "this Redis does not know a command of Emendo: it has no search module, or is older than Redis 7",
         "use a Redis with search, such as the image redis:8; emendo doctor shows what is missing",
-    ),
-    (
-        "offset exceeds",
-        "the page is beyond what a search of Redis reaches",
-        "ask for an earlier page, or narrow the filters",
     ),
     (
         "limit exceeds",
@@ -152,6 +147,11 @@ def _refusal(error: ResponseError) -> EmendoError:
     if type(error) in _REFUSALS_BY_CLASS:
         problem, suggestion = _REFUSALS_BY_CLASS[type(error)]
         return VectorStoreError(problem, suggestion=suggestion)
+    if message.lower().startswith("offset exceeds"):
+        return ValidationError(
+            "the page is beyond what a search of Redis reaches",
+            suggestion="ask for an earlier page, go on by the cursor, or narrow the filters",
+        )
     for beginning, problem, suggestion in _REFUSALS:
         if message.lower().startswith(beginning):
             return VectorStoreError(problem, suggestion=suggestion)

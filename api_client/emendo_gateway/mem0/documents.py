@@ -35,7 +35,6 @@ def memory(found: Memory, *, run: str = "session_id") -> dict[str, Any]:
     """A memory; lists call its run `session_id`, searches `run_id`."""
     metadata = dict(found.metadata)
     app = metadata.pop(APP, None)
-    category = metadata.get(CATEGORY)
     return {
         "id": found.id,
         "memory": found.memory,
@@ -47,7 +46,7 @@ def memory(found: Memory, *, run: str = "session_id") -> dict[str, Any]:
         "role": found.role,
         "hash": found.hash,
         "metadata": metadata,
-        "categories": [] if category is None else [category],
+        "categories": _categories(metadata),
         "created_at": _iso(found.created_at),
         "updated_at": _iso(found.updated_at),
         "expiration_date": None if found.expires_at is None else found.expires_at.date().isoformat(),
@@ -75,7 +74,6 @@ def history_row(entry: HistoryEntry, owner: Memory | None) -> dict[str, Any]:
     `event` is one of mem0's three. `change` has Emendo's own word, such as RESTORE.
     """
     metadata = dict(entry.metadata or {})
-    category = metadata.get(CATEGORY)
     return {
         "id": entry.id,
         "memory_id": entry.memory_id,
@@ -86,7 +84,7 @@ def history_row(entry: HistoryEntry, owner: Memory | None) -> dict[str, Any]:
         "agent_id": owner.agent_id if owner else None,
         "app_id": metadata.pop(APP, None),
         "session_id": owner.run_id if owner else None,
-        "categories": [] if category is None else [category],
+        "categories": _categories(metadata),
         "event": _EVENTS.get(entry.event, entry.event).value,
         "change": entry.event.value,
         "version": entry.version,
@@ -143,6 +141,12 @@ def event(job: JobInfo, ended: JobResult | None = None) -> dict[str, Any]:
         "graph_status": None,
         "error": job.error.get("message") if job.error and job.status.is_final else None,
     }
+
+
+def _categories(metadata: dict[str, Any]) -> list[Any]:
+    """Inference sets one category. Whoever sets the key by hand may give a list."""
+    category = metadata.get(CATEGORY)
+    return category if isinstance(category, list) else [] if category is None else [category]
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -88,7 +88,7 @@ async def search(request: Request, calls: Calls, body: bodies.Search) -> Respons
         all_users=True,
         filters=filters.wanted(body.filters, _categories(body), {"metadata": body.metadata} if body.metadata else None),
         limit=body.top_k or 10,
-        threshold=body.threshold,
+        threshold=body.threshold or None,  # no score that is told is below 0
         mode="hybrid" if by_words else "vector",
     )
     return answer({"results": documents.only(map(documents.hit, hits), body.fields)})
