@@ -23,6 +23,7 @@ from emendo_client.exchanges.memories import no_memory
 from emendo_client.exchanges.results import pages as results_pages
 from emendo_client.models import (
     Conflict,
+    Event,
     HistoryEntry,
     ItemResult,
     JobInfo,
@@ -35,12 +36,13 @@ from emendo_client.models import (
 )
 from emendo_client.requests import validation
 from emendo_client.requests.filters import scoped
+from emendo_config.error_codes import ErrorCode
 from emendo_gateway.callers import Caller
 from emendo_gateway.project_calls import ProjectCalls, beyond_user
 from emendo_gateway.watching import Follower, Stopping, Watch
 
-# Kinds of jobs whose memories are not there before they end.
-_ADDING = ("add", "batch", "batch_add")
+# Kinds of a user's own jobs that may erase memories.
+_ERASING = ("delete", "delete_all", "batch", "batch_delete")
 
 
 class Service(ProjectCalls):
@@ -293,19 +295,35 @@ class Service(ProjectCalls):
             self._check_own(known[memory_id])
 
     async def _require_own_job(self, info: JobInfo) -> None:
-        """A job is the user's if all memories that it names are. A running one's new memories are not there yet."""
+        """A job is the user's if all memories that it names are; one that is not there must not be told of.
+
+        An item that found no memory is passed over, also if another user has one under its id. Else a job that is
+        accepted would be unknown, and the answer would tell which ids there are.
+        """
         if self.caller.user_id is None:
             return
-        named = {item.memory_id for item in info.results} | {info.memory_id or ""}
+        items = list(info.results)
         for page in range(results_pages(info) if info.chunks else 0):
-            named |= {item.memory_id for item in await results_page(self._client, info, page)}
+            items += await results_page(self._client, info, page)
+        unfound = {item.memory_id for item in items if _is_unfound(item)}
+        named = {item.memory_id for item in items if not _is_unfound(item)}
+        named |= {info.memory_id or ""} - unfound
+        telling = {item.memory_id for item in items if _tells(item, info.kind)}
         ids = sorted(named - {""})
         known = await memories_of(self._client, ids)
         for memory_id in ids:
-            if memory_id not in known and info.kind in _ADDING and not info.status.is_final:
-                continue
-            if memory_id not in known or known[memory_id].user_id != self.caller.user_id:
+            memory = known.get(memory_id)
+            if memory_id in telling if memory is None else memory.user_id != self.caller.user_id:
                 raise no_job(info.job_id)
+
+
+def _is_unfound(item: ItemResult) -> bool:
+    return item.error is not None and item.error.get("code") == ErrorCode.MEMORY_NOT_FOUND
+
+
+def _tells(item: ItemResult, kind: str) -> bool:
+    """True for an item with an effect that a memory still shows, or that no user's own job can have."""
+    return item.error is None and not (item.event is Event.DELETE and kind in _ERASING)
 
 
 def is_memory_id(value: Any) -> bool:

@@ -20,12 +20,19 @@ from emendo_config.store.refusals import is_refused, refusal_of
 from emendo_config.store.scripts import script_name
 from emendo_config.tracebacks import is_trusted, place_of
 
+# Only the caller can ask for less.
+_BEYOND = "offset exceeds"
 # How messages of Redis begin, what they mean, and what to do.
 _REFUSALS = (
     (
         "unknown command",
         "this Redis does not know a command of Emendo: it has no search module, or is older than Redis 7",
         "use a Redis with search, such as the image redis:8; emendo doctor shows what is missing",
+    ),
+    (
+        _BEYOND,
+        "the page is beyond what a search of Redis reaches",
+        "ask for an earlier page, go on by the cursor, or narrow the filters",
     ),
     (
         "limit exceeds",
@@ -147,14 +154,10 @@ def _refusal(error: ResponseError) -> EmendoError:
     if type(error) in _REFUSALS_BY_CLASS:
         problem, suggestion = _REFUSALS_BY_CLASS[type(error)]
         return VectorStoreError(problem, suggestion=suggestion)
-    if message.lower().startswith("offset exceeds"):
-        return ValidationError(
-            "the page is beyond what a search of Redis reaches",
-            suggestion="ask for an earlier page, go on by the cursor, or narrow the filters",
-        )
     for beginning, problem, suggestion in _REFUSALS:
         if message.lower().startswith(beginning):
-            return VectorStoreError(problem, suggestion=suggestion)
+            kind_of_error = ValidationError if beginning == _BEYOND else VectorStoreError
+            return kind_of_error(problem, suggestion=suggestion)
     # redis-py takes the code out of the message when it has a class for it. The rest of a message may hold texts.
     found = _CODE.match(message)
     kind = type(error).__name__ if type(error) is not ResponseError else found and found[0]

@@ -14,7 +14,7 @@ _ABSENT = (
     ("/v1/exports/", "memory exports", "list the memories with get_all"),
     ("/v1/exports/get/", "memory exports", "list the memories with get_all"),
     ("/v1/summary/", "summaries", "list the memories with get_all"),
-    ("/v1/memories/events/", "a history of the whole project", "ask for the history of one memory"),
+    ("/v1/memories/events/", "history of the whole project", "ask for the history of one memory"),
     ("/v2/entities/user/{entity_id:path}/profile/", "profiles", "list the user's memories with get_all"),
     ("/v2/profiles/{rest:path}", "profiles", "list the user's memories with get_all"),
     ("/api/v1/webhooks/{rest:path}", "webhooks", "ask /v1/event/{id}/ for the state of a write"),

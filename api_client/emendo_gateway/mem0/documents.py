@@ -144,7 +144,7 @@ def event(job: JobInfo, ended: JobResult | None = None) -> dict[str, Any]:
 
 
 def _categories(metadata: dict[str, Any]) -> list[Any]:
-    """Inference sets one category. Whoever sets the key by hand may give a list."""
+    """The categories as a list: inference sets one, and a caller may set several."""
     category = metadata.get(CATEGORY)
     return category if isinstance(category, list) else [] if category is None else [category]
 

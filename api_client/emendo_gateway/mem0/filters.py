@@ -7,11 +7,11 @@ forgotten filter shows nobody the memories of all users. `{"user_id": "*"}` mean
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from emendo_client.errors import ValidationError
+from emendo_gateway.strict_json import loads
 
 OWNERS = ("user_id", "agent_id", "app_id", "run_id")
 APP, CATEGORY = "app_id", "category"
@@ -146,12 +146,12 @@ def from_query(text: str) -> dict[str, Any]:
     """The `filters` of an address: JSON, or as mem0's Python client writes it, the `repr` of a dictionary.
 
     Raises:
-        ValidationError: it is neither, or too large.
+        ValidationError: it is neither, too large, or has a name twice.
     """
     if len(text) > _LONGEST or sum(map(text.count, "([{-+~")) > _MOST_BRACKETS:
         raise ValidationError(f"filters is too long; the limit is {_LONGEST} characters")
     try:
-        found = json.loads(text)
+        found = loads(text.encode())
     except (ValueError, RecursionError):
         try:
             found = ast.literal_eval(text)  # reads literals, and runs nothing

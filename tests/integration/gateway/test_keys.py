@@ -419,6 +419,34 @@ def test_a_key_of_one_user_sees_that_user_only(gateway, openai_server):
         assert ana.post(MEMORIES, json={"messages": "x", "infer": False}).status_code == 202
 
 
+def test_a_job_of_a_user_stays_known_to_the_user_whatever_becomes_of_its_items(gateway, openai_server):
+    """An accepted job that is then unknown leaves its caller in the dark; only a foreign id of it tells of others."""
+    wait = {"Prefer": "wait=60"}
+
+    def statuses(http, job):
+        url = job.headers["location"]
+        return {http.get(f"{url}{part}").status_code for part in ("", "/results", "/progress", "/events")}
+
+    with gateway.tenant("clan") as admin, gateway.tenant("clan", "write", user_id="ana") as ana:
+        added = [
+            admin.post(MEMORIES, json={"messages": "x", "user_id": each, "infer": False}, headers=wait).json()
+            for each in ("ana", "ben")
+        ]
+        own, other = (job["results"][0]["memory_id"] for job in added)
+        items = [{"op": "update", "memory_id": each, "text": "y"} for each in (own, other, "absent")]
+        batch = ana.post("/api/v1/batches", json={"items": items}, headers=wait)
+        assert [each["error"] and each["error"]["code"] for each in batch.json()["results"]] == [
+            None,
+            *["MEMORY_NOT_FOUND"] * 2,
+        ]
+        assert statuses(ana, batch) == {200}
+        foreign = admin.post("/api/v1/batches", json={"items": items}, headers=wait)
+        assert statuses(ana, foreign) == {404}
+        erased = ana.delete(f"{MEMORIES}/{own}?hard=true", headers=wait)
+        assert statuses(ana, erased) == {200}
+        assert statuses(ana, admin.delete(f"{MEMORIES}/{other}", headers=wait)) == {404}
+
+
 def test_users_of_one_project_cannot_take_each_others_idempotency_keys(gateway):
     """The refusal would tell a user the job of another one, whose unfinished add could then be cancelled."""
     fields = {"Idempotency-Key": "order-1", "Prefer": "wait=60"}

@@ -209,6 +209,7 @@ def test_parameters_without_effect_are_named(tenant):
         ("POST", ADD, None),
         ("DELETE", "/v2/entities/planet/mars/", None),
         ("DELETE", "/v1/memories/?filters=nonsense", None),
+        ("DELETE", '/v1/memories/?filters={"user_id": "nobody", "user_id": "ana"}', None),
         ("DELETE", "/v1/memories/?surprise=1", None),
     ],
 )

@@ -82,7 +82,10 @@ def test_search_options_choose_memories(tenant):
 
     assert {hit["id"] for hit in found()} == {near, far}
     assert [hit["id"] for hit in found(top_k=1)] == [near]
-    assert [(hit["score"], hit["categories"]) for hit in found(threshold=0)] == [(1.0, ["food"]), (0.0, ["rest", "home"])]
+    assert [(hit["score"], hit["categories"]) for hit in found(threshold=0)] == [
+        (1.0, ["food"]),
+        (0.0, ["rest", "home"]),
+    ]
     assert [hit["id"] for hit in found(threshold=0.99)] == [near]
     assert [hit["id"] for hit in found(metadata={"topic": "travel"})] == [far]
     assert [hit["id"] for hit in found(categories=["food"])] == [near]
@@ -105,7 +108,16 @@ def test_pages_are_bounded_and_empty_behind_the_last(tenant):
     memory_id = added(tenant)
     behind = tenant.post(f"{ALL}?page=3&page_size=1000", json={"filters": {"user_id": "ana"}}).json()
     assert (behind["results"], behind["count"], behind["next"]) == ([], 1, None)
-    for query in ("page=1000000&page_size=1000", "page_size=1001", "page_size=0", "page=1.0", "page=+1", "page=1_0", "page=%D9%A1", "page=1&page=2"):
+    for query in (
+        "page=1000000&page_size=1000",
+        "page_size=1001",
+        "page_size=0",
+        "page=1.0",
+        "page=+1",
+        "page=1_0",
+        "page=%D9%A1",
+        "page=1&page=2",
+    ):
         detail(tenant.post(f"{ALL}?{query}", json={"filters": {"user_id": "ana"}}), 400)
     assert listed(tenant) == {memory_id}
 
