@@ -36,12 +36,13 @@ def erased(services, client, user_id=OWNER) -> dict[str, int]:
 
 
 def test_all_of_a_user_goes_and_all_of_others_stays(services, client, openai_server, emendo_settings):
-    secret_memory(services, client)
+    memory_id = secret_memory(services, client)
     gone = client.add(f"{SECRET} deleted", user_id=OWNER, agent_id="agent", infer=False)
     drain(services, gone)
     drain(services, client.delete(gone.wait(1).results[0].memory_id))
     openai_server.faults.add(Fault("bad_request", times=100, match="unbearable"))
     letter = client.add(f"unbearable {SECRET}", user_id=OWNER, infer=False)
+    client.update(memory_id, f"unbearable {SECRET}", actor_id=OWNER)  # an update names no user but its author
     mixed = client.batch_add(
         [{"messages": f"unbearable {SECRET}", "user_id": OWNER}, {"messages": "unbearable ana", "user_id": "ana"}],
         infer=False,

@@ -9,7 +9,19 @@ from typing import Any
 from emendo_workers.jobs.operations import FIELDS, Document
 
 # Fields that hold content, or say whose it is. An erased memory must not live on in a dead letter.
-CONTENT = ("text", "metadata", "user_id", "agent_id", "run_id", "reason", "source", "fact", "messages", "facts")
+CONTENT = (
+    "text",
+    "metadata",
+    "user_id",
+    "agent_id",
+    "run_id",
+    "actor_id",
+    "reason",
+    "source",
+    "fact",
+    "messages",
+    "facts",
+)
 # A field that this release does not know may hold content, too.
 _KEPT = FIELDS.difference(CONTENT)
 _DIGEST = "sha256:"
