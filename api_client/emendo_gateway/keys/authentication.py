@@ -8,7 +8,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
@@ -99,11 +99,25 @@ class Authenticator:
         given = read_key(text)
         known = self._remembered(given)
         if known is None:
-            turn = nullcontext() if given is None else self._turns.setdefault(given, asyncio.Lock())
-            async with turn:
+            async with self._turn(given):
                 known = self._remembered(given) or await self._asked(given, _bucket(address))
         await self._note_use(known)
         return known.caller
+
+    async def still_opens(self, authorization: Iterable[bytes]) -> bool:
+        """False once the key or token of a long answer has expired or was revoked.
+
+        It is no attempt to get in, so it is not counted. While nobody can be asked, the answer goes on.
+        """
+        text = _text(list(authorization))
+        try:
+            if self._tokens is not None and looks_like_token(text):
+                return (self._tokens.remembered(text) or await self._tokens.caller(text)) is not None
+            given = read_key(text)
+            async with self._turn(given):
+                return (self._remembered(given) or await self._look_up(given)) is not None
+        except EmendoError:
+            return True
 
     async def _asked(self, given: GivenKey | None, bucket: str) -> _Known:
         async with self._attempt(bucket) as attempt:
@@ -120,6 +134,9 @@ class Authenticator:
         if caller is None:
             raise _refused("the token is malformed, expired, of another issuer or audience, or lacks a claim")
         return caller
+
+    def _turn(self, given: GivenKey | None) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if given is None else self._turns.setdefault(given, asyncio.Lock())
 
     def _remembered(self, given: GivenKey | None) -> _Known | None:
         known = self._known.get(given.id) if given else None

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from emendo_client.errors import ValidationError
 from emendo_client.models import ItemResult, JobStatus, Progress
 from emendo_client.requests import validation
-from emendo_gateway.gateway import service_of
+from emendo_gateway.admission.asgi import header_values
+from emendo_gateway.gateway import gateway_of, service_of
 from emendo_gateway.native import answers, schemas, streams
 from emendo_gateway.native.parameters import Limit, Wait
 from emendo_gateway.service import Service
@@ -124,15 +125,24 @@ async def results(
     },
 )
 async def events(
+    request: Request,
     calls: Calls,
     job_id: JobId,
     last_event_id: Annotated[
         str | None, Header(max_length=200, description="The id of the last event that the client has.")
     ] = None,
 ) -> Response:
-    """Server-sent events with a job's progress, until it ends; a comment every 15 s keeps the connection alive."""
+    """Server-sent events with a job's progress, until it ends; a comment every 15 s keeps the connection alive.
+
+    The stream also ends within 15 s of its key: then the client is refused when it comes back.
+    """
+
+    async def may_go_on() -> bool:
+        authorization = header_values(request.scope, b"authorization")
+        return not calls.caller.key_id or await gateway_of(request).authenticator.still_opens(authorization)
+
     state = await calls.progress(job_id)
     if state.status.is_final and last_event_id == streams.event_id(state):
         return Response(status_code=204)
     following = calls.following(job_id, closely=True)
-    return _Events(streams.events(following, last_event_id), headers={"x-accel-buffering": "no"})
+    return _Events(streams.events(following, last_event_id, may_go_on), headers={"x-accel-buffering": "no"})

@@ -7,7 +7,7 @@ again. Once the job has ended it gets 204, which ends its attempts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -39,10 +39,22 @@ def event_id(state: Progress) -> str:
     return f"{state.status}.{state.done}{phase}"
 
 
-async def events(following: AbstractAsyncContextManager[Follower], last: str | None) -> AsyncIterator[bytes]:
-    """The events of a job, from the state behind `last` to the final one."""
+async def events(
+    following: AbstractAsyncContextManager[Follower], last: str | None, may_go_on: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[bytes]:
+    """The events of a job, from the state behind `last` to the final one.
+
+    Args:
+        may_go_on: asked at every heartbeat; False ends the stream, and the client is told why when it comes back.
+    """
+    clock = asyncio.get_running_loop().time
+    asked = clock()
     async with following as follower:
         while True:
+            if clock() - asked >= HEARTBEAT:
+                if not await may_go_on():
+                    return
+                asked = clock()
             try:
                 async with asyncio.timeout(HEARTBEAT):
                     state = await follower.next()

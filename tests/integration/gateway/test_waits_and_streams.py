@@ -13,9 +13,10 @@ import pytest
 from emendo_client import AsyncMemoryClient
 from emendo_config import Keys
 from emendo_config.store.connections import connect
+from emendo_gateway.keys import authentication, records
 from emendo_gateway.native import streams
 from tests.integration.gateway.conftest import problem
-from tests.support.gateway import make_key
+from tests.support.gateway import make_key, on_control
 from tests.support.patience import until
 
 MEMORIES, JOBS = "/api/v1/memories", "/api/v1/jobs"
@@ -103,6 +104,24 @@ def test_a_silent_stream_has_a_heartbeat_and_ends_with_the_gateway(start_gateway
                 pass
             threading.Thread(target=gateway.stop).start()
             assert {line.partition(":")[0] for line in lines} <= {"", "event"}
+
+
+def test_a_stream_ends_with_its_key(start_gateway, monkeypatch):
+    """A job may run for hours, and so would the stream of somebody whose key was taken back."""
+    monkeypatch.setattr(streams, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(authentication, "REMEMBERED", 0.0)
+    gateway = start_gateway(failed_logins_per_minute=1)
+    key, record = make_key(gateway.settings)
+    with gateway.http(key) as http:
+        job = http.post(MEMORIES, json=BODY).json()
+        with http.stream("GET", f"{job['url']}/events") as answer:
+            lines = answer.iter_lines()
+            for _ in range(3):
+                while next(lines) != ": ping":
+                    pass
+            on_control(gateway.settings, records.revoke(Keys(gateway.settings.key_prefix), record.id))
+            assert "event: ended" not in list(lines)
+        problem(http.get(f"{job['url']}/events"), 401, "KEY_REFUSED")  # and not TOO_MANY_FAILED_LOGINS
 
 
 # One listener.
