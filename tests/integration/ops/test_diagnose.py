@@ -106,6 +106,14 @@ def test_damage_is_found_alone_and_the_remedy_repairs_it(  # noqa: PLR0917
         assert client.get(memory_id).memory == "I enjoy seafood, especially sushi."
 
 
+def test_a_history_of_another_type_is_named(services, client, memory_id):
+    drop_history(services, memory_id)
+    services.data.set(services.keys.history(memory_id), "no stream", px=60_000)
+    (finding,) = client.diagnose(memory_id).wrong
+    assert (finding.check.value, finding.found) == ("history", "a key of type string")
+    assert client.history(memory_id) == []
+
+
 def test_a_deleted_memory_and_a_late_update_are_fine(services, client, memory_id):
     late = client.update(memory_id, "I only eat plants.", {"topic": "plants"})
     delete = client.delete(memory_id)

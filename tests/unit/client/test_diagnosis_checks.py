@@ -68,9 +68,9 @@ def whole() -> Reading:
     )
 
 
-def deleted() -> Reading:
+def deleted(event: str = "DELETE") -> Reading:
     memory = with_fields(whole(), version="4", is_deleted="1")
-    gone = entry(4, "DELETE", old_memory=TEXT, old_metadata=json.dumps(METADATA), is_deleted="1")
+    gone = entry(4, event, old_memory=TEXT, old_metadata=json.dumps(METADATA), is_deleted="1")
     return replace(memory, entries=[*memory.entries, gone])
 
 
@@ -108,7 +108,7 @@ SAME = {
 OF_ERASED = {Check.ERASED, Check.ERASED_HISTORY}
 
 
-@pytest.mark.parametrize("reading", [whole(), deleted()])
+@pytest.mark.parametrize("reading", [whole(), deleted(), deleted("EXPIRE")])
 def test_a_whole_memory_passes_every_check(reading):
     diagnosis = diagnose(reading, SPACES)
     assert diagnosis.wrong == []
@@ -133,6 +133,13 @@ def test_a_memory_and_a_newest_entry_of_two_commits_are_found():
     assert wrong(with_fields(mixed, commit_id=None)) == {"newest_commit"}
     assert wrong(with_fields(whole(), commit_id="AbCd-_12")) == set()
     assert wrong(with_fields(mixed, version="4")) == {"history_end"}
+
+
+def test_a_trimmed_history_may_begin_anywhere_even_with_a_submission_that_came_too_late():
+    late = entry(3, "SUPERSEDED", history_start="3", **SAME)
+    assert wrong(replace(whole(), entries=[late])) == set()
+    assert wrong(replace(whole(), entries=whole().entries[1:])) == {"history_versions"}
+    assert wrong(with_entry(whole(), 3, entry(3, "SUPERSEDED", history_start="x", **SAME))) == set()
 
 
 def test_an_erased_memory_is_right_when_nothing_of_it_is_left():
@@ -214,6 +221,8 @@ def test_a_late_update_of_a_deleted_memory_leaves_it_deleted_and_right():
         (with_entry(whole(), 1, entry(2, "ADD", new_memory=OLD)), {"history_versions"}),
         (with_entry(whole(), 3, None), {"history_end"}),
         (with_fields(whole(), version="4"), {"history_end"}),
+        (with_fields(whole(), version="2"), {"history_end"}),
+        (with_entry(whole(), 3, entry(2, "SUPERSEDED", **SAME)), {"history_versions", "history_end"}),
         (
             with_entry(whole(), 2, entry(2, "UPDATE", new_memory=OLD, new_metadata=json.dumps(METADATA))),
             {"newest_text"},
@@ -234,6 +243,8 @@ def test_a_late_update_of_a_deleted_memory_leaves_it_deleted_and_right():
         (with_fields(erased(), vector_local_x_4_1=vector(1)), {"erased"}),
         (with_fields(erased(), is_deleted="0"), {"erased"}),
         (with_entry(erased(), 1, entry(1, "ADD", new_memory=TEXT)), {"erased_history"}),
+        (with_entry(erased(), 1, entry(1, "ADD", old_memory=TEXT)), {"erased_history"}),
+        (with_entry(erased(), 1, entry(1, "ADD", new_metadata="{}")), {"erased_history"}),
         (with_entry(erased(), 2, entry(2, "DELETE", old_metadata="{}", is_deleted="1")), {"erased_history"}),
         (with_entry(erased(), 1, None), {"history_versions"}),
         (with_fields(erased(), version="3"), {"history_end"}),
