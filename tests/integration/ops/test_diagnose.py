@@ -9,7 +9,9 @@ import pytest
 
 from emendo_client import AsyncMemoryClient, MemoryClient
 from emendo_client.errors import MemoryNotFoundError, ValidationError, VectorStoreError
+from emendo_client.exchanges import histories
 from emendo_client.exchanges.diagnosis.read import diagnose
+from emendo_client.exchanges.exchange import run
 from tests.support.damage import (
     damage_vector,
     drop_entry,
@@ -171,9 +173,12 @@ async def test_the_async_client_finds_the_same(services, client, memory_id):
 # While others write.
 
 
-def test_a_write_between_any_two_commands_is_no_damage(services, client, memory_id):
-    """Sends a round trip's commands one by one, with a commit after each: what one command reads holds together."""
-    client.diagnose(memory_id)  # loads the script
+@pytest.mark.parametrize("page", [200, 2], ids=["one page", "many pages"])
+def test_a_write_between_any_two_commands_is_no_damage(services, client, memory_id, monkeypatch, page):
+    """Sends a round trip's commands one by one, with a commit after each: what is read holds together."""
+    client.diagnose(memory_id)  # loads the scripts
+    client.history(memory_id)
+    monkeypatch.setattr(histories, "PAGE", page)
     commands = 0
 
     def send(command):
@@ -183,13 +188,13 @@ def test_a_write_between_any_two_commands_is_no_damage(services, client, memory_
         work(services, client.update(memory_id, f"text {commands}", {"number": commands}))
         return reply
 
-    steps = diagnose(services.settings, services.keys, "default", memory_id)
-    batch = next(steps)
-    with pytest.raises(StopIteration) as end:
-        steps.send([send(command) for command in batch.commands])
-    assert commands >= 2
-    assert end.value.value.wrong == []
-    assert end.value.value.version < client.get(memory_id).version
+    found = run(
+        {"data": lambda batch: [send(command) for command in batch]},
+        diagnose(services.settings, services.keys, "default", memory_id),
+    )
+    assert commands >= (2 if page > commands else 10)
+    assert found.wrong == []
+    assert found.version < client.get(memory_id).version
 
 
 def test_the_command_shows_the_findings_and_fails_when_one_is_wrong(cli, services, memory_id):

@@ -14,6 +14,7 @@ from emendo_client.exchanges.memories import DIALECT, no_memory
 from emendo_config import Keys, Settings
 from emendo_config.spaces.registry import SpaceRecord, registered_spaces
 from emendo_config.store import scripts
+from emendo_config.store.memory_fields import COMMIT_FIELD
 from emendo_config.store.pipeline import Command, as_text
 
 # Times that a memory with a history of several pages is read while commits come between.
@@ -78,21 +79,24 @@ def _command(keys: Keys, memory_id: str) -> Command:
 def _reading(keys: Keys, memory_id: str, reply: Any, indexed: bool) -> Exchange[Reading]:
     """The memory as it was at one moment; if a commit came between two pages, all is read again.
 
-    A memory that changes all the time is taken as the last attempt found it.
+    Of a memory that changes all the time, the entries that came after its last reading are left out.
     """
-    memory, page = scripts.read_memory.reply(reply)
     for _ in range(_ATTEMPTS):
+        memory, page = scripts.read_memory.reply(reply)
+        fields = _fields(memory)
         entries = yield from histories.rest(keys, memory_id, page)
         if histories.is_last(page):
             break
-        before = _fields(memory).get("version")
         (reply,) = yield RoundTrip("data", [_command(keys, memory_id)])
-        memory, page = scripts.read_memory.reply(reply)
-        if before == _fields(memory).get("version"):
+        now = _fields(scripts.read_memory.reply(reply)[0])
+        if all(fields.get(name) == now.get(name) for name in ("version", COMMIT_FIELD)):
             break
+    else:
+        version = fields.get("version", b"")
+        entries = [each for each in entries if version.isdigit() and int(each[0].split(b"-")[0]) <= int(version)]
     return Reading(
         memory_id=memory_id,
-        fields=_fields(memory),
+        fields=fields,
         entries=entries,
         indexed=indexed,
         memory_type="hash" if isinstance(memory, list) else as_text(memory),
