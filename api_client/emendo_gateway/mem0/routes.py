@@ -27,6 +27,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     422: _error("The idempotency key was used for another request."),
     429: _error("The key's rate or the project's quota is used up; `Retry-After` says when to try again."),
     431: _error("The head of the request is too large."),
+    500: _error("The gateway failed, or the write did; the log of the gateway or of a worker has the reason."),
     501: _error("This server does not have what was asked for; nothing was done."),
     502: _error("A provider's answer cannot be used."),
     503: _error("The gateway, Redis or a provider is overloaded or away; `Retry-After` says when to try again."),

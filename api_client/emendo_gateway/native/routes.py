@@ -28,6 +28,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     415: _problem("The body is not declared as JSON."),
     429: _problem("The key's rate or the project's quota is used up; `Retry-After` says when to try again."),
     431: _problem("The head of the request is too large."),
+    500: _problem("The gateway failed, or the job that was waited for did; the log of either has the reason."),
     502: _problem("A provider's answer cannot be used."),
     503: _problem("The gateway, Redis or a provider is overloaded or away; `Retry-After` says when to try again."),
     504: _problem("The request took too long."),

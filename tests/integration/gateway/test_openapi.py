@@ -9,9 +9,12 @@ from typing import Any
 import jsonschema
 import pytest
 
+from emendo_client import errors
 from emendo_config import GatewaySettings, Settings
+from emendo_config.error_codes import ErrorCode
 from emendo_gateway.app import create_app
 from emendo_gateway.callers import dialect_of
+from emendo_gateway.problems.statuses import status_of
 from tests.model.effort import DEEP, LIMIT
 from tests.support.fuzzing import fuzz
 from tests.support.gateway import RunningGateway, browser, make_key
@@ -70,6 +73,15 @@ def test_a_field_of_a_head_is_a_text_and_nothing_given_is_null(document):
     for each in found:
         assert "anyOf" not in each["schema"], each
         assert each["in"] != "header" or each["schema"]["type"] == "string", each
+
+
+def test_each_status_that_an_error_has_is_documented(document, mem0s):
+    """A job that was waited for is answered as the error it failed with, whichever that is."""
+    known = [(getattr(errors, code.error_class, None), code) for code in ErrorCode]  # some are of commands only
+    statuses = {str(int(status_of(kind("x", error_code=code)))) for kind, code in known if kind}
+    statuses -= {"405"}  # which is no answer of an operation
+    assert not statuses - {"501"} - document["paths"]["/api/v1/memories/{memory_id}"]["patch"]["responses"].keys()
+    assert not statuses - {"412"} - mem0s["paths"]["/v1/memories/{memory_id}/"]["put"]["responses"].keys()
 
 
 # The answers.
