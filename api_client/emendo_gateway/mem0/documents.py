@@ -139,8 +139,15 @@ def event(job: JobInfo, ended: JobResult | None = None) -> dict[str, Any]:
         "completed_at": _iso(job.finished_at),
         "latency": latency,
         "graph_status": None,
-        "error": job.error.get("message") if job.error and job.status.is_final else None,
+        "error": _why(job),
     }
+
+
+def _why(job: JobInfo) -> str | None:
+    """Why a job failed; mem0 has no word for one that was cancelled, so its state is FAILED, too."""
+    if job.status is JobStatus.CANCELLED:
+        return "the job was cancelled"
+    return job.error.get("message") if job.error and job.status.is_final else None
 
 
 def _categories(metadata: dict[str, Any]) -> list[Any]:

@@ -296,6 +296,8 @@ def test_jobs_are_listed_and_one_that_waits_is_cancelled(start_gateway):
         assert problem(again, 409, "CANCELLED")["job_id"] == job["job_id"]
         of_mem0 = tenant.post("/v3/memories/add/", json=body, headers=key)
         assert (of_mem0.status_code, of_mem0.json()["code"]) == (409, "CANCELLED")
+        event = tenant.get(f"/v1/event/{job['job_id']}/").json()
+        assert (event["status"], event["error"]) == ("FAILED", "the job was cancelled")
         (listed,) = tenant.get(JOBS, params={"status": "cancelled"}).json()["results"]
         assert (listed["job_id"], listed["kind"]) == (job["job_id"], "add")
         assert tenant.get(JOBS, params={"status": "queued"}).json() == {"results": []}
