@@ -64,7 +64,8 @@ class _Route:
             if name in self._unkept:
                 raise ValidationError(
                     f"this call does not take {name.decode().title()}",
-                    suggestion="leave it out, if the request may be done whatever it says",
+                    suggestion="leave it out, if the request may be done all the same; "
+                    "items of a batch have expected_version",
                 )
         scope["path_params"] = values
         state = state_of(scope)

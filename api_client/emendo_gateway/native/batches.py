@@ -7,13 +7,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Response
 from pydantic import ConfigDict, Field
 
-from emendo_client.errors import ValidationError
 from emendo_gateway.gateway import service_of
 from emendo_gateway.idempotency import IdempotencyKey
 from emendo_gateway.native import answers, schemas
 from emendo_gateway.native.consistency import Consistency, of_write
 from emendo_gateway.native.parameters import Wait
-from emendo_gateway.native.preconditions import IfMatch
 from emendo_gateway.service import Service
 
 router = APIRouter(prefix="/batches", tags=["batches"])
@@ -96,7 +94,6 @@ async def submit(
     *,
     key: IdempotencyKey,
     wait: Wait,
-    if_match: IfMatch,
     consistency: Consistency = "eventual",
 ) -> Response:
     """Accepts all items as one job, in their order; `GET /api/v1/jobs/{job_id}/results` has the results by item.
@@ -104,11 +101,6 @@ async def submit(
     An item whose `expected_version` is stale fails alone, with VERSION_MISMATCH. An item that is malformed in its
     values fails alone, too. If all are, or one has an unknown field, the batch is refused.
     """
-    if if_match is not None:
-        raise ValidationError(
-            "If-Match cannot stand for the memories of a batch",
-            suggestion="give each item its expected_version: the number in the memory's ETag",
-        )
     items = [item.model_dump(exclude_unset=True) for item in body.items]
     job = await calls.batch(items, infer=body.infer, idempotency_key=key, consistency=of_write(consistency, wait, key))
     return await answers.of_job(calls, job, wait)
