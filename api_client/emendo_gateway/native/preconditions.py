@@ -103,11 +103,11 @@ async def expected_version(
     try:
         memory = await read()
     except MemoryNotFoundError:
-        raise _mismatch(None) from None
+        raise _mismatch(if_match, None) from None
     if if_match == "*":
         return None
     if str(memory.version) not in if_match:
-        raise _mismatch(memory.version)
+        raise _mismatch(if_match, memory.version)
     return memory.version
 
 
@@ -159,10 +159,11 @@ def must_not_exist() -> ConflictError:
     )
 
 
-def _mismatch(current: int | None) -> ConflictError:
+def _mismatch(if_match: Condition, current: int | None) -> ConflictError:
+    expected = _versions(if_match)
     return ConflictError(
         "the memory does not have the version of If-Match",
         error_code=ErrorCode.VERSION_MISMATCH,
-        details={"current_version": current},
+        details={"expected_version": expected[0] if len(expected) == 1 else None, "current_version": current},
         suggestion="read it again and decide whether the change is still wanted",
     )

@@ -214,7 +214,7 @@ class ProblemDetails(BaseModel):
                     "code": "VERSION_MISMATCH",
                     "request_id": "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
                     "advice": "read it again and decide whether the change is still wanted",
-                    "details": {"current_version": 4},
+                    "details": {"expected_version": 3, "current_version": 4},
                 }
             ]
         },

@@ -85,9 +85,9 @@ def test_a_stale_version_is_refused_at_once_and_changes_nothing(tenant, method):
     path = f"{MEMORIES}/{memory_id}"
     assert tenant.patch(path, json={"text": "second"}, headers=WAIT | {"If-Match": '"1"'}).status_code == 200
     body = None if method == "DELETE" else {"text": "lost"}
-    for stale in ('"1"', 'W/"2"', '"1", "3"', '"2,3"'):
+    for stale, expected in {'"1"': 1, 'W/"2"': None, '"1", "3"': None, '"2,3"': None}.items():
         refused = problem(tenant.request(method, path, json=body, headers={"If-Match": stale}), 412, "VERSION_MISMATCH")
-        assert refused["details"] == {"current_version": 2}
+        assert refused["details"] == {"expected_version": expected, "current_version": 2}
     assert tenant.get(path).json()["memory"] == "second"
     changed = tenant.request(method, path, json=body, headers=WAIT | {"If-Match": '"2"'})
     assert (changed.status_code, changed.json()["results"][0]["version"]) == (200, 3)
