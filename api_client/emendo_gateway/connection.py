@@ -32,8 +32,8 @@ _SOON = 0.01  # seconds
 REFUSED_SHARE = 8
 # Of a refused body this many times the largest one is read and dropped; then the connection is cut.
 _DROPPED_BODIES = 16
-# The client has sent all of its request, or nothing of it.
-_AT_AN_END = (h11.IDLE, h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+# The client has sent all of its request.
+_AT_AN_END = (h11.DONE, h11.MUST_CLOSE)
 
 
 def protocol(settings: GatewaySettings) -> type[H11Protocol]:
@@ -98,20 +98,20 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called when bytes came."""
-        if self._is_answered:
+        is_rest = self._is_answered
+        if is_rest:
             self._dropped += len(data)
             if self._dropped > self.most_dropped:
                 self.transport.abort()
                 return
             if self._lingers:
-                self._unset_keepalive_if_required()
                 return
         is_first_part, self._is_idle = self._is_idle, False
-        if is_first_part:
-            self._waits_since = self.loop.time()
         super().data_received(data)
         if is_first_part and self._waits_since is not None:  # the head is not whole yet
             self._look_in(self.head_timeout)
+        if is_rest and self._waits_since is not None and not self._is_answered:
+            self._begin_to_wait()
 
     @property
     def _is_answered(self) -> bool:
@@ -126,7 +126,6 @@ class Connection(H11Protocol):
         super().handle_events()
         if self.cycle is not before:
             self._waits_since = None
-            self._is_idle = False
             self.waiting.pop(self, None)
             self._dropped = 0
             self.cycle.transport = _Answering(self)  # type: ignore[assignment]
@@ -136,9 +135,18 @@ class Connection(H11Protocol):
         before = self.cycle
         super().on_response_complete()
         if self.cycle is before:  # no other request came with that one
-            self._waits_since = self.loop.time()
-            self._is_idle = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
+            self._begin_to_wait()
             self.waiting[self] = None
+
+    def _begin_to_wait(self) -> None:
+        """For the next request, or for the rest of one that was answered without it."""
+        self._waits_since = self.loop.time()
+        self._is_idle = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
+        if not self._is_idle:  # `_look` ends it
+            self._unset_keepalive_if_required()
+        elif self.timeout_keep_alive_task is None:  # the rest of a request has come
+            later = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+            self.timeout_keep_alive_task = later
 
     def pause_writing(self) -> None:
         """Called when the client does not read as fast as it is answered."""
@@ -160,7 +168,7 @@ class Connection(H11Protocol):
             limit = self.answer_timeout
         waited = limit if self._waits_since is None else self.loop.time() - self._waits_since
         is_over = waited >= limit and (is_closing or self._waits_since is not None)
-        if is_over and (is_closing or is_unread):
+        if is_over and is_unread:
             self.transport.abort()  # to close it would wait for the client
             return
         if is_over:
@@ -205,13 +213,12 @@ class Connection(H11Protocol):
         """Ends the connection behind an answer, so that its client can read that also while it still sends."""
         if self.transport.is_closing():
             return
-        if self.conn.their_state in _AT_AN_END or not self.transport.can_write_eof():
+        if self.conn.their_state in _AT_AN_END:
             self.transport.close()
             return
         self._lingers = True
         self._waits_since = self.loop.time()
         self.transport.write_eof()
-        self.flow.resume_reading()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's words
         """Answers what is no HTTP, as a problem; called while that error is handled."""
@@ -222,7 +229,7 @@ class Connection(H11Protocol):
             suggestion="shorten its fields" if is_too_large else "send it with an HTTP library",
         )
         self._say(refused)
-        if self.cycle is not None and not self.cycle.response_complete:  # its body was broken: nobody needs an answer
+        if self.cycle is not None:  # its body was broken: nobody needs an answer
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.close()

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from emendo_config import GatewaySettings
-from emendo_gateway.server import make_server
 from tests.support.gateway import RunningGateway, make_key
 from tests.support.patience import PATIENCE, until
-from tests.support.raw_http import raw, read
+from tests.support.raw_http import LIVE, asks_again, connected, is_closed, raw, read, read_all, read_until
 
 MEMORIES = "/api/v1/memories"
 BODY = {"messages": "x", "user_id": "ana", "infer": False}
-LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]+)\r\n(?:.+\r\n)*\r\n")
-LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -28,28 +22,6 @@ def impatient(emendo_worker):
     """A gateway that gives its clients little time."""
     with RunningGateway(emendo_worker, header_timeout=0.5, body_timeout=0.5) as running:
         yield running
-
-
-def is_closed(connection: socket.socket) -> bool:
-    """Reads to the end: True when the server ended the connection; a timeout fails the test."""
-    try:
-        while connection.recv(65_536):
-            pass
-    except ConnectionResetError:
-        pass
-    return True
-
-
-def asks_again(connection: socket.socket) -> bool:
-    """True when the connection answers one more request. Reads all of its answer, which comes in pieces."""
-    connection.sendall(LIVE + b"\r\n")
-    received = b""
-    while not (length := LENGTH.search(received)) or len(received) < length.end() + int(length[1]):
-        part = connection.recv(65_536)
-        if not part:
-            return False
-        received += part
-    return received.startswith(b"HTTP/1.1 200 ")
 
 
 # Bytes that are no HTTP.
@@ -162,6 +134,27 @@ def test_requests_that_come_together_are_answered_in_their_order(gateway):
     assert statuses == [200, 404, 404, 200]
 
 
+@pytest.mark.parametrize("is_answered", [True, False])
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_client_that_stays_behind_its_broken_body_holds_nobody(start_gateway, is_answered, stops):
+    """Neither the gateway's stop nor, beyond the time for a body, its connection."""
+    limits = {"body_timeout": 600.0} if stops else {"body_timeout": 0.5, "header_timeout": 0.5}
+    gateway = start_gateway(**limits, shutdown_timeout=600.0)
+    key = "none" if is_answered else make_key(gateway.settings)[0]
+    client, served = connected(gateway)
+    with client:
+        head = f"POST {MEMORIES} HTTP/1.1\nHost: localhost\nAuthorization: Bearer {key}\nTransfer-Encoding: chunked\n\n"
+        client.sendall(head.replace("\n", "\r\n").encode())
+        until(lambda: served.cycle is not None and served.cycle.response_complete is is_answered)
+        until(lambda: is_answered or served.cycle.message_event._waiters)
+        client.sendall(b"none\r\n")
+        until(lambda: served._lingers)
+        until(lambda: not gateway.server.server_state.tasks, "the request waits for the rest of its body")
+        if stops:
+            gateway.stop()
+        until(lambda: served not in gateway.server.server_state.connections)
+
+
 # Slow ones.
 
 
@@ -216,7 +209,68 @@ def test_answers_that_are_never_read_hold_nobody(start_gateway, monkeypatch, cap
     gateway.stop()
 
 
+def test_who_reads_late_is_kept(start_gateway):
+    """The limit of an unread answer ends with the reading."""
+    client, served = connected(start_gateway())
+    with client:
+        served.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_024)
+        asked = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n"
+        client.sendall(asked + b"\r\n" + LIVE + b"\r\n")
+        until(lambda: served._unread is not None)
+        assert served.flow.write_paused, "the gateway writes on"
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        read_until(client, b'{"status":"alive"}')
+        assert served._unread.cancelled()
+        assert asks_again(client)
+
+
+def test_small_answers_that_are_never_read_hold_nobody(start_gateway):
+    """They never fill the buffer that tells the gateway to write no more."""
+    gateway = start_gateway(header_timeout=0.5, request_timeout=0.5)
+    client, served = connected(gateway)
+    with client:
+        served.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_024)
+        client.sendall((LIVE + b"\r\n") * 30)
+        until(lambda: served not in gateway.server.server_state.connections)
+    assert served._unread is None
+
+
+def test_each_of_the_requests_that_came_together_has_its_own_time(start_gateway):
+    """The time for a head ends with the head; that for the rest of a body begins with its answer."""
+    gateway = start_gateway(header_timeout=0.5, body_timeout=0.5, max_wait=0.6)
+    key, _ = make_key(gateway.settings)
+    with gateway.http(key) as http:
+        job = http.post(MEMORIES, json=BODY).json()["url"]
+    waits = f"GET {job} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nPrefer: wait=9\r\n\r\n"
+    refused = f"POST {MEMORIES} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
+    with gateway.connection() as connection:
+        connection.sendall(LIVE + f"\r\n{waits}{refused}".encode())
+        received = read_until(connection, b"KEY_REFUSED")
+        connection.sendall(b"x" * 9 + f"{waits}{refused}".encode())
+        received += read_all(connection)
+    statuses = [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [200, 200, 401, 200, 401]
+
+
 # Clients that go.
+
+
+def test_a_connection_that_is_gone_is_forgotten(start_gateway):
+    """Also if its heads came in pieces. A timer would keep it for as long as the gateway runs."""
+    client, served = connected(start_gateway())
+    with client:
+        assert asks_again(client)
+        for _ in range(3):
+            until(lambda: served._is_idle)
+            client.sendall(LIVE[:3])
+            until(lambda: not served._is_idle)
+            assert asks_again(client, LIVE[3:])
+
+    def timers() -> list[object]:
+        scheduled = [each for each in list(served.loop._scheduled) if not each.cancelled()]
+        return [each for each in scheduled if getattr(each._callback, "__self__", None) is served]
+
+    until(lambda: not timers(), timers)
 
 
 def test_a_client_that_goes_gives_back_the_place_of_its_wait(start_gateway):
@@ -264,61 +318,3 @@ def test_requests_under_way_are_finished_when_the_gateway_stops(emendo_worker, o
             pass
         gateway.stop()
         assert searching.result().status_code == 200
-
-
-# Kept ones, and too many.
-
-
-def test_a_kept_connection_outlives_the_wait_for_a_head(emendo_settings):
-    with RunningGateway(emendo_settings, header_timeout=0.5) as running, running.connection() as connection:
-        assert asks_again(connection)
-        time.sleep(1.1)  # more than twice the time for a head
-        assert asks_again(connection)
-        connection.sendall(b"GET /health/live HTTP/1.1\r\n")
-        assert is_closed(connection), "a head that is not completed keeps its connection"
-
-
-def test_a_connection_that_is_idle_for_too_long_ends(emendo_settings):
-    with RunningGateway(emendo_settings, idle_timeout=0.2) as running, running.connection() as connection:
-        assert asks_again(connection)
-        assert is_closed(connection)
-
-
-def test_connections_are_kept_for_longer_than_load_balancers_keep_theirs(emendo_settings):
-    assert make_server(emendo_settings, GatewaySettings(), 0).config.timeout_keep_alive > 60
-
-
-def test_the_connection_that_was_silent_longest_makes_room(emendo_settings):
-    with RunningGateway(emendo_settings, max_connections=3) as running:
-        first, second, third = (running.connection() for _ in range(3))
-        for connection in (second, first, third):
-            assert asks_again(connection)
-        with running.connection() as fourth:
-            assert asks_again(fourth)
-            assert is_closed(second)
-            assert asks_again(first)
-            assert asks_again(third)
-            for connection in (first, second, third):
-                connection.close()
-
-
-def test_when_all_connections_work_a_new_one_is_told_so(emendo_settings):
-    key, _ = make_key(emendo_settings)
-    head = f"POST {MEMORIES} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Length: 9\r\n\r\n"
-    with RunningGateway(emendo_settings, max_connections=2) as running:
-        busy = [running.connection() for _ in range(2)]
-        for connection in busy:
-            connection.sendall(head.encode())  # and no body yet
-        connections = running.server.server_state.connections
-        until(lambda: [each.cycle is not None for each in list(connections)] == [True, True])
-        with running.connection() as refused:
-            refused.sendall(LIVE + b"\r\n")
-            status, fields, body = read(refused)
-            assert (status, json.loads(body)["code"], fields["retry-after"]) == (503, "OVERLOADED", "2")
-            with running.connection() as cut:
-                assert is_closed(cut), "nobody bounds those that are told"
-        busy.pop().close()
-        until(lambda: len(connections) < 2)
-        with running.connection() as admitted:
-            assert asks_again(admitted)
-        busy.pop().close()

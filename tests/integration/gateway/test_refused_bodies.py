@@ -14,6 +14,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.support.gateway import RunningGateway, make_key
+from tests.support.raw_http import asks_again, is_closed
 
 MEMORIES = "/api/v1/memories"
 MEBIBYTE = 1 << 20
@@ -117,7 +118,51 @@ def test_who_sends_for_ever_is_cut_off_after_an_amount(strict, fields):
     assert sent_until_cut(strict, fields, piece, MOST_SENT) > LARGE
 
 
-@pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
+REFUSED = f"POST {MEMORIES} HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def refused(connection, fields: str) -> None:
+    """Sends the head of a request without a key, and reads the answer."""
+    connection.sendall(f"{REFUSED}{fields}\r\n\r\n".encode())
+    assert connection.recv(65_536).startswith(b"HTTP/1.1 401 ")
+
+
+@pytest.mark.parametrize("limit", ["header_timeout", "idle_timeout"])
+@pytest.mark.parametrize("closes", [True, False])
+def test_who_sends_slowly_behind_its_answer_is_heard_to_the_end(start_gateway, closes, limit):
+    """Only the time for a body bounds the rest of one. Behind it the connection is kept like any other."""
+    gateway = start_gateway(**{"header_timeout": 60.0, "body_timeout": 60.0, limit: 0.2})
+    with gateway.connection() as connection:
+        refused(connection, f"{'Connection: close' if closes else 'X: x'}\r\nContent-Length: 25")
+        for _ in range(25):
+            time.sleep(0.02)
+            connection.sendall(b"x")
+        if closes:
+            assert connection.recv(1) == b""
+        elif limit == "idle_timeout":
+            assert is_closed(connection)
+        else:
+            time.sleep(0.3)
+            assert asks_again(connection)
+
+
+def test_the_rest_of_a_body_is_bounded_however_long_a_head_may_take(start_gateway):
+    gateway = start_gateway(header_timeout=0.3, idle_timeout=60.0, body_timeout=0.3)
+    with gateway.connection() as connection:
+        refused(connection, "Content-Length: 25")
+        assert is_closed(connection)
+
+
+def test_bodies_of_one_connection_are_not_added_up(start_gateway):
+    gateway = start_gateway(max_body_bytes=1_024)  # so 16 KiB of a refused one are dropped
+    with gateway.connection() as connection:
+        for _ in range(6):
+            refused(connection, f"Content-Length: {4 << 10}")
+            connection.sendall(b"x" * (4 << 10))
+        assert asks_again(connection)
+
+
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n", "Authorization: a second one\r\n"])
 def test_who_dribbles_for_ever_is_cut_off_after_a_time(start_gateway, more):
     gateway = start_gateway(max_body_bytes=2_000, body_timeout=0.5, header_timeout=0.5)
     assert sent_until_cut(gateway, f"{more}Content-Length: {10**6}", b"x", 3_000, pause=0.02) > 0

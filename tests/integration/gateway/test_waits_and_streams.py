@@ -18,6 +18,7 @@ from emendo_gateway.native import streams
 from tests.integration.gateway.conftest import problem
 from tests.support.gateway import make_key, on_control
 from tests.support.patience import until
+from tests.support.raw_http import read_until
 
 MEMORIES, JOBS = "/api/v1/memories", "/api/v1/jobs"
 BODY = {"messages": "x", "user_id": "ana", "infer": False}
@@ -44,15 +45,6 @@ def asked(gateway, key: str, path: str, **fields: str):
     head += [f"{name}: {value}" for name, value in fields.items()]
     connection.sendall("\r\n".join([*head, "", ""]).encode())
     return connection
-
-
-def read_until(connection, *ends: bytes) -> None:
-    """Reads until one of these was sent; an answer may come in pieces."""
-    received = b""
-    while not any(end in received for end in ends):
-        part = connection.recv(65_536)
-        assert part, received
-        received += part
 
 
 # Streams.
