@@ -61,11 +61,10 @@ async def get(calls: Calls, job_id: JobId, wait: Wait) -> Response:
     """
     job, info = await calls.job(job_id)
     result = await calls.wait(job, wait) if wait or info.status.is_final else None
-    if result is None:
-        return answers.document(schemas.JobState.model_validate(info.model_dump()))
-    latest = (await calls.job(job_id))[1] if not info.status.is_final else info
-    state = schemas.JobState.model_validate({**latest.model_dump(), "results": result.results})
-    return answers.document(state)
+    if wait and not info.status.is_final:  # it may have begun, or ended, meanwhile
+        _, info = await calls.job(job_id)
+    state = info.model_dump() if result is None else {**info.model_dump(), "results": result.results}
+    return answers.document(schemas.JobState.model_validate(state))
 
 
 @router.post(

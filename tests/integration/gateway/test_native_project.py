@@ -7,6 +7,7 @@ import uuid
 import pytest
 
 from emendo_client.testing.openai_server.faults import Fault
+from emendo_gateway import watching
 from tests.integration.gateway.conftest import problem
 from tests.integration.gateway.test_native_memories import JOBS, MEMORIES, WAIT, added
 
@@ -260,6 +261,19 @@ def test_dead_letters_are_read_replayed_and_discarded(tenant):
     assert (again.status_code, again.headers["location"]) == (502, f"{JOBS}/{first}"), again.text
     replayed = tenant.post(f"{DEAD}/{first}/replay")
     assert (replayed.status_code, replayed.json()["url"]) == (202, f"{JOBS}/{first}")
+
+
+@pytest.mark.usefixtures("unbearable")
+def test_the_end_of_a_replayed_chunk_is_heard_of(tenant, openai_server, monkeypatch):
+    """Without a message of its own a wait would look again after five seconds, and stale."""
+    batch = tenant.post(BATCHES, json={"items": [add("fine"), add("unbearable")], "infer": False}, headers=WAIT).json()
+    chunk = f"{batch['job_id']}:0"
+    for name in ("LOOK", "RECHECK"):
+        monkeypatch.setattr(watching, name, 60.0)
+    openai_server.latency_ms = 300  # so that the wait begins before the end
+    again = tenant.post(f"{DEAD}/{chunk}/replay", headers={"Prefer": "wait=20"})
+    assert (again.status_code, again.json()["job_id"]) == (200, chunk), again.text
+    assert again.json()["status"] == "partially_succeeded"
 
 
 @pytest.mark.usefixtures("unbearable")

@@ -161,6 +161,19 @@ def test_all_streams_and_waits_share_one_connection(start_gateway, count):
     until(lambda: not any(subscriptions(gateway.settings)), seconds=DEADLINE)
 
 
+def test_a_wait_that_runs_out_tells_the_state_after_it(start_gateway):
+    gateway = start_gateway()
+    keys = Keys(gateway.settings.key_prefix)
+    key, _ = make_key(gateway.settings)
+    with gateway.http(key) as tenant, connect(gateway.settings.control_url, gateway.settings) as redis:
+        job = tenant.post(MEMORIES, json=BODY).json()
+        waiting = asked(gateway, key, job["url"], Prefer="wait=1")
+        until(lambda: any(subscriptions(gateway.settings)), seconds=DEADLINE)
+        redis.hset(keys.job(job["job_id"]), "status", "running")  # as a worker does
+        read_until(waiting, b'"running"')
+        waiting.close()
+
+
 def test_an_end_is_noticed_after_the_listener_lost_its_connection(start_gateway):
     gateway = start_gateway()
     key, _ = make_key(gateway.settings)

@@ -206,11 +206,8 @@ for place, ending in ipairs(to_end) do
     else
       finish(record, outcome, results, is_weak)
       ended_of[#ended_of + 1] = {lane, project, outcome.job, shard}
-      if job ~= record then
-        account(job, outcome)
-      else
-        redis.call('PUBLISH', channel_prefix .. outcome.job, outcome.status)
-      end
+      if job ~= record then account(job, outcome) end
+      redis.call('PUBLISH', channel_prefix .. outcome.job, outcome.status)  -- also a chunk's: one is replayed by itself
     end
     ended[1] = ended[1] + 1
   else
