@@ -19,8 +19,8 @@ Header = tuple[bytes, bytes]
 PROBLEM_JSON = "application/problem+json"
 # The page of each error: `GET /errors/<code>` of this gateway.
 ERROR_PAGES = "/errors/"
-# Details that are ids or words of ours. All other texts stay out: they might be a memory's.
-_SAFE_DETAILS = frozenset({"job_id", "memory_id", "conflict_id", "project", "allowed"})
+# Details that are ids, words of ours, or a provider's short code. All other texts stay out: they might be a memory's.
+_SAFE_DETAILS = frozenset({"job_id", "memory_id", "conflict_id", "project", "allowed", "provider_code"})
 _MOST_FIELDS = 20
 
 

@@ -259,6 +259,7 @@ def test_dead_letters_are_read_replayed_and_discarded(tenant):
     problem(tenant.get(f"{DEAD}/{uuid.uuid4()}"), 404, "JOB_NOT_FOUND")
     again = tenant.post(f"{DEAD}/{first}/replay", headers=WAIT)
     assert (again.status_code, again.headers["location"]) == (502, f"{JOBS}/{first}"), again.text
+    assert again.json()["details"] == {"status": 400, "provider_code": "content_policy_violation"}  # see the advice
     replayed = tenant.post(f"{DEAD}/{first}/replay")
     assert (replayed.status_code, replayed.json()["url"]) == (202, f"{JOBS}/{first}")
 
