@@ -6,6 +6,7 @@ import pytest
 
 from emendo_client import AsyncMemoryClient, MemoryClient
 from emendo_client.errors import JobNotFoundError
+from emendo_client.exchanges import results
 from emendo_client.testing.openai_server.faults import Fault
 from tests.support.intake import account_of, added, drain_all, with_settings
 
@@ -134,12 +135,14 @@ def test_a_weak_batch_leaves_no_record_and_does_its_work(services, client):
     assert list(services.control.scan_iter(f"{services.keys.job(job.id)}*")) == []
 
 
-async def test_results_are_read_page_by_page_in_order(services, client):
+async def test_results_are_read_page_by_page_in_order(services, client, monkeypatch):
+    monkeypatch.setattr(results, "_ITEMS_AT_A_TIME", 7)  # the texts of a page are read in several round trips
     with_settings(services, client, chunk_items=1)
     ids = batch_added(services, client, 45)
     job = client.batch_update([{"memory_id": memory_id, "metadata": {"n": 1}} for memory_id in ids])
     drain_all(services)
     assert [item.memory_id for item in job.results()] == ids
+    assert [item.memory for item in job.results()] == [f"fact {n}" for n in range(45)]
     assert job.wait(1, with_results=False).results == []
     async with AsyncMemoryClient(services.settings) as asynchronous:
         handle = await asynchronous.job(job.id)

@@ -19,7 +19,7 @@ from emendo_workers.jobs.operations import Update
 from emendo_workers.memories import apply
 from emendo_workers.memories.commit import MAX_REMOVED_KEYS
 from tests.support.failover import Replica
-from tests.support.intake import added, drain, drain_all, finish, shard_of_job
+from tests.support.intake import added, bring_back, drain, drain_all, finish, put_aside, shard_of_job
 
 
 def vector_of(services, memory_id):
@@ -142,6 +142,17 @@ def test_a_commit_that_does_not_know_of_a_space_changes_nothing(services, client
     memory_id = added(services, client)
     assert commit(services, memory_id, based_on=1, job_id="x", text="wrong", spaces="another") == b"stale"
     assert client.get(memory_id).memory == "I dislike seafood."
+
+
+def test_a_late_update_of_a_deleted_memory_shows_no_text(services, client):
+    memory_id = added(services, client)
+    late = client.update(memory_id, "hidden")
+    put_aside(services, memory_id, late)
+    drain(services, client.delete(memory_id))
+    bring_back(services, late)
+    (item,) = late.wait(1).results
+    assert (item.event, item.memory) == ("UPDATE", None)
+    assert client.history(memory_id)[-1].new_memory == "hidden", "a restore would bring it back"
 
 
 def test_a_job_that_was_applied_is_not_applied_again(services, client):
