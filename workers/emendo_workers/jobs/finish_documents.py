@@ -26,7 +26,7 @@ def finish_documents(outcome: Outcome) -> tuple[str, str]:
         if settled:
             document["settled"] = compact_json(outcome.results)
     if work.is_chunk:
-        failed = outcome.failed_items
+        failed = len(outcome.failures)
         document |= {"succeeded": len(settled) - failed, "failed": failed}
     is_dead = outcome.is_dead
     if outcome.feed:

@@ -13,7 +13,8 @@ from emendo_workers.jobs.work import Work
 _REFUSALS = frozenset(code.value for code in ErrorCode if not code.is_replayable)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: every operation makes one.
+@dataclass(slots=True)
 class ItemOutcome:
     """The outcome of one operation: a result, an error, both, or neither.
 
@@ -87,16 +88,18 @@ class Outcome:
     behind: str = ""
 
     @property
-    def failed_items(self) -> int:
-        """How many items ended in an error."""
-        return sum(bool(item and item.get("error")) for item in self.results)
+    def failures(self) -> list[Document]:
+        """The items that ended in an error."""
+        return [item for item in self.results if item and item.get("error")]
 
     @property
     def is_dead(self) -> bool:
         """True when there is something to replay; a re-embedding looks at its failures again by itself."""
+        if not self.status.is_final or not (failures := self.failures):
+            return False
         if self.work.operations and isinstance(self.work.operations[0], Embed):
             return False
-        return self.status.is_final and any(is_replayable(item) for item in self.results)
+        return any(is_replayable(item) for item in failures)
 
     @property
     def memories(self) -> list[str]:

@@ -17,6 +17,8 @@ from emendo_workers.jobs.outcomes import ItemOutcome, Outcome, cancelled_error, 
 from emendo_workers.jobs.redaction import redacted, without_content
 from emendo_workers.jobs.work import Work
 
+_DONE = retry.RetryDecision(retry=False)
+
 
 def settle(work: Work, items: list[ItemOutcome], settings: Settings, rng: random.Random) -> Outcome:
     """The attempt's outcome: the job is retried while an item may yet succeed, and otherwise done.
@@ -65,7 +67,7 @@ def settle(work: Work, items: list[ItemOutcome], settings: Settings, rng: random
         return _cancelled(work)
     failures = [item.error for item in items if item.error is not None]
     outcome = Outcome(work, JobStatus.SUCCEEDED, results, error=failures[0] if failures else None, feed=feed)
-    if outcome.failed_items:
+    if outcome.failures:
         outcome.status = _failed_status(results)
         outcome.payload = _payload_without_erased(work, results)
     return outcome
@@ -126,7 +128,7 @@ def _decision(item: ItemOutcome, attempts: int, settings: Settings, rng: random.
         return retry.decide(item.error, attempts, settings, rng)
     if item.busy:
         return retry.busy()
-    return retry.hand_over() if item.handed_over else retry.RetryDecision(retry=False)
+    return retry.hand_over() if item.handed_over else _DONE
 
 
 def _payload_without_settled(work: Work, results: list[Document | None]) -> str:

@@ -57,6 +57,7 @@ class Work:
         cancelled: the batch was cancelled before this chunk began.
         is_first: no attempt at it began before.
         first_began: when the first attempt began (microseconds); None if this is it.
+        job_id: the job's; a chunk has its batch job's.
         trace: the record's `traceparent` and `tracestate`; empty where it has none, or nobody asked for them.
         attempt: the attempt's token; the record keeps it until the attempt ends or another one begins.
     """
@@ -78,11 +79,10 @@ class Work:
     strong: bool = False
     inbox: str = ""
     trace: tuple[str, str] = ("", "")
+    job_id: str = field(init=False)
 
-    @property
-    def job_id(self) -> str:
-        """The job's id; a chunk gives its batch job's."""
-        return job_of(self.record_id)
+    def __post_init__(self) -> None:
+        self.job_id = job_of(self.record_id)
 
     @property
     def is_chunk(self) -> bool:
@@ -102,6 +102,8 @@ class Work:
     @property
     def waiting(self) -> list[Operation]:
         """The operations this attempt is about."""
+        if not self.settled:
+            return list(self.operations)
         return [operation for index, operation in enumerate(self.operations) if index not in self.settled]
 
     def rewritten(self, head: Document, documents: list[Document]) -> Work:

@@ -35,6 +35,8 @@ def space_fields(changes: Sequence[Change], vectors: Vectors, spaces: Spaces) ->
     """The hash fields to set and to remove when the commit changes the listing; usually it does not."""
     if len(vectors) == 1 and vectors[0][0].name == spaces.listed:
         return [], []
+    if not vectors and changes[-1].after.hash == changes[0].before.hash:
+        return [], []
     listed = listed_after(changes, vectors, spaces)
     value = spaces_value(listed)
     if value == spaces.listed:

@@ -29,6 +29,7 @@ class Decider:
         self._store = store
         self._merger = merger
         self._merged_texts = MergedTexts() if store.settings.has_chat_model else None
+        self._now = 0
 
     def decide(self, memories: Sequence[MemoryChanges], commit_id: str) -> None:
         """Fills in `changes` and `unchanged` of memories that are open.
@@ -37,6 +38,7 @@ class Decider:
             memories: of one round.
             commit_id: of the commits that this round will make.
         """
+        self._now = self._time()  # one time for all: reading the clock for each operation is no more exact
         for memory in memories:
             assert memory.state is not None  # it is open
             state, memory.changes, memory.unchanged = memory.state, [], []
@@ -66,7 +68,7 @@ class Decider:
                     state,
                     operation,
                     snapshot=self._snapshot(memory, state, operation),
-                    now=int(self._store.data_time() * 1_000_000),
+                    now=self._now,
                     metadata_limit=self._store.settings.max_metadata_bytes,
                     shared_scopes=self._store.settings.inference_shared_scopes,
                     pending=memory.pending_for(operation),
@@ -76,6 +78,11 @@ class Decider:
                 if self._merger is None or self._merged_texts is None:
                     raise
                 self._merged_texts.found[question.texts] = self._merger.merge(question.texts)
+                self._now = self._time()
+
+    def _time(self) -> int:
+        """Microseconds by the clock that decides what has expired."""
+        return int(self._store.data_time() * 1_000_000)
 
     def _snapshot(self, memory: MemoryChanges, state: MemoryState, operation: Operation) -> Snapshot | None:
         """The earlier state an operation refers to: decided in this round, or in the history."""

@@ -42,7 +42,9 @@ def _needs_vector(memory: MemoryChanges, space: SpaceRecord) -> bool:
         return False
     if last.after.hash != first.before.hash:
         return True
-    return not last.after.is_deleted and space.name not in listed_spaces(memory.listed)
+    if last.after.is_deleted or space.name == memory.listed:  # most memories have one space
+        return False
+    return space.name not in listed_spaces(memory.listed)
 
 
 def _text_writer(changes: Sequence[Change]) -> Change:

@@ -10,15 +10,15 @@ from emendo_client.records.memories import DAMAGES
 from emendo_config.json_codec import read_json
 from emendo_config.spaces.registry import SpaceRecord, registered_spaces
 from emendo_config.store import scripts
-from emendo_config.store.formats import Applied, listed_spaces, parse_applied
+from emendo_config.store.formats import listed_spaces, parse_applied
 from emendo_config.store.pipeline import as_text
-from emendo_workers.jobs.operations import Operation, PendingDelete, PendingUpdate, Resolve
+from emendo_workers.jobs.operations import PendingDelete, PendingUpdate, Resolve
 from emendo_workers.jobs.outcomes import ItemOutcome, cancelled_error
 from emendo_workers.memories.change import applied_result
 from emendo_workers.memories.history import effect_of
 from emendo_workers.memories.space_catch_up import SpaceCatchUp
-from emendo_workers.memories.state import MemoryState, parse_damaged, parse_state
-from emendo_workers.memories.steps.memory_changes import MemoryChanges
+from emendo_workers.memories.state import parse_damaged, parse_state
+from emendo_workers.memories.steps.memory_changes import NEEDS_PENDING, MemoryChanges
 from emendo_workers.memories.three_way_merge import repeats
 from emendo_workers.store import Store
 
@@ -66,6 +66,7 @@ def open_memories(store: Store, memories: Sequence[MemoryChanges], token: str, c
         ],
     )
     spaces = registered_spaces(registry, store.settings)
+    forgotten = _forgotten_until(store)
     for memory, read in zip(memories, scripts.open_memory.replies(replies), strict=True):
         if read is None:
             memory.end_busy()
@@ -80,7 +81,9 @@ def open_memories(store: Store, memories: Sequence[MemoryChanges], token: str, c
             damage = without_content(error)
         for operation, stored in zip(list(memory.waiting), read.applied, strict=True):
             text = as_text(stored)
-            applied = parse_applied(text) if text else _forgotten_effect(store, operation, state)
+            applied = parse_applied(text) if text else None
+            if applied is None and state.version and operation.submitted <= forgotten:
+                applied = effect_of(store, operation)
             if applied is not None and applied.is_cancelled:
                 memory.end(ItemOutcome(operation, error=cancelled_error()))
             elif applied is not None:
@@ -94,16 +97,18 @@ def open_memories(store: Store, memories: Sequence[MemoryChanges], token: str, c
     return Opened(spaces, opened)
 
 
-def _forgotten_effect(store: Store, operation: Operation, state: MemoryState) -> Applied | None:
-    """The effect of an operation whose applied key has expired, as the history has it."""
+def _forgotten_until(store: Store) -> float:
+    """The submission time (microseconds) up to which an operation's applied key may have expired.
+
+    The history has the effect of such an operation.
+    """
     kept = store.settings.job_ttl - min(_EXPIRY_MARGIN, _MARGIN_SHARE * store.settings.job_ttl)
-    if not state.version or operation.submitted > (store.control_time() - kept) * 1_000_000:
-        return None
-    return effect_of(store, operation)
+    return (store.control_time() - kept) * 1_000_000
 
 
 def _read_pending(store: Store, memories: Sequence[MemoryChanges]) -> None:
     """Reads the submissions that wait for a person, where an operation needs them."""
+    memories = [memory for memory in memories if any(isinstance(each, NEEDS_PENDING) for each in memory.waiting)]
     asked = [
         (memory, marks)
         for memory in memories
