@@ -18,6 +18,7 @@ from emendo_config.json_codec import compact_json, read_json
 from emendo_config.settings import Settings
 from emendo_config.store import format_versions
 from emendo_config.store.keys import Keys
+from emendo_config.store.pipeline import as_text
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -171,6 +172,21 @@ def read_registry(redis: Redis, keys: Keys) -> tuple[SpaceRecord, ...]:
     """The registered spaces, the oldest first; none in a store nobody has written to yet."""
     fields: Any = redis.hgetall(keys.spaces)
     return parse_registry(fields)
+
+
+def require_registry(redis: Redis, keys: Keys) -> None:
+    """Checks that the registry's key, if there is one, holds a registry.
+
+    Raises:
+        ConfigurationError: (SPACES_UNREADABLE) it is of another type.
+    """
+    kind = as_text(redis.type(keys.spaces))
+    if kind not in ("hash", "none"):
+        raise ConfigurationError(
+            f"the registry of embedding spaces cannot be read: its key is of type {kind}",
+            error_code=ErrorCode.SPACES_UNREADABLE,
+            suggestion=f"restore {keys.spaces} from a backup; docs/design.md describes the registry",
+        )
 
 
 def save_space(redis: Redis, keys: Keys, record: SpaceRecord) -> None:

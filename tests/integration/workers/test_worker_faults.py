@@ -25,7 +25,7 @@ def sane(settings, services):
     made.stop()
 
 
-@pytest.fixture(params=["revoked key", "missing provider", "unreadable registry"])
+@pytest.fixture(params=["revoked key", "missing provider", "unreadable registry", "registry of another type"])
 def spoil(request, services, openai_server):
     """A fault: what begins it, what ends it, its code."""
     data, keys = services.data, services.keys
@@ -36,6 +36,11 @@ def spoil(request, services, openai_server):
     elif request.param == "missing provider":
         begin, end = lambda: save_space(data, keys, OTHER), lambda: remove_space(data, keys, OTHER.name)
         code = "PROVIDER_MISSING"
+    elif request.param == "registry of another type":
+        kept = data.dump(keys.spaces)
+        begin = lambda: data.pipeline().delete(keys.spaces).set(keys.spaces, "text", px=60_000).execute()  # noqa: E731
+        end = lambda: data.restore(keys.spaces, 0, kept, replace=True)  # noqa: E731  # as the others
+        code = "SPACES_UNREADABLE"
     else:
         begin, end = lambda: data.hset(keys.spaces, "later", '{"new": 1}'), lambda: data.hdel(keys.spaces, "later")
         code = "SPACES_UNREADABLE"

@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from emendo_client.errors import from_document
 from emendo_client.records.memories import DAMAGES
 from emendo_config import metric_families as metrics
-from emendo_config.spaces.registry import SpaceRecord
+from emendo_config.spaces.registry import SpaceRecord, require_registry
 from emendo_config.store import scripts
 from emendo_workers.jobs.operations import Invalid, Operation
 from emendo_workers.jobs.outcomes import ItemOutcome
@@ -102,6 +102,9 @@ class _Rounds:
         """Takes the rounds; of many memories, one that cannot be read or written fails alone.
 
         Halves are tried until it is found. A commit whose answer was lost is found by its applied key.
+
+        Raises:
+            ConfigurationError: (SPACES_UNREADABLE) no memory is at fault, but the registry of spaces.
         """
         try:
             self._take_rounds(memories)
@@ -109,6 +112,7 @@ class _Rounds:
             left = [memory for memory in memories if memory.waiting]
             if is_away(error) or not left:
                 raise
+            require_registry(self._services.data, self._services.keys)
             if len(left) == 1:
                 logger.exception("a memory cannot be read or written", extra={"memory": left[0].memory_id})
                 left[0].end_failed(failure_of(error))
