@@ -13,8 +13,9 @@ from emendo_config import GatewaySettings
 from emendo_gateway.admission.asgi import CLOSE
 from emendo_gateway.admission.kinds import Kind, kind_of
 from emendo_gateway.admission.lanes import Lanes
-from emendo_gateway.callers import begin, state_of
+from emendo_gateway.callers import Caller, begin, state_of
 from emendo_gateway.native.parameters import _seconds_to_wait
+from tests.support.patience import PATIENCE
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 END = {"type": "http.response.body", "body": b"x"}
@@ -244,3 +245,120 @@ async def test_a_body_that_is_refused_takes_no_room():
         await gate(request(method="POST", headers=[(b"transfer-encoding", b"chunked")]), body, None)
     assert refused.value.error_code == "BODY_TOO_LARGE"
     assert gate._bodies._buffered == 0, "what was refused takes no room"
+
+
+def waiting(project="acme", method="GET"):
+    """A request that waits."""
+    scope = request(method=method, headers=[(b"prefer", b"wait=9")])
+    state_of(scope).caller = Caller(project, "write")
+    return scope
+
+
+async def silent():
+    await asyncio.Event().wait()
+
+
+async def at_once(message):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("scope", "places"),
+    [(request, 1), (lambda: request(method="DELETE"), 2), (waiting, 3)],
+    ids=["reads", "writes", "waits"],
+)
+async def test_each_kind_has_places_of_its_own_number(scope, places):
+    works, ends = [], asyncio.Event()
+
+    async def app(*_):
+        works.append(1)
+        await ends.wait()
+
+    gate = Lanes(app, GatewaySettings(max_reads=1, max_writes=2, max_waits=3, max_queue_seconds=0.0))
+    tasks = [asyncio.create_task(gate(scope(), silent, at_once)) for _ in range(9)]
+    ended, _ = await asyncio.wait(tasks[places:])
+    assert {each.exception().error_code for each in ended} == {"OVERLOADED"}
+    assert len(works) == places
+    ends.set()
+    await asyncio.gather(*tasks[:places])
+
+
+async def test_a_wait_keeps_its_place_to_the_end_of_its_answer():
+    begun, ends = asyncio.Event(), asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send(START)
+        begun.set()
+        await ends.wait()
+        await send(END)
+
+    gate = lanes(app)
+    first = asyncio.create_task(gate(waiting(), silent, at_once))
+    await begun.wait()
+    with pytest.raises(TransientError):
+        await gate(waiting(), silent, at_once)
+    ends.set()
+    await first
+    await gate(waiting(), silent, at_once)
+
+
+@pytest.mark.parametrize("when", ["its body comes", "it waits"])
+async def test_a_client_that_goes_leaves_quietly_and_at_once(when):
+    ended = []
+
+    async def app(*_):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(1)
+
+    gate = lanes(app)
+    for _ in range(2):  # its place is free
+        scope = waiting(method="POST")
+        if when == "its body comes":
+            scope["headers"].append((b"content-length", b"9"))
+        await gate(scope, nothing, at_once)
+    assert ended == ([] if when == "its body comes" else [1, 1])
+
+
+async def test_who_waited_for_a_place_takes_one_only():
+    works, ends = asyncio.Event(), asyncio.Event()
+
+    async def app(*_):
+        works.set()
+        await ends.wait()
+
+    gate = Lanes(app, GatewaySettings(max_reads=1, max_queue_seconds=60.0))
+    first = asyncio.create_task(gate(request(), nothing, at_once))
+    await works.wait()
+    second = asyncio.create_task(gate(request(), nothing, at_once))
+    await asyncio.sleep(0)
+    ends.set()
+    await asyncio.wait_for(asyncio.gather(first, second), PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("most", "scope", "refused"),
+    [
+        (4, waiting, [False, False, True, True]),
+        (1, waiting, [False]),
+        (1, request, [False, False]),
+    ],
+    ids=["half", "at least one", "no waits"],
+)
+async def test_beside_a_neighbour_a_project_has_half_of_the_waits(most, scope, refused):
+    ends = asyncio.Event()
+
+    async def app(*_):
+        await ends.wait()
+
+    gate = Lanes(app, GatewaySettings(max_waits=most, max_queue_seconds=0.0))
+    neighbour = asyncio.create_task(gate(waiting("neighbour"), nothing, at_once))
+    await neighbour
+    tasks = [asyncio.create_task(gate(scope(), silent, at_once)) for _ in refused]
+    for _ in range(9):
+        await asyncio.sleep(0)
+    assert [each.done() for each in tasks] == refused
+    ends.set()
+    told = await asyncio.gather(*tasks, return_exceptions=True)
+    assert ["half of the waits" in str(each) for each in told] == refused
