@@ -44,6 +44,14 @@ def test_both_dialects_tell_the_same():
     }
 
 
+@pytest.mark.parametrize("code", ErrorCode)
+def test_a_title_and_an_advice_are_plain_text(code):
+    found = problem_of(EmendoError("x", error_code=code))
+    assert found.title
+    assert found.advice == code.advice.replace("`", "")
+    assert "`" not in found.title
+
+
 def test_details_are_ids_and_numbers():
     safe = {"job_id": "j", "memory_id": "m", "conflict_id": "c", "project": "p", "allowed": "a"}
     plain = {"current_version": None, "count": 1, "share": 0.5, "is_first": True}
