@@ -223,7 +223,7 @@ def _text(fields: list[bytes]) -> str:
 def _bucket(address: str) -> str:
     """The name under which failures are counted: an address, or the network that one IPv6 customer gets."""
     try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return "unknown"
     if isinstance(parsed, ipaddress.IPv4Address):

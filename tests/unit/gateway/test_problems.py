@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from emendo_client.errors import EmendoError, ValidationError
+from emendo_client.errors import EmendoError, NetworkError, ValidationError
 from emendo_config.error_codes import ErrorCode
 from emendo_gateway.callers import RequestState
 from emendo_gateway.problems.problem import problem_of
@@ -50,6 +50,11 @@ def test_a_title_and_an_advice_are_plain_text(code):
     assert found.title
     assert found.advice == code.advice.replace("`", "")
     assert "`" not in found.title
+
+
+def test_an_answer_has_the_fields_of_its_problem_and_members_of_its_own():
+    document, fields = told(problem_of(NetworkError("away"), headers=((b"allow", b"GET"),), url="/x"))
+    assert (fields[b"allow"], fields[b"retry-after"], document["url"]) == (b"GET", b"2", "/x")
 
 
 def test_details_are_ids_and_numbers():
