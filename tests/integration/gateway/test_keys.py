@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from emendo_client.errors import AuthenticationError, NetworkError, RateLimitError
+from emendo_client.errors import AuthenticationError, RateLimitError
 from emendo_config import Keys
 from emendo_config.errors import ConfigurationError
 from emendo_config.gateway_settings import GatewaySettings, is_loopback
@@ -19,7 +19,6 @@ from emendo_gateway.keys import authentication, records
 from emendo_gateway.rates import Rates
 from tests.integration.gateway.conftest import problem
 from tests.support.gateway import browser, make_key, on_control
-from tests.support.patience import PATIENCE
 
 MEMORIES = "/api/v1/memories"
 JOB = "/api/v1/jobs/none"
@@ -153,57 +152,6 @@ async def test_requests_of_one_moment_ask_for_their_key_once(emendo_settings):
         callers = await asyncio.gather(*calls)
     assert {caller.project for caller in callers} == {"acme"}
     assert len(asked) == 2  # for the key, and to note its use
-
-
-async def test_requests_of_one_moment_have_each_a_place_and_share_round_trips(emendo_settings):
-    keys = Keys(emendo_settings.key_prefix)
-    async with (
-        connect_async(emendo_settings.control_url, emendo_settings) as one,
-        connect_async(emendo_settings.control_url, emendo_settings) as other,
-    ):
-        gateways = [Rates(one, keys), Rates(other, keys)]
-        before = (await one.info("commandstats")).get("cmdstat_incrby", {"calls": 0})["calls"]
-        used = await asyncio.gather(*(gateways[number % 2].count("requests", "key", 150) for number in range(200)))
-        asked = (await one.info("commandstats"))["cmdstat_incrby"]["calls"] - before
-    within = [each.remaining for each in used if each.is_within]
-    assert sorted(within) == list(range(150)), "two requests had one place, or a place was given to none"
-    assert asked <= 4, "each request was counted by itself"
-
-
-async def test_a_request_whose_client_goes_away_keeps_nobody_from_being_counted(emendo_settings):
-    async with connect_async(emendo_settings.control_url, emendo_settings) as connection:
-        rates = Rates(connection, Keys(emendo_settings.key_prefix))
-        first, *others = [asyncio.ensure_future(rates.count("requests", "key", 10)) for _ in range(5)]
-        await asyncio.sleep(0)
-        first.cancel()
-        used = await asyncio.gather(*others)
-    assert [each.remaining for each in used] == [9, 8, 7, 6], "a place is given to nobody"
-
-
-async def test_a_count_that_is_ended_leaves_nobody_waiting(emendo_settings, monkeypatch):
-    async with connect_async(emendo_settings.control_url, emendo_settings) as connection:
-        rates = Rates(connection, Keys(emendo_settings.key_prefix))
-        asked = [asyncio.ensure_future(rates.count("requests", "key", 10)) for _ in range(3)]
-        await asyncio.sleep(0)
-        for task in list(rates._counting):
-            await asyncio.sleep(0)
-            task.cancel()
-        async with asyncio.timeout(PATIENCE):
-            ended = await asyncio.gather(*asked, return_exceptions=True)
-        assert {type(each) for each in ended} == {asyncio.CancelledError}
-        monkeypatch.setattr("emendo_gateway.rates._MOST_KNOWN", 3)
-        for number in range(9):
-            await rates.count("requests", f"key {number}", 10)
-        assert len(rates._ends) <= 3
-
-
-async def test_an_error_is_told_to_each_request_that_was_to_be_counted(emendo_settings):
-    keys = Keys(emendo_settings.key_prefix)
-    gone = emendo_settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
-    async with connect_async(gone.redis_url, gone) as connection:
-        rates = Rates(connection, keys)
-        found = await asyncio.gather(*(rates.count("requests", "key", 10) for _ in range(5)), return_exceptions=True)
-    assert [type(each) for each in found] == [NetworkError] * 5
 
 
 async def test_wrong_keys_of_one_moment_do_not_pass_the_limit_together(emendo_settings):

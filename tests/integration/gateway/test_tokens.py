@@ -295,7 +295,7 @@ def test_while_the_keys_are_away_known_ones_open_and_none_opens_by_mistake(start
     monkeypatch.setattr(issuer_keys, "INTERVAL", 0.0)
     first = issuer.add()
     issuer.fault = fault
-    with start() as http:
+    with start(failed_logins_per_minute=1) as http:  # none of these is one
         with monkeypatch.context() as patience:
             patience.setattr(issuer_keys, "TIMEOUT", 0.5 if fault == "slow" else 60.0)
             answer = asked(http, issuer.token(first))

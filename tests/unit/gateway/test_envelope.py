@@ -1,4 +1,4 @@
-"""What every request and answer has: the method that is worked, the common fields, and one answer to an error."""
+"""HEAD is worked as GET, an answer has its common fields once, and an error is answered once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ END = {"type": "http.response.body", "body": b"{}"}
 
 
 async def answered(app, method="GET", path="/api/v1/memories", kind="http"):
-    """What is sent, and the errors that were noticed."""
+    """The messages that are sent, and the errors that were noticed."""
     sent, noticed = [], []
 
     async def send(message):

@@ -6,6 +6,7 @@ import pytest
 
 from emendo_config import GatewaySettings
 from emendo_gateway.admission.kinds import Kind, is_open, is_reading, kind_of
+from emendo_gateway.callers import dialect_of
 
 MEMORIES = "/api/v1/memories"
 
@@ -54,6 +55,24 @@ def request(method: str, path: str, prefer: str = "", client: str = "10.0.0.9"):
 def test_a_request_has_a_lane_and_needs_a_scope(method, path, kind, reads):
     scope = request(method, path)
     assert (kind_of(scope), is_reading(scope)) == (kind, reads)
+
+
+@pytest.mark.parametrize(
+    ("path", "dialect"),
+    [
+        ("/v1/ping/", "mem0"),
+        ("/v2/profiles/a/", "mem0"),
+        ("/v3/memories/", "mem0"),
+        ("/v4/memories/", "native"),
+        ("/api/v1/webhooks/a/", "mem0"),
+        ("/api/v1/orgs/a/", "mem0"),
+        ("/api/v1/memories/", "native"),
+        ("/health", "native"),
+        ("/x/v1/", "native"),
+    ],
+)
+def test_errors_are_told_in_the_words_of_the_paths_clients(path, dialect):
+    assert dialect_of(path) == dialect
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ def failure(kind="missing", *where, message="Input should be a number"):
             [("body." + "x" * 100, "Input should be a number")],
         ),
         ([failure("float", "a"), failure("float", "b")], True, "VALIDATION", [("a", ...), ("b", ...)]),
+        ([failure("float", "body")], True, "VALIDATION", [("body", ...)]),
         ([failure("float", "body")], False, "UNSUPPORTED_MEDIA_TYPE", None),
         ([failure("missing", "body")], False, "VALIDATION", [("body", "is missing")]),
         ([failure("float", "query", "a")], False, "VALIDATION", [("query.a", ...)]),

@@ -17,7 +17,7 @@ from emendo_gateway.problems.problem import problem_of
         (errors.TransientError("busy", error_code=ErrorCode.OVERLOADED), 503, b"2"),
         (errors.NetworkError("away"), 503, b"2"),
         (errors.RateLimitError("slowly", error_code=ErrorCode.TOO_MANY_REQUESTS, retry_after=7.2), 429, b"8"),
-        (errors.RateLimitError("slowly", error_code=ErrorCode.TOO_MANY_REQUESTS, retry_after=0.2), 429, b"1"),
+        (errors.RateLimitError("slowly", error_code=ErrorCode.TOO_MANY_REQUESTS, retry_after=0.0005), 429, b"1"),
         (errors.RateLimitError("slowly", error_code=ErrorCode.TOO_MANY_REQUESTS, retry_after=9e9), 429, b"3600"),
         (errors.RateLimitError("slowly", error_code=ErrorCode.TOO_MANY_REQUESTS), 429, b"5"),
         (errors.TransientError("slow", error_code=ErrorCode.REQUEST_TIMEOUT), 504, b"2"),
