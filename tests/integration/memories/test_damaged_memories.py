@@ -98,9 +98,10 @@ def test_a_damaged_memory_can_be_erased(services, client, field, value):
     assert again.wait(1).results[0].event is None
 
 
-def test_a_user_is_erased_though_one_of_the_memories_is_damaged(services, client):
+@pytest.mark.parametrize(("field", "value"), [("metadata", b"{"), ("id", b"\xff"), ("id", b"another")], ids=repr)
+def test_a_user_is_erased_though_one_of_the_memories_is_damaged(services, client, field, value):
     ids = [added(services, client, f"{SECRET} {n}", user_id=OWNER) for n in range(3)]
-    services.data.hset(services.keys.memory(ids[1]), "metadata", b"{")
+    services.data.hset(services.keys.memory(ids[1]), field, value)
     assert finished(services, client.erase_user(OWNER)).results[0].erased["memories"] == 3
     assert_nothing_is_left(services, OWNER)
 

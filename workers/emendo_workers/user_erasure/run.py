@@ -75,10 +75,10 @@ def _memories(store: Store, project: str, operation: EraseUser) -> list[str]:
     reply: Any = store.data.execute_command(
         *("FT.SEARCH", store.keys.index_alias, wanted.clauses_only),
         *("PARAMS", len(wanted.parameters), *wanted.parameters),
-        *("LIMIT", 0, _MEMORIES + len(operation.failed), "RETURN", 1, "id"),
+        *("LIMIT", 0, _MEMORIES + len(operation.failed), "NOCONTENT"),
         *("TIMEOUT", 0, "DIALECT", 2),  # by default a search ends after half a second, with what it has found
     )
-    ids = [as_text(flat[1]) for flat in reply[2::2] if flat]
+    ids = [found for key in reply[1:] if (found := store.keys.memory_id(as_text(key)))]  # a damaged one tells another
     ids = [each for each in dict.fromkeys([*operation.unfinished, *ids]) if each not in operation.failed]
     return ids or _abandoned(store, project, operation.user_id)
 
