@@ -54,7 +54,7 @@ def _all_ids(keys: Keys, wanted: Filter, query: str) -> Exchange[list[str]]:
             (
                 *("FT.AGGREGATE", keys.index_alias, query, *wanted.only),
                 *("PARAMS", len(wanted.parameters), *wanted.parameters),
-                *("LOAD", 1, "@id", "WITHCURSOR", "COUNT", _PAGE, "DIALECT", 2),
+                *("LOAD", 1, "@__key", "WITHCURSOR", "COUNT", _PAGE, "DIALECT", 2),
             ),
         ],
     )
@@ -68,7 +68,8 @@ def _all_ids(keys: Keys, wanted: Filter, query: str) -> Exchange[list[str]]:
     found: dict[str, None] = {}
     while True:
         rows, cursor = reply
-        found |= dict.fromkeys(as_text(row[1]) for row in rows[1:])
+        # The key decides: the id in a damaged memory may be another one's.
+        found |= dict.fromkeys(each for row in rows[1:] if (each := keys.memory_id(as_text(row[1]))))
         if not cursor:
             return list(found)
         (reply,) = yield RoundTrip("data", [("FT.CURSOR", "READ", keys.index_alias, cursor, "COUNT", _PAGE)])

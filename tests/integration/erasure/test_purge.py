@@ -146,7 +146,7 @@ def test_a_memory_that_changes_between_two_pages_is_found_once(services, client,
         replies = [services.data.execute_command(*each) for each in commands]
         if commands[-1][0] == "FT.AGGREGATE":
             first_page, _ = replies[-1]
-            shown.extend(row[row.index(b"id") + 1].decode() for row in first_page[1:])
+            shown.extend(services.keys.memory_id(row[1].decode()) for row in first_page[1:])
             for memory_id in shown:  # Redis puts them at the end of its index
                 services.data.hset(services.keys.memory(memory_id), "actor_id", "somebody")
         return replies

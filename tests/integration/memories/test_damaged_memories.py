@@ -106,6 +106,15 @@ def test_a_user_is_erased_though_one_of_the_memories_is_damaged(services, client
     assert_nothing_is_left(services, OWNER)
 
 
+def test_what_deletes_a_scope_goes_by_the_keys_of_its_memories(services, client):
+    theirs, kept = added(services, client, SECRET, user_id=OWNER), added(services, client, "of somebody else")
+    services.data.hset(services.keys.memory(theirs), "id", kept)
+    client.delete_all(OWNER, hard=True)
+    drain_all(services)
+    assert_nothing_is_left(services, OWNER)
+    assert client.get(kept).memory == "of somebody else"
+
+
 def test_a_memory_that_cannot_be_erased_is_told_and_keeps_no_other(services, client):
     ids = [added(services, client, f"{SECRET} {n}", user_id=OWNER) for n in range(3)]
     services.data.hset(services.keys.memory(ids[1]), "version", b"x")
