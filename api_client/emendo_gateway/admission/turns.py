@@ -41,7 +41,7 @@ class Turns:
 
     def _next(self) -> None:
         """Begins the next turn of the loop; called in each one as long as requests begin."""
-        if self._left == self._each and not self._waiting:
+        if self._left == self._each:  # then nobody waits
             self._is_counting = False
             return
         self._left = self._each

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 
 import pytest
 
-from emendo_client.errors import AuthenticationError, RateLimitError
 from emendo_config import Keys
 from emendo_config.errors import ConfigurationError
 from emendo_config.gateway_settings import GatewaySettings, is_loopback
-from emendo_config.store.connections import connect, connect_async
-from emendo_config.store.scripts import run_async
-from emendo_gateway.callers import Caller
+from emendo_config.store.connections import connect
 from emendo_gateway.keys import authentication, records
-from emendo_gateway.rates import Rates
 from tests.integration.gateway.conftest import problem
 from tests.support.gateway import browser, make_key, on_control
 
@@ -135,44 +130,6 @@ def test_a_revoked_key_opens_nothing_once_it_is_forgotten(cli, emendo_settings, 
 
 def test_a_key_is_remembered_for_five_seconds_at_most():
     assert 0 < authentication.REMEMBERED <= 5
-
-
-async def test_requests_of_one_moment_ask_for_their_key_once(emendo_settings):
-    """Each question takes a connection: a thousand waits that begin together would use up the pool."""
-    asked = []
-    keys, (key, _) = Keys(emendo_settings.key_prefix), make_key(emendo_settings)
-    async with connect_async(emendo_settings.control_url, emendo_settings) as connection:
-
-        async def control(commands):
-            asked.append(commands)
-            return await run_async(connection, commands)
-
-        authenticator = authentication.Authenticator(control, keys, Rates(connection, keys), 30)
-        calls = [authenticator.caller([f"Bearer {key}".encode()], "127.0.0.1") for _ in range(100)]
-        callers = await asyncio.gather(*calls)
-    assert {caller.project for caller in callers} == {"acme"}
-    assert len(asked) == 2  # for the key, and to note its use
-
-
-async def test_wrong_keys_of_one_moment_do_not_pass_the_limit_together(emendo_settings):
-    keys = Keys(emendo_settings.key_prefix)
-    right = [make_key(emendo_settings)[0] for _ in range(20)]
-    async with connect_async(emendo_settings.control_url, emendo_settings) as connection:
-
-        async def control(commands):
-            return await run_async(connection, commands)
-
-        authenticator = authentication.Authenticator(control, keys, Rates(connection, keys), 10)
-
-        async def ask(texts):
-            fields = [[f"Bearer {text}".encode()] for text in texts]
-            calls = (authenticator.caller(each, "192.0.2.7") for each in fields)
-            return [type(each) for each in await asyncio.gather(*calls, return_exceptions=True)]
-
-        assert set(await ask(right)) == {Caller}, "right keys are refused for one another's sake"
-        wrong = [f"em_{number:016x}_{'x' * 43}" for number in range(60)]
-        found = await ask(wrong)
-        assert (found.count(AuthenticationError), found.count(RateLimitError)) == (10, 50)
 
 
 def test_an_expired_key_opens_nothing_also_when_it_is_remembered(emendo_settings):

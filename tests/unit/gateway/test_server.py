@@ -62,6 +62,12 @@ def test_each_limit_of_a_connection_is_its_own_setting(limits):
     assert other.waiting is not connection.waiting, "one gateway would make room in another one"
 
 
+def test_a_server_that_is_stopped_ends(limits):
+    server = make_server(Settings(), GatewaySettings(), 0)
+    server.stop()
+    assert server.should_exit
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_gateway_and_the_server(limits, monkeypatch, number):
     server = make_server(Settings(), GatewaySettings(), 0)
