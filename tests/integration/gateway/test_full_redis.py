@@ -6,7 +6,9 @@ import pytest
 
 from emendo_client.testing.fixtures import settings_for
 from emendo_config import Keys
+from emendo_config.store.connections import connect_async
 from emendo_gateway.keys import records
+from emendo_gateway.rates import Rates
 from tests.support.gateway import browser, make_key, on_control
 from tests.support.intake import added, drain_all
 
@@ -48,3 +50,18 @@ def test_a_full_redis_lets_nobody_in_and_keys_are_revoked(services, client, full
         assert http.get("/api/v1/memories/x", headers={"Authorization": "Bearer em_wrong"}).status_code == 401
         on_control(services.settings, records.revoke(Keys(services.settings.key_prefix), record.id))
         assert http.get("/api/v1/memories/x", headers={"Authorization": f"Bearer {key}"}).status_code == 401
+
+
+async def test_a_full_redis_counts_nothing_and_keeps_the_limits(services, full, caplog):
+    async with connect_async(services.settings.control_url, services.settings) as connection:
+        rates = Rates(connection, services.keys)
+        for _ in range(2):
+            await rates.count("requests", "many", 2)
+        await rates.count("requests", "few", 2)
+        full()
+        many, few = await rates.count("requests", "many", 2), await rates.count("requests", "few", 2)
+        assert (many.is_within, many.remaining, many.is_counted) == (False, 0, False)
+        assert (few.is_within, few.remaining, few.is_counted) == (True, 1, False)
+        assert 0 < many.reset <= 60
+        await rates.give_back("requests", "many", 2)
+    assert "stays counted" in caplog.text

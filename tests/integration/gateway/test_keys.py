@@ -201,7 +201,7 @@ def test_wrong_keys_are_counted_by_address_and_a_known_key_still_opens(emendo_se
         assert [http.get(JOB, headers=wrong).status_code for _ in range(3)] == [401] * 3
         refused = http.get(JOB, headers=wrong)
         problem(refused, 429, "TOO_MANY_FAILED_LOGINS")
-        assert 1 <= int(refused.headers["retry-after"]) <= 120
+        assert 5 < int(refused.headers["retry-after"]) <= 60, "the time is not the window's"
         problem(http.get(JOB, headers=bearer(late)), 429, "TOO_MANY_FAILED_LOGINS")
         assert opens(http, key), "who is in stays in, whatever its neighbours send"
         problem(http.get(JOB), 401, "KEY_REFUSED")  # no key is no attempt

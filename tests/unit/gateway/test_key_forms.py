@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from emendo_client.errors import PermissionDeniedError
+from emendo_gateway.callers import Caller
 from emendo_gateway.keys.api_key import ApiKey, digest, is_key_id, new_key, read_key
 from emendo_gateway.keys.authentication import _bucket, _text
 
@@ -81,3 +83,17 @@ def test_a_key_ends_at_its_time(expires, revoked, now, state):
 )
 def test_a_wrong_key_is_counted_for_what_one_customer_gets(address, bucket):
     assert _bucket(address) == bucket
+
+
+@pytest.mark.parametrize(
+    ("scope", "allowed"), [("read", ["read"]), ("write", ["read", "write"]), ("admin", ["read", "write", "admin"])]
+)
+def test_a_scope_includes_those_before_it(scope, allowed):
+    def may(wanted: str) -> bool:
+        try:
+            Caller("acme", scope).require(wanted)
+        except PermissionDeniedError as error:
+            return error.error_code != "KEY_SCOPE"
+        return True
+
+    assert [each for each in ("read", "write", "admin") if may(each)] == allowed
