@@ -300,6 +300,7 @@ async def test_a_wait_keeps_its_place_to_the_end_of_its_answer():
     ends.set()
     await first
     await gate(waiting(), silent, at_once)
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "somebody still listens for the client"
 
 
 @pytest.mark.parametrize("when", ["its body comes", "it waits"])
