@@ -95,11 +95,11 @@ class Outcome:
     @property
     def is_dead(self) -> bool:
         """True when there is something to replay; a re-embedding looks at its failures again by itself."""
-        if not self.status.is_final or not (failures := self.failures):
+        if self.status is JobStatus.SUCCEEDED or not self.status.is_final:  # nearly every job has succeeded
             return False
         if self.work.operations and isinstance(self.work.operations[0], Embed):
             return False
-        return any(is_replayable(item) for item in failures)
+        return any(is_replayable(item) for item in self.failures)
 
     @property
     def memories(self) -> list[str]:

@@ -97,7 +97,7 @@ class Work:
     @property
     def is_inferred(self) -> bool:
         """True for a conversation, with or without a plan."""
-        return self.is_planned or any(isinstance(operation, Infer) for operation in self.operations)
+        return self.is_planned or Infer in map(type, self.operations)
 
     @property
     def waiting(self) -> list[Operation]:
@@ -148,14 +148,15 @@ def parse_work(entry: Entry, started: Started, attempt: str = "") -> Work:
         raise UnreadableRecordError("payload") from None
     if not _fit_together(operations):
         raise UnreadableRecordError("payload")
-    if not all(as_text(kind) in _KINDS[type(each)] for each in operations if type(each) in _KINDS):
+    kind_name = as_text(kind)
+    if not all(kind_name in _KINDS[each] for each in _KINDS.keys() & map(type, operations)):
         raise UnreadableRecordError("kind")
     if memory_id and PLANNED not in head and [each.memory_id for each in operations] != [as_text(memory_id)]:
         raise UnreadableRecordError("memory_id")
     return Work(
         record_id=record_id,
         entry=entry.id,
-        kind=as_text(kind),
+        kind=kind_name,
         project=owner,
         attempts=int(attempts),
         submitted=time,
@@ -250,7 +251,7 @@ def _contradicts(fields: Document, document: Document, *, is_planned: bool) -> b
         if type(time) is not int or not 0 < time <= _LAST_MICROSECOND:
             return True
         fields = {**fields, "submitted": time}
-    return any(
+    return not fields.keys().isdisjoint(document) and any(
         type(document[name]) is not type(value) or document[name] != value
         for name, value in fields.items()
         if name in document

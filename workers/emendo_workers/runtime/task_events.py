@@ -172,8 +172,8 @@ def _told(outcome: Outcome, runtime: float) -> str:
         what = f"{str(changed[0]['memory_id'])[:_SHORT_ID]} v{changed[0]['version']}"
     else:
         what = f"{len(changed)} changes"
-    failures = outcome.failures
-    failed = f", {len(failures)} failed" if failures else ""
+    failures = 0 if outcome.status is JobStatus.SUCCEEDED else len(outcome.failures)
+    failed = f", {failures} failed" if failures else ""
     return f"{outcome.work.kind} {what}{failed} in {runtime * 1_000:.0f} ms"
 
 
