@@ -53,7 +53,8 @@ def test_a_run_ends_in_time_and_the_next_one_goes_on(services, client, earlier, 
     runs = [renew_tags(services.store, NOW)]
     while services.control.hget(services.keys.housekeeping, "tags_turns") is None:
         runs.append(renew_tags(services.store, NOW))
-        assert len(runs) <= services.data.dbsize()
+        # A step of a scan looks at one place of Redis' table, which is full to an eighth at least.
+        assert len(runs) < 16 * services.data.dbsize()
     assert sum(runs) == 3
     assert len(runs) > 1
 
