@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from emendo_config.store import scripts
 from emendo_ops.doctor.control_redis import check_jobs
 from tests.support.intake import added, drain, drain_all
 
@@ -83,3 +84,27 @@ def test_a_purge_finds_what_was_deleted_by_the_real_time(services, client):
     drain_all(services)
     assert {item.memory_id: item.event for item in job.wait(1).results} == {gone: "DELETE", restored: None}
     assert client.get(restored).memory == "restored"
+
+
+@pytest.mark.parametrize("stored", ["inf", "nan", "1e400", "0x7fffffffffffff", "-1", "", "?", "9" * 18], ids=repr)
+def test_a_damaged_clock_is_set_right_by_the_next_submission(services, client, stored):
+    services.control.set(services.keys.clock, stored)
+    job = client.add("I like tea.", user_id="u", infer=False)
+    drain(services, job)
+    batch = client.batch_add([{"messages": "I like milk.", "user_id": "u"}], infer=False)
+    drain_all(services)
+    assert job.wait(1).status == batch.wait(1).status == "succeeded"
+    assert is_now(datetime.fromtimestamp(int(services.control.get(services.keys.clock)) / 1_000_000, UTC))
+
+
+def test_a_damaged_clock_is_raised_to_a_time_that_a_memory_knows(services):
+    services.control.set(services.keys.clock, "?")
+    newest = time.time_ns() // 1_000 + _HOUR
+    assert scripts.run(services.control, [scripts.raise_clock(clock=services.keys.clock, newest=newest)]) == [1]
+    assert int(services.control.get(services.keys.clock)) == newest
+
+
+def test_health_reads_a_damaged_clock_as_none(services, client):
+    services.control.set(services.keys.clock, "?")
+    health = client.health()
+    assert (health.problem, health.clock_ahead_seconds) == (None, 0)

@@ -27,6 +27,7 @@ ERASABLE = [
 UNKNOWN = [
     ("project", b"\xff"),
     ("version", b"x"),
+    ("version", b"01"),
     ("version", b"\xff"),
     (COMMIT_FIELD, b"\xff"),
     (SPACE_FIELD, b"\xff"),

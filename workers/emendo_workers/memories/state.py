@@ -165,7 +165,7 @@ def parse_state(memory_id: str, values: Sequence[bytes | None]) -> MemoryState:
         role,
         _object(metadata) if metadata not in ("", "{}") else {},
         digest,
-        int(version or 0),
+        _number(version) if version else 0,
         created_at,
         updated_at,
         expires_at,
@@ -190,6 +190,14 @@ def parse_damaged(memory_id: str, values: Sequence[bytes | None]) -> MemoryState
         return MemoryState(memory_id, project, version=int(version), commit_id=commit_id)
     except ValueError:
         return MemoryState(memory_id)
+
+
+def _number(version: str) -> int:
+    """A version; in another spelling it is no other number, but the commit compares texts and would never agree."""
+    number = int(version)
+    if str(number) != version:
+        raise ValueError("version")
+    return number
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 -- Returns 1 when the clock was behind. It never sets it back, so a second run changes nothing.
 --
 -- It runs at the memory limit: the key is small, and without it changes would be taken for late ones.
-local now = redis.call('GET', clock)
-if now and tonumber(now) >= newest then return 0 end
+if last_time(clock) >= newest then return 0 end
 redis.call('SET', clock, string.format('%.0f', newest))
 return 1

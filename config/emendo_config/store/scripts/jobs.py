@@ -298,7 +298,7 @@ def deaths(*, workers: Key, worker: str, silence_ms: Number, living: Values, rec
     """
 
 
-@script(reply=bool, at_limit=True)
+@script(reply=bool, at_limit=True, shared=("next_times",))
 def raise_clock(*, clock: Key, newest: Number) -> None:
     """True when the clock was behind.
 
