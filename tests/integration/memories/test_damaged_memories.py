@@ -99,6 +99,15 @@ def test_a_damaged_memory_can_be_erased(services, client, field, value):
     assert again.wait(1).results[0].event is None
 
 
+@pytest.mark.parametrize(("field", "value"), UNKNOWN, ids=repr)
+def test_the_erasure_of_an_unknown_memory_ends(services, client, field, value):
+    with_settings(services, client, max_attempts=1)
+    memory_id = added(services, client)
+    services.data.hset(services.keys.memory(memory_id), field, value)
+    drain(services, job := client.delete(memory_id, hard=True))
+    assert job.wait(1).error["code"] == "RECORD_UNREADABLE"
+
+
 @pytest.mark.parametrize(("field", "value"), [("metadata", b"{"), ("id", b"\xff"), ("id", b"another")], ids=repr)
 def test_a_user_is_erased_though_one_of_the_memories_is_damaged(services, client, field, value):
     ids = [added(services, client, f"{SECRET} {n}", user_id=OWNER) for n in range(3)]

@@ -187,7 +187,7 @@ def parse_damaged(memory_id: str, values: Sequence[bytes | None]) -> MemoryState
     found = dict(zip(OPENED_FIELDS, values, strict=True))
     try:
         project, version, commit_id, _ = ((found[name] or b"").decode() for name in _ERASURE_NEEDS)
-        return MemoryState(memory_id, project, version=int(version), commit_id=commit_id)
+        return MemoryState(memory_id, project, version=_number(version), commit_id=commit_id)
     except ValueError:
         return MemoryState(memory_id)
 
