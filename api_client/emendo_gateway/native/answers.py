@@ -30,8 +30,9 @@ JOB_ANSWERS: dict[int | str, dict[str, Any]] = {
     422: {"model": ProblemDetails, "description": "The idempotency key was used for another request."},
 }
 
-# Of a request that has no version and no idempotency key.
-JOB_ALONE = {status: JOB_ANSWERS[status] for status in (200, 202, 409)}
+# A route whose request becomes a job, and one whose request has no version and no idempotency key.
+JOB: dict[str, Any] = {"status_code": 202, "response_model": AcceptedJob, "responses": JOB_ANSWERS}
+JOB_ALONE: dict[str, Any] = {**JOB, "responses": {status: JOB_ANSWERS[status] for status in (200, 202, 409)}}
 
 
 def document(model: BaseModel, status: int = 200, **headers: str) -> Response:

@@ -19,7 +19,6 @@ from emendo_gateway.service import Service
 router = APIRouter(prefix="/conflicts", tags=["conflicts"])
 Calls = Annotated[Service, Depends(service_of)]
 ConflictId = Annotated[str, Path(description="A conflict's id, from the list or from a job's result.")]
-_WRITE: dict[str, Any] = {"status_code": 202, "response_model": schemas.AcceptedJob, "responses": answers.JOB_ANSWERS}
 
 
 class Conflicts(BaseModel):
@@ -53,7 +52,7 @@ async def get(calls: Calls, conflict_id: ConflictId) -> Response:
     return answers.document(await calls.conflict(conflict_id))
 
 
-@router.post("/{conflict_id}/resolve", summary="Resolve a conflict", **_WRITE)
+@router.post("/{conflict_id}/resolve", summary="Resolve a conflict", **answers.JOB)
 async def resolve(
     calls: Calls,
     conflict_id: ConflictId,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -30,10 +30,9 @@ MemoryId = Annotated[
     ),
 ]
 ScopeId = Annotated[str | None, Query(max_length=256)]
-_WRITE: dict[str, Any] = {"status_code": 202, "response_model": schemas.AcceptedJob, "responses": answers.JOB_ANSWERS}
 
 
-@router.post("", summary="Add memories", **_WRITE)
+@router.post("", summary="Add memories", **answers.JOB)
 async def add(
     calls: Calls, body: schemas.NewMemories, *, key: IdempotencyKey, wait: Wait, consistency: Consistency = "eventual"
 ) -> Response:
@@ -117,7 +116,7 @@ async def get(calls: Calls, memory_id: MemoryId, if_none_match: IfNoneMatch, inc
     return answers.document(memory, etag=tag)
 
 
-@router.patch("/{memory_id}", summary="Change a memory", **_WRITE)
+@router.patch("/{memory_id}", summary="Change a memory", **answers.JOB)
 async def update(
     calls: Calls,
     memory_id: MemoryId,
@@ -144,7 +143,7 @@ async def update(
     return await answers.of_job(calls, job, wait)
 
 
-@router.put("/{memory_id}", summary="Replace a memory", **_WRITE)
+@router.put("/{memory_id}", summary="Replace a memory", **answers.JOB)
 async def replace(
     calls: Calls,
     memory_id: MemoryId,
@@ -192,7 +191,7 @@ async def replace(
     return await answers.of_job(calls, job, wait)
 
 
-@router.delete("/{memory_id}", summary="Delete a memory", **_WRITE)
+@router.delete("/{memory_id}", summary="Delete a memory", **answers.JOB)
 async def delete(
     calls: Calls,
     memory_id: MemoryId,
@@ -219,7 +218,7 @@ async def delete(
     return await answers.of_job(calls, job, wait)
 
 
-@router.post("/{memory_id}/restore", summary="Restore a memory", **_WRITE)
+@router.post("/{memory_id}/restore", summary="Restore a memory", **answers.JOB)
 async def restore(
     calls: Calls,
     memory_id: MemoryId,

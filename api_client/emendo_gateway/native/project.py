@@ -18,14 +18,8 @@ Calls = Annotated[Service, Depends(service_of)]
 Cursor = Annotated[str | None, Query(max_length=4_096, description="The `next_cursor` of the page before.")]
 # A call that may find nothing to do.
 MAYBE_JOB: dict[str, Any] = {
-    "status_code": 202,
-    "response_model": schemas.AcceptedJob,
-    "responses": {**answers.JOB_ALONE, 204: {"description": "Nothing matches, so there is no job."}},
-}
-_JOB: dict[str, Any] = {
-    "status_code": 202,
-    "response_model": schemas.AcceptedJob,
-    "responses": answers.JOB_ALONE,
+    **answers.JOB_ALONE,
+    "responses": {**answers.JOB_ALONE["responses"], 204: {"description": "Nothing matches, so there is no job."}},
 }
 
 
@@ -74,7 +68,7 @@ async def runs(calls: Calls, limit: Limit = 100, cursor: Cursor = None) -> Respo
     return answers.document(await calls.owners("runs", limit, cursor))
 
 
-@router.post("/erasures", summary="Erase a user", **_JOB)
+@router.post("/erasures", summary="Erase a user", **answers.JOB_ALONE)
 async def erase_user(calls: Calls, body: Erasure, *, wait: Wait) -> Response:
     """Erases all that the project holds of a user; the job's result says in `erased` how much it was. Scope `admin`."""
     return await answers.of_job(calls, await calls.erase_user(body.user_id), wait)

@@ -16,11 +16,6 @@ from emendo_gateway.service import Service
 
 router = APIRouter(prefix="/reembedding", tags=["re-embedding"])
 Calls = Annotated[Service, Depends(service_of)]
-_JOB: dict[str, Any] = {
-    "status_code": 202,
-    "response_model": schemas.AcceptedJob,
-    "responses": answers.JOB_ALONE,
-}
 _NONE: dict[int | str, dict[str, Any]] = {
     409: {"model": schemas.ProblemDetails, "description": "No re-embedding is in a state for this."}
 }
@@ -55,7 +50,7 @@ class Resumption(schemas.Body):
     allow_missing: bool = False
 
 
-@router.post("", summary="Re-embed the store", **_JOB)
+@router.post("", summary="Re-embed the store", **answers.JOB_ALONE)
 async def begin(calls: Calls, body: Target, *, key: IdempotencyKey, wait: Wait) -> Response:
     """Gives every memory a vector in another space, while reads and writes go on."""
     return await answers.of_job(calls, await calls.reembed(**dict(body), idempotency_key=key), wait)
@@ -87,13 +82,13 @@ async def resume(calls: Calls, body: Resumption) -> Response:
     return answers.document(await _state(calls))
 
 
-@router.post("/rollback", summary="Go back to the old space", **_JOB)
+@router.post("/rollback", summary="Go back to the old space", **answers.JOB_ALONE)
 async def roll_back(calls: Calls, *, wait: Wait) -> Response:
     """Searches use the old space again, and the new one is removed."""
     return await answers.of_job(calls, await calls.roll_back_reembedding(), wait)
 
 
-@router.post("/finalize", summary="Remove the old space", **_JOB)
+@router.post("/finalize", summary="Remove the old space", **answers.JOB_ALONE)
 async def finalize(calls: Calls, *, wait: Wait) -> Response:
     """Removes the old space now, instead of after `EMENDO_REEMBED_GRACE`."""
     return await answers.of_job(calls, await calls.finalize_reembedding(), wait)

@@ -251,7 +251,7 @@ def _contradicts(fields: Document, document: Document, *, is_planned: bool) -> b
         if type(time) is not int or not 0 < time <= _LAST_MICROSECOND:
             return True
         fields = {**fields, "submitted": time}
-    return not fields.keys().isdisjoint(document) and any(
+    return any(
         type(document[name]) is not type(value) or document[name] != value
         for name, value in fields.items()
         if name in document

@@ -22,8 +22,6 @@ def fence_cancelled(
     An older attempt may stand still between its last look at the cancellation and its commit. The applied key decides
     which of the two comes first. A first attempt that did nothing has none before it.
     """
-    if not any(item.cancelled for _, items in worked for item in items):
-        return list(worked)
     fenced = [
         (place, index)
         for place, (work, items) in enumerate(worked)

@@ -172,7 +172,7 @@ def _told(outcome: Outcome, runtime: float) -> str:
         what = f"{str(changed[0]['memory_id'])[:_SHORT_ID]} v{changed[0]['version']}"
     else:
         what = f"{len(changed)} changes"
-    failures = 0 if outcome.status is JobStatus.SUCCEEDED else len(outcome.failures)
+    failures = len(outcome.failures)
     failed = f", {failures} failed" if failures else ""
     return f"{outcome.work.kind} {what}{failed} in {runtime * 1_000:.0f} ms"
 
